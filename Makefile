@@ -1,0 +1,96 @@
+# Everything a developer types. `make demo` and `make test` set up all they need, in .venv.
+
+PYTHON ?= python3
+# Airflow 2.11 runs on Python up to 3.12.
+PYTHON_2_11 ?= $(shell $(PYTHON) -c 'import sys; print("$(PYTHON)" if sys.version_info < (3, 13) else ">=3.10,<3.13")')
+
+export PYTHON
+# Airflow takes seconds longer to start without its .pyc files.
+unexport PYTHONDONTWRITEBYTECODE
+# An Airflow that the developer has set up elsewhere must not be touched.
+unexport AIRFLOW_HOME AIRFLOW_CONFIG PYTHONPATH
+
+UV := .venv/uv/bin/uv
+AIRFLOW_3 := .venv/airflow-3.3
+AIRFLOW_2 := .venv/airflow-2.11
+SOURCES := airflow_provider_supermetrics dev example_dags benchmarks tests
+
+.PHONY: help
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(AIRFLOW_3)/installed  ## run the example DAGs in Airflow 3.3 against a simulated API
+	$(AIRFLOW_3)/bin/python -m dev.demo
+
+.PHONY: demo-ui
+demo-ui: $(AIRFLOW_3)/installed  ## leave Airflow running, with the examples and the Connection in place
+	$(AIRFLOW_3)/bin/python -m dev.demo --ui
+
+.PHONY: test
+test: lint types test-3.3 test-2.11  ## all that CI runs
+
+.PHONY: test-3.3
+test-3.3: $(AIRFLOW_3)/installed  ## the tests, on Airflow 3.3; select some with ARGS="-k ..."
+	$(AIRFLOW_3)/bin/python -m pytest $(ARGS)
+
+.PHONY: test-2.11
+test-2.11: $(AIRFLOW_2)/installed  ## the tests that must hold on Airflow 2.11 with the lowest versions allowed
+	$(AIRFLOW_2)/bin/python -m pytest -m airflow_2 $(ARGS)
+
+.PHONY: test-protocol
+test-protocol: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
+	$(AIRFLOW_3)/bin/python -m pytest tests/protocol $(ARGS)
+
+.PHONY: lint
+lint: $(AIRFLOW_3)/installed  ## check style
+	$(AIRFLOW_3)/bin/ruff check $(SOURCES)
+	$(AIRFLOW_3)/bin/ruff format --check $(SOURCES)
+
+.PHONY: types
+types: $(AIRFLOW_3)/installed  ## check types
+	$(AIRFLOW_3)/bin/mypy
+
+.PHONY: format
+format: $(AIRFLOW_3)/installed  ## put the sources into shape
+	$(AIRFLOW_3)/bin/ruff check --fix $(SOURCES)
+	$(AIRFLOW_3)/bin/ruff format $(SOURCES)
+
+.PHONY: bench
+bench: $(AIRFLOW_3)/installed  ## export 200,000 entries, beside two usual ways
+	$(AIRFLOW_3)/bin/python -m benchmarks.export
+
+.PHONY: build
+build: $(UV)  ## build the wheel into dist/
+	$(UV) build --quiet --out-dir dist
+
+.PHONY: constraints
+constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, the lowest allowed for 2.11
+	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
+	    --no-annotate pyproject.toml - --extra s3 --group test --group lint --group build \
+	    --upgrade --output-file constraints/airflow-3.3.txt
+	echo 'apache-airflow==2.11.0' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
+	    --no-annotate pyproject.toml - --extra s3 --group test --resolution lowest-direct \
+	    --upgrade --output-file constraints/airflow-2.11.txt
+
+.PHONY: clean
+clean:  ## remove the environments and all that was built
+	rm -rf .venv .demo .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+$(UV): constraints/uv.txt dev/bootstrap.sh
+	dev/bootstrap.sh .venv/uv
+	@touch $@
+
+$(AIRFLOW_3)/installed: $(UV) pyproject.toml constraints/airflow-3.3.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(AIRFLOW_3)
+	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_3)/bin/python \
+	    --constraint constraints/airflow-3.3.txt --editable '.[s3]' \
+	    --group test --group lint --group build 'apache-airflow>=3.3,<3.4'
+	@touch $@
+
+$(AIRFLOW_2)/installed: $(UV) pyproject.toml constraints/airflow-2.11.txt
+	$(UV) venv --quiet --clear --python '$(PYTHON_2_11)' $(AIRFLOW_2)
+	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_2)/bin/python \
+	    --constraint constraints/airflow-2.11.txt --editable '.[s3]' \
+	    --group test 'apache-airflow>=2.11,<2.12'
+	@touch $@
