@@ -1,0 +1,1 @@
+"""Tools for developing this project; no part of the installed package."""

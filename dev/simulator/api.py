@@ -1,0 +1,175 @@
+"""The API without HTTP transport: a request's parts in, an answer out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from random import Random
+from typing import Any, Final, Literal, NoReturn
+from urllib.parse import parse_qsl, unquote
+
+from dev.simulator.answers import JSON, Answer, error_answer, json_answer
+from dev.simulator.log import Connector, Entry, Log
+from dev.simulator.times import TimeFormat, microseconds, parse_time
+
+Before = Literal["exclusive", "inclusive"]
+MaxPage = int | Callable[[int, int], int] | None
+
+_ROUTE: Final = re.compile(r"/v1/teams/([^/]+)/connector_builder/connectors(?:/([^/]+)/logs(?:/([^/]+))?)?")
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_INTEGER: Final = re.compile(r"[0-9]{1,19}")
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_BEARER: Final = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
+_MAX_LIMIT: Final = 1000
+_MAX_INT64: Final = 2**63 - 1
+_CREATED_AT: Final = "2025-01-01T00:00:00+00:00"
+
+
+class _RefusedError(Exception):
+    """Ends the handling of a request with an error answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+def _refuse(status: int, description: str, headers: Mapping[str, str] | None = None) -> NoReturn:
+    raise _RefusedError(error_answer(status, description=description, headers=headers))
+
+
+def named_connector(path: str) -> str | None:
+    """The connector that a request's path names, still percent-encoded."""
+    route = _ROUTE.fullmatch(path)
+    return route[2] if route else None
+
+
+class Api:
+    """Connectors, credentials and how pages are cut; see `Simulator` for the switches. Not thread-safe."""
+
+    def __init__(
+        self,
+        connectors: Iterable[Connector],
+        tokens: Mapping[str, Collection[int]],
+        *,
+        form: TimeFormat,
+        before: Before,
+        max_page: MaxPage,
+        shuffle: Random | None,
+    ) -> None:
+        self._connectors: dict[str, Connector] = {}
+        self._logs: dict[str, Log] = {}
+        for connector in connectors:
+            if connector.identifier in self._connectors:
+                raise ValueError(f"two connectors are called {connector.identifier!r}")
+            self._connectors[connector.identifier] = connector
+            self._logs[connector.identifier] = Log(connector.entries, form)
+        self._tokens = {token: frozenset(teams) for token, teams in tokens.items()}
+        self._teams = {connector.team_id for connector in self._connectors.values()}.union(
+            *self._tokens.values()
+        )
+        self._inclusive = before == "inclusive"
+        self._max_page = max_page
+        self._shuffle = shuffle
+
+    def append(self, identifier: str, entries: Iterable[Entry]) -> None:
+        """Add entries to a connector's log."""
+        self._logs[identifier].append(entries)
+
+    def truth(self, identifier: str, start: datetime | None, end: datetime | None) -> list[dict[str, Any]]:
+        """A connector's entries as printed, those printed within `[start, end)`, newest first."""
+        return self._logs[identifier].truth(
+            None if start is None else microseconds(start), None if end is None else microseconds(end)
+        )
+
+    def answer(self, method: str, path: str, query: str, authorization: str, number: int) -> Answer:
+        """Answer a request; `path` and `query` still percent-encoded, `number` counts requests from 1."""
+        try:
+            return self._answer(method, path, query, authorization, number)
+        except _RefusedError as refused:
+            return refused.answer
+
+    def _answer(self, method: str, path: str, query: str, authorization: str, number: int) -> Answer:
+        route = _ROUTE.fullmatch(path)
+        if route is None:
+            _refuse(404, "There is no such path.")
+        if method != "GET":
+            _refuse(405, "Only GET is allowed.", {"Allow": "GET"})
+        bearer = _BEARER.fullmatch(authorization)
+        visible_teams = self._tokens.get(bearer[1]) if bearer else None
+        if visible_teams is None:
+            _refuse(401, "The credential is missing or unknown.")
+
+        # Decoded only now: an encoded slash belongs to a part and separates none.
+        team, identifier, log_id = (part and unquote(part) for part in route.groups())
+        lists_logs = identifier is not None and log_id is None
+        params = _parameters(query, allowed=("limit", "before") if lists_logs else ())
+        team_id = _integer("team_id", team, _MAX_INT64)
+        limit = _integer("limit", params.get("limit", "100"), _MAX_LIMIT)
+        before = _before(params["before"]) if "before" in params else None
+        if identifier is not None and not _IDENTIFIER.fullmatch(identifier):
+            _refuse(400, "The parameter 'connector_identifier' is invalid.")
+
+        if team_id not in self._teams:
+            _refuse(404, "There is no such team.")
+        if team_id not in visible_teams:
+            _refuse(403, "The credential may not see this team.")
+        if identifier is None:
+            return self._list_connectors(team_id)
+        connector = self._connectors.get(identifier)
+        if connector is None or connector.team_id != team_id:
+            _refuse(404, "There is no such connector.")
+        if log_id is None:
+            return self._list_logs(self._logs[identifier], limit, before, number)
+        entry = self._logs[identifier].find(log_id)
+        if entry is None:
+            _refuse(404, "There is no such log entry.")
+        return Answer(200, entry.json, {"Content-Type": JSON})
+
+    def _list_logs(self, log: Log, limit: int, before: int | None, number: int) -> Answer:
+        longest = self._max_page(limit, number) if callable(self._max_page) else self._max_page
+        length = limit if longest is None else max(0, min(limit, longest))
+        page = log.page(before, inclusive=self._inclusive, length=length, shuffle=self._shuffle)
+        return Answer(
+            200, b'{"logs":[%b]}' % b",".join([entry.json for entry in page]), {"Content-Type": JSON}
+        )
+
+    def _list_connectors(self, team_id: int) -> Answer:
+        connectors = [
+            {
+                "connector_identifier": connector.identifier,
+                "name": connector.name,
+                "description": f"Log of {connector.name}",
+                "logo_url": f"https://example.com/{connector.identifier}.png",
+                "created_at": _CREATED_AT,
+                "updated_at": _CREATED_AT,
+            }
+            for connector in self._connectors.values()
+            if connector.team_id == team_id
+        ][:1000]
+        return json_answer({"connectors": connectors, "count": len(connectors)})
+
+
+def _parameters(query: str, allowed: Collection[str]) -> dict[str, str]:
+    params: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in allowed:
+            _refuse(400, f"The parameter '{name}' is unknown.")
+        if name in params:
+            _refuse(400, f"The parameter '{name}' is repeated.")
+        params[name] = value
+    return params
+
+
+def _integer(name: str, text: str, highest: int) -> int:
+    if not _INTEGER.fullmatch(text) or not 1 <= int(text) <= highest:
+        _refuse(400, f"The parameter '{name}' must be an integer from 1 to {highest}.")
+    return int(text)
+
+
+def _before(text: str) -> int:
+    try:
+        if _DATE_TIME.fullmatch(text):
+            return parse_time(text)
+    except ValueError:
+        pass
+    _refuse(400, "The parameter 'before' must be an ISO 8601 date-time with a zone.")

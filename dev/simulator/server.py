@@ -1,0 +1,201 @@
+"""HTTP over TCP: carries requests to a function and its answers back, with faults on the way."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from threading import Event, Thread
+from typing import Any, Final
+
+from dev.simulator.answers import Answer
+from dev.simulator.faults import NO_FAULT, Fault
+
+_HOST: Final = "127.0.0.1"
+_SLOW_BODY_PARTS: Final = 4
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+@dataclass
+class Received:
+    """A request as it arrived: `path` without the query and still percent-encoded, header names lower-case.
+
+    `connection` numbers the TCP connections from 1; `status` is None until (and unless) an answer is sent;
+    `time` is in seconds on the simulator's clock (`time.monotonic`).
+    """
+
+    number: int
+    method: str
+    path: str
+    params: dict[str, str]
+    headers: dict[str, str]
+    connection: int
+    time: float
+    status: int | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What to send, how it goes wrong, and the record to note the status in (control requests have none)."""
+
+    answer: Answer
+    fault: Fault = NO_FAULT
+    record: Received | None = None
+
+
+Receive = Callable[[str, str, str, Mapping[str, str], int], Exchange]
+"""Method, path and query (both percent-encoded), headers, connection number -> what to send."""
+
+
+class Server(ThreadingTCPServer):
+    """Listens on 127.0.0.1 (port 0: a free one) from construction until `stop`; a thread per connection."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, receive: Receive, *, compress: bool) -> None:
+        super().__init__((_HOST, port), _Handler)
+        self.receive = receive
+        self.compress = compress
+        self.stopping = Event()
+        self.accepted = 0
+        self.open_connections: dict[Any, int] = {}
+        # Seconds between looks at whether to stop: what leaving a `with` block may cost.
+        self._accepting = Thread(target=self.serve_forever, args=(0.01,), name="simulator")
+        self._accepting.start()
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port."""
+        return f"http://{_HOST}:{self.server_address[1]}"
+
+    def stop(self) -> None:
+        """Stop listening, cut open connections and wait for their threads."""
+        self.stopping.set()
+        self.shutdown()
+        self._accepting.join()
+        for connection in list(self.open_connections):
+            # Its client may be faster.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Number the connection here, in the accepting thread: numbers follow the order of arrival."""
+        self.accepted += 1
+        self.open_connections[request] = self.accepted
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection and close it."""
+        self.open_connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may leave at any time; everything else is a defect to be seen."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def _handle(self) -> None:
+        self._skip_body()
+        path, _, query = self.path.partition("?")
+        exchange = self.server.receive(
+            self.command,
+            path,
+            query,
+            {name.lower(): value for name, value in self.headers.items()},
+            self.server.open_connections[self.request],
+        )
+        fault = exchange.fault
+        if fault.kind != "slow_body":
+            self._pause(fault.delay)
+        if fault.kind == "reset":
+            self._reset()
+            return
+        if exchange.record:
+            exchange.record.status = exchange.answer.status
+        self._send(exchange.answer, fault)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the simulator records requests itself."""
+
+    def _skip_body(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+            self.close_connection = True
+        else:
+            self.rfile.read(int(length))
+
+    def _send(self, answer: Answer, fault: Fault) -> None:
+        head, body = self._encoded(answer)
+        # One buffer, one send: a head that travels alone would cost the client a wake-up.
+        message = head + body
+        half = len(head) + len(body) // 2
+        if fault.kind == "reset_in_body":
+            self.wfile.write(message[:half])
+            # A reset discards what the kernel has not handed over yet.
+            self._pause(0.02)
+            self._reset()
+        elif fault.kind == "truncated":
+            self.wfile.write(message[:half])
+            self.close_connection = True
+        elif fault.kind == "slow_body":
+            step = max(1, -(-len(body) // _SLOW_BODY_PARTS))
+            self.wfile.write(message[: len(head) + step])
+            for begin in range(len(head) + step, len(message), step):
+                self._pause(fault.delay)
+                self.wfile.write(message[begin : begin + step])
+        else:
+            self.wfile.write(message)
+
+    def _encoded(self, answer: Answer) -> tuple[bytes, bytes]:
+        headers, body = dict(answer.headers), answer.body
+        if self.server.compress and body and self._accepts_gzip() and "Content-Encoding" not in headers:
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        headers = {"Date": formatdate(usegmt=True), "Content-Length": str(len(body)), **headers}
+        if self.close_connection:
+            headers["Connection"] = "close"
+        lines = [f"HTTP/1.1 {answer.status} {_reason(answer.status)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        return head, b"" if self.command == "HEAD" else body
+
+    def _accepts_gzip(self) -> bool:
+        codings = self.headers.get("Accept-Encoding", "").replace(" ", "").lower().split(",")
+        return any(coding.partition(";")[0] == "gzip" and not coding.endswith(";q=0") for coding in codings)
+
+    def _pause(self, seconds: float) -> None:
+        if seconds and self.server.stopping.wait(seconds):
+            raise ConnectionAbortedError("the simulator stops")
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        # The socket closes when its last user does; left to the server, a FIN would go out before the RST.
+        self.server.open_connections.pop(self.request, None)
+        self.rfile.close()
+        self.connection.close()
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

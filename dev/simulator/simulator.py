@@ -1,0 +1,217 @@
+"""The simulator: the API, its quota and its fault script, behind a local server."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from random import Random
+from threading import RLock
+from types import TracebackType
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl
+
+from dev.simulator.answers import Answer, error_answer, json_answer
+from dev.simulator.api import Api, Before, MaxPage, named_connector
+from dev.simulator.faults import NO_FAULT, Fault
+from dev.simulator.log import Connector, Entry
+from dev.simulator.rate_limit import RateLimiter, RateLimitWindow, Usage
+from dev.simulator.server import Exchange, Received, Server
+from dev.simulator.times import Precision, Rounding, TimeFormat, moment, parse_time
+
+_CONTROL: Final = "/_simulator/"
+
+TieOrder = Literal["stable", "shuffled"]
+RateLimitHeaders = Literal["always", "errors", "never"]
+
+
+class Simulator:
+    """The connector-logs API at `url` on 127.0.0.1, listening inside a `with` block. Thread-safe.
+
+    :param connectors: the connectors and their logs.
+    :param tokens: credential -> ids of the teams that it may see.
+    :param before: whether entries at the very time of the parameter `before` are listed.
+    :param precision: to what times are printed; "minute" prints seconds `00`, "day" a bare date, "trimmed"
+        microseconds without an all-zero fraction (as Python's `isoformat`).
+    :param zone: how printed times end: "Z", an offset that they are then local to, or "" (UTC is meant).
+    :param stores_finer: whether order and `before` go by the exact microseconds and only printing is cut;
+        if not, times are cut before they are stored.
+    :param rounding: how printing cuts, with `stores_finer`.
+    :param max_page: the most entries on a page, whatever `limit` says, or a function of the limit and the
+        request's number (from 1).
+    :param tie_order: order within one stored time: newest arrival first, or anew for each request.
+    :param rate_limit: the request quota; None refuses nothing.
+    :param rate_limit_headers: which answers carry `X-RateLimit-*`: all, those with 4xx (for which the API
+        documents them), or none.
+    :param faults: what happens to the first, second, ... request; None: nothing. Afterwards all is normal.
+    :param arrivals: request number (from 1) -> (connector, entries) to append before it is answered.
+    :param gzip: whether bodies are compressed for clients that accept it.
+    :param port: 0 takes a free one.
+    :param seed: of "shuffled".
+    :param clock: seconds, for the quota and `Received.time`.
+    """
+
+    def __init__(
+        self,
+        *,
+        connectors: Iterable[Connector],
+        tokens: Mapping[str, Collection[int]],
+        before: Before = "exclusive",
+        precision: Precision = "second",
+        zone: str = "Z",
+        stores_finer: bool = True,
+        rounding: Rounding = "truncate",
+        max_page: MaxPage = None,
+        tie_order: TieOrder = "stable",
+        rate_limit: RateLimitWindow | None = None,
+        rate_limit_headers: RateLimitHeaders = "always",
+        faults: Sequence[Fault | None] = (),
+        arrivals: Mapping[int, Iterable[tuple[str, Iterable[Entry]]]] | None = None,
+        gzip: bool = True,
+        port: int = 0,
+        seed: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = Api(
+            connectors,
+            tokens,
+            form=TimeFormat(precision, zone, stores_finer, rounding),
+            before=before,
+            max_page=max_page,
+            shuffle=Random(seed) if tie_order == "shuffled" else None,
+        )
+        self._limiter = RateLimiter(rate_limit, clock)
+        self._rate_limit_headers = rate_limit_headers
+        self._faults = tuple(faults)
+        self._arrivals = dict(arrivals or {})
+        self._gzip = gzip
+        self._port = port
+        self._clock = clock
+        self._lock = RLock()
+        self._requests: list[Received] = []
+        self._control_connections: set[int] = set()
+        self._connections_forgotten = 0
+        self._server: Server | None = None
+
+    def __enter__(self) -> Simulator:
+        self._control_connections.clear()
+        self._connections_forgotten = 0
+        self._server = Server(self._port, self._receive, compress=self._gzip)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._running.stop()
+
+    @property
+    def _running(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("the simulator listens only inside its `with` block")
+        return self._server
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port, as in `http://127.0.0.1:8765`."""
+        return self._running.url
+
+    @property
+    def requests(self) -> list[Received]:
+        """The API requests received so far, in the order of their numbers."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections were accepted, without those of users of `/_simulator/`."""
+        first = self._connections_forgotten
+        with self._lock:
+            return (
+                self._running.accepted - first - sum(number > first for number in self._control_connections)
+            )
+
+    def append(self, identifier: str, entries: Iterable[Entry]) -> None:
+        """Add entries to a connector's log; their times may be old."""
+        with self._lock:
+            self._api.append(identifier, entries)
+
+    def truth(
+        self, identifier: str, start: datetime | None = None, end: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """The entries as the API prints them whose printed time is in `[start, end)`, newest first."""
+        with self._lock:
+            return self._api.truth(identifier, start, end)
+
+    def reset(self) -> None:
+        """Forget requests and connections; faults and the quota begin anew, logs stay as they are."""
+        with self._lock:
+            self._requests.clear()
+            self._limiter.reset()
+            self._connections_forgotten = self._running.accepted
+
+    def _receive(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], connection: int
+    ) -> Exchange:
+        if path.startswith(_CONTROL):
+            with self._lock:
+                self._control_connections.add(connection)
+            return Exchange(self._control(method, path.removeprefix(_CONTROL), query))
+        with self._lock:
+            params = dict(parse_qsl(query, keep_blank_values=True))
+            number = len(self._requests) + 1
+            record = Received(number, method, path, params, dict(headers), connection, self._clock())
+            self._requests.append(record)
+            for identifier, entries in self._arrivals.pop(number, ()):
+                self._api.append(identifier, entries)
+            usage = self._limiter.take()
+            if usage.wait is None:
+                normal = self._api.answer(method, path, query, headers.get("authorization", ""), number)
+            else:
+                normal = self._limiter.refusal(usage.wait)
+        scripted = self._faults[number - 1] if number <= len(self._faults) else None
+        fault = scripted or NO_FAULT
+        return Exchange(self._with_common_headers(fault.apply(normal), usage), fault, record)
+
+    def _with_common_headers(self, answer: Answer, usage: Usage) -> Answer:
+        headers = {"Access-Control-Allow-Origin": "*"}
+        shown = self._rate_limit_headers
+        if shown == "always" or (shown == "errors" and 400 <= answer.status < 500):
+            headers |= {
+                "X-RateLimit-Limit": str(usage.limit),
+                "X-RateLimit-Remaining": str(usage.remaining),
+            }
+        return replace(answer, headers={**headers, **answer.headers})
+
+    def _control(self, method: str, name: str, query: str) -> Answer:
+        """Answer what users in another process ask of the simulator itself."""
+        params = dict(parse_qsl(query))
+        try:
+            if (method, name) == ("GET", "truth"):
+                return json_answer(self._truth_digest(params))
+            if (method, name) == ("GET", "requests"):
+                return json_answer(self._request_counts())
+        except (KeyError, ValueError) as error:
+            return error_answer(400, description=repr(error))
+        if (method, name) == ("POST", "reset"):
+            self.reset()
+            return json_answer({})
+        return error_answer(404)
+
+    def _truth_digest(self, params: Mapping[str, str]) -> dict[str, object]:
+        start, end = (
+            moment(parse_time(params[name])) if name in params else None for name in ("start", "end")
+        )
+        ids = sorted(str(entry.get("id", "")) for entry in self.truth(params["connector"], start, end))
+        return {"count": len(ids), "sha256": sha256("\n".join(ids).encode()).hexdigest()}
+
+    def _request_counts(self) -> dict[str, object]:
+        requests = self.requests
+        return {
+            "count": len(requests),
+            "connections": self.connections,
+            "by_connector": Counter(name for request in requests if (name := named_connector(request.path))),
+            "by_status": Counter(str(request.status) for request in requests),
+        }

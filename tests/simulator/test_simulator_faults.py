@@ -1,0 +1,196 @@
+"""What each kind of fault does on the wire."""
+
+from __future__ import annotations
+
+import json
+from http.client import IncompleteRead, RemoteDisconnected
+from time import monotonic
+
+import pytest
+
+from dev.simulator import Fault, RateLimitWindow
+from tests.simulator.client import LOGS, Client
+
+AUTHORIZED = {"Authorization": "Bearer good-key"}
+
+
+def test_script_is_consumed_by_requests(serve):
+    """One item per request, None for a normal answer, and normal answers after the last, until reset."""
+    simulator, client = serve(faults=[None, Fault(status=503), Fault(status=500)])
+    assert [client.get().status for _ in range(4)] == [200, 503, 500, 200]
+    assert [request.status for request in simulator.requests] == [200, 503, 500, 200]
+    simulator.reset()
+    assert [client.get().status for _ in range(2)] == [200, 503]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (Fault(status=503), "SERVICE_UNAVAILABLE", "The service is unavailable."),
+        (Fault(status=418), "BAD_REQUEST", "The request was invalid."),
+        (Fault(status=502), "INTERNAL_SERVER_ERROR", "An unexpected error occurred."),
+        (Fault(status=422, code="ODD_ONE", message="Odd."), "ODD_ONE", "Odd."),
+    ],
+)
+def test_envelope(serve, fault, code, message):
+    """Errors have the envelope by default, with the usual words or those of the script."""
+    _, client = serve(faults=[fault])
+    error = client.get().json["error"]
+    assert error == {"code": code, "message": message}
+
+
+def test_description_and_challenge(serve):
+    """A description is added when given, and a 401 has its challenge."""
+    _, client = serve(faults=[Fault(status=401, description="Expired.")])
+    reply = client.get()
+    assert reply.json["error"]["description"] == "Expired."
+    assert reply.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "sent"),
+    [
+        ("html", "text/html", b"<html>"),
+        ("empty", None, b""),
+        (b"\xff\x00", "application/json", b"\xff\x00"),
+        ("plain words", "application/json", b"plain words"),
+        ({"error": "no envelope"}, "application/json", b'{"error": "no envelope"}'),
+    ],
+)
+def test_bodies(serve, body, content_type, sent):
+    """A fault can send any body, exactly."""
+    _, client = serve(faults=[Fault(status=500, body=body)])
+    reply = client.get()
+    assert reply.headers.get("content-type") == content_type
+    assert reply.body.startswith(sent)
+    assert len(reply.body) == len(sent) or body == "html"
+
+
+def test_redirect_with_headers(serve):
+    """A 3xx is empty by default and carries the headers of the script."""
+    _, client = serve(faults=[Fault(status=302, headers={"Location": "http://127.0.0.1:1/"})])
+    reply = client.get()
+    assert (reply.status, reply.body, reply.headers["location"]) == (302, b"", "http://127.0.0.1:1/")
+
+
+def test_headers_replace_the_usual_ones(serve):
+    """Headers of the script go before those that every answer has."""
+    _, client = serve(faults=[Fault(status=429, headers={"Retry-After": "2", "X-RateLimit-Remaining": "0"})])
+    headers = client.get().headers
+    assert (headers["retry-after"], headers["x-ratelimit-remaining"]) == ("2", "0")
+
+
+def test_delay_alone(serve, at):
+    """A fault of only a delay gives the normal answer later."""
+    _, client = serve([at("a", 1)], faults=[Fault(delay=0.15)])
+    begun = monotonic()
+    assert client.get().ids == ["a"]
+    assert 0.15 <= monotonic() - begun < 2
+
+
+def test_status_is_noted_when_sent(serve):
+    """A delayed request is on record without a status; leaving neither waits for it nor answers early."""
+    simulator, client = serve(faults=[Fault(delay=30)])
+    client.connection.request("GET", LOGS, headers=AUTHORIZED)
+    end = monotonic() + 5
+    while not simulator.requests and monotonic() < end:
+        pass
+    assert simulator.requests[0].status is None
+    begun = monotonic()
+    simulator.__exit__(None, None, None)
+    assert monotonic() - begun < 5
+    with pytest.raises(OSError):  # noqa: PT011 - a reset or an end, as the kernel likes
+        client.connection.getresponse()
+    assert simulator.requests[0].status is None
+
+
+def test_reset_before_the_answer(serve):
+    """The connection is reset before any byte, and another one works."""
+    simulator, client = serve(faults=[Fault(kind="reset")])
+    with pytest.raises(ConnectionResetError) as caught:
+        client.get()
+    assert not isinstance(caught.value, RemoteDisconnected)
+    assert simulator.requests[0].status is None
+    with Client(simulator) as other:
+        assert other.get().status == 200
+
+
+def test_reset_in_the_body(serve, at):
+    """Head and half the body arrive, then the connection is reset."""
+    _, client = serve([at(f"{n}", n) for n in range(50)], faults=[Fault(kind="reset_in_body")])
+    client.connection.request("GET", LOGS, headers=AUTHORIZED)
+    answer = client.connection.getresponse()
+    assert answer.status == 200
+    half = int(answer.headers["Content-Length"]) // 2
+    assert len(answer.read(half)) == half
+    with pytest.raises(ConnectionResetError):
+        answer.read()
+
+
+def test_truncated(serve, at):
+    """Half of the announced body arrives, then the connection ends in order."""
+    simulator, client = serve([at(f"{n}", n) for n in range(50)], faults=[Fault(kind="truncated")])
+    with pytest.raises(IncompleteRead) as caught:
+        client.get()
+    assert abs(len(caught.value.partial) - caught.value.expected) <= 1
+    assert simulator.requests[0].status == 200
+
+
+def test_truncated_json(serve, at):
+    """HTTP is in order and the JSON is cut, compressed or not."""
+    _, client = serve([at("a", 1)], faults=[Fault(kind="truncated_json")] * 2)
+    for coding in ("identity", "gzip"):
+        reply = client.get(headers={"Accept-Encoding": coding})
+        assert reply.status == 200
+        with pytest.raises(json.JSONDecodeError):
+            _ = reply.json
+    assert client.get().ids == ["a"]
+
+
+def test_slow_body(serve, at):
+    """The normal body comes whole, in parts with pauses."""
+    _, client = serve([at(f"{n}", n) for n in range(50)], faults=[Fault(kind="slow_body", delay=0.05)])
+    client.connection.request("GET", LOGS, headers=AUTHORIZED)
+    begun = monotonic()
+    answer = client.connection.getresponse()
+    head = monotonic() - begun
+    assert len(json.loads(answer.read())["logs"]) == 50
+    assert monotonic() - begun >= 0.15
+    assert head < 0.15
+
+
+@pytest.mark.parametrize("kind", ["not_json", "no_logs"])
+def test_wrong_contents(serve, at, kind):
+    """A 200 whose body is no page: HTML, or JSON without the list."""
+    _, client = serve([at("a", 1)], faults=[Fault(kind=kind)])
+    reply = client.get()
+    assert reply.status == 200
+    if kind == "not_json":
+        assert reply.headers["content-type"] == "text/html"
+        assert reply.body.startswith(b"<html>")
+    else:
+        assert isinstance(reply.json, dict)
+        assert "logs" not in reply.json
+
+
+@pytest.mark.parametrize("kind", ["no_log_time", "bad_log_time"])
+def test_one_spoiled_entry(serve, at, kind):
+    """One entry of the normal page has no readable time; the others, and the log itself, are as ever."""
+    simulator, client = serve([at(f"{n}", n) for n in range(5)], faults=[Fault(kind=kind)])
+    page, truth = client.get().json["logs"], simulator.truth("T3S70")
+    different = [(found, right) for found, right in zip(page, truth, strict=True) if found != right]
+    assert len(different) == 1
+    assert different[0][0].get("log_time") == (None if kind == "no_log_time" else "yesterday")
+    assert client.get().json["logs"] == truth
+
+
+def test_spoiling_an_empty_page_changes_nothing(serve):
+    """Where there is no entry, none can be spoiled."""
+    _, client = serve(faults=[Fault(kind="no_log_time")])
+    assert client.get().json == {"logs": []}
+
+
+def test_faults_use_the_requests_normal_answer(serve):
+    """A fault that only delays or cuts does so to what the request earned, be it an error."""
+    _, client = serve(faults=[Fault(delay=0.01), Fault(delay=0.01)], rate_limit=RateLimitWindow(1))
+    assert [client.get(key="bad").status, client.get().status] == [401, 429]
