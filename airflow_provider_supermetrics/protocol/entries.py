@@ -1,0 +1,94 @@
+"""A log entry: when it happened, what makes it the same entry again, its line in a file.
+
+An entry stays the dictionary that the API sent. Only ``log_time`` is required of it, because only
+without that could going on lose data; every other field is kept as it came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable, Mapping
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+
+Entry = dict[str, Any]
+
+_TIME = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)"
+    r"(?:[T ](?P<minutes>\d\d:\d\d)(?:(?P<seconds>:\d\d)(?:[.,](?P<fraction>\d{1,12}))?)?"
+    r"\s?(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d\d):?(?P<offset_minutes>\d\d)?)?)?",
+    re.ASCII,
+)
+_MICROSECOND = timedelta(microseconds=1)
+_encoder = msgspec.json.Encoder()
+
+
+class LogTime(NamedTuple):
+    """A printed time, in UTC, and the ``tick`` it was printed to: the real time is less than a tick away."""
+
+    at: datetime
+    tick: timedelta
+
+
+@lru_cache(maxsize=8192)
+def parse_time(text: str) -> LogTime:
+    """Read a time as the API may print it: a date, or a time to minutes, seconds or any fraction of them.
+
+    With ``Z``, an offset or neither, which is UTC. Digits beyond microseconds are cut off.
+
+    :raises ValueError: for anything else.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a time: {text[:40]!r}")
+    fraction = match["fraction"]
+    if match["minutes"] is None:
+        tick = timedelta(days=1)
+    elif match["seconds"] is None:
+        tick = timedelta(minutes=1)
+    elif fraction is None:
+        tick = timedelta(seconds=1)
+    else:
+        tick = max(timedelta(seconds=10.0 ** -len(fraction)), _MICROSECOND)
+    at = datetime.fromisoformat(f"{match['date']}T{match['minutes'] or '00:00'}{match['seconds'] or ':00'}")
+    at = at.replace(microsecond=int((fraction or "0")[:6].ljust(6, "0")), tzinfo=timezone.utc)
+    if match["sign"]:
+        offset = timedelta(hours=int(match["hours"]), minutes=int(match["offset_minutes"] or 0))
+        at = at - offset if match["sign"] == "+" else at + offset
+    return LogTime(at, tick)
+
+
+def log_time(entry: Mapping[str, Any]) -> LogTime:
+    """When the entry happened.
+
+    :raises ContractViolation: when ``log_time`` is missing or cannot be read.
+    """
+    text = entry.get("log_time")
+    try:
+        return parse_time(text)  # anything but a text raises TypeError
+    except (TypeError, ValueError, OverflowError):
+        shown = repr(text)[:60]
+        raise ContractViolation(f"entry {entry.get('id')!r} has no readable log_time, but {shown}") from None
+
+
+def identity(entry: Mapping[str, Any]) -> Hashable:
+    """What is equal for two copies of one entry: its id, or without one a digest of all that it says."""
+    entry_id = entry.get("id")
+    if entry_id is not None:
+        return (type(entry_id).__name__, str(entry_id))
+    return ("content", hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest())
+
+
+def line(entry: Mapping[str, Any]) -> bytes:
+    """The entry as one line of JSON, in UTF-8, without the line's end; fields keep their order."""
+    try:
+        return _encoder.encode(entry)
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; JSON's escape keeps it
+        return json.dumps(entry, separators=(",", ":")).encode("ascii")

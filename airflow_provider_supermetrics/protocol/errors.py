@@ -1,0 +1,29 @@
+"""What can be wrong, before the hooks turn it into the exceptions that users see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class InvalidRequest(ValueError):
+    """The caller asks for something that the API's page does not allow; nothing was sent."""
+
+
+class ContractViolation(ValueError):
+    """The API answered something that its page does not allow, and going on could lose entries."""
+
+
+class NoProgress(ContractViolation):
+    """One single ``log_time`` fills a page, so the API cannot be paged past it without possible loss.
+
+    :param log_time: the time that fills the page.
+    :param page_length: how many entries the page had.
+    """
+
+    def __init__(self, log_time: datetime, page_length: int) -> None:
+        super().__init__(
+            f"{page_length} entries share the log_time {log_time.isoformat()} and fill a whole page: the API "
+            "offers no way to page within one time, so entries at that time could be lost"
+        )
+        self.log_time = log_time
+        self.page_length = page_length

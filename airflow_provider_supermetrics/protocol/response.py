@@ -1,0 +1,209 @@
+"""What an answer means: status, headers and body in, plain values out."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, NoReturn
+
+import msgspec
+
+from airflow_provider_supermetrics.protocol import entries as _entries
+from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+
+# Error texts end in logs: keep to the lengths that the API's page promises, whatever arrives.
+_MAX_CODE_LENGTH = 100
+_MAX_MESSAGE_LENGTH = 255
+_MAX_DESCRIPTION_LENGTH = 2048
+_MAX_REQUEST_ID_LENGTH = 64
+
+_decoder = msgspec.json.Decoder()
+
+
+class Meaning(Enum):
+    """What the caller should do about an answer."""
+
+    OK = "use it"
+    RATE_LIMITED = "wait as long as it says, then ask again"
+    SERVER_FAILED = "ask again later"
+    REFUSED = "change the request"
+    NOT_THE_CONTRACT = "report it"
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """The hourly request budget as last told: ``X-RateLimit-Limit`` and ``X-RateLimit-Remaining``.
+
+    Either is None where the API did not say.
+    """
+
+    limit: int | None
+    remaining: int | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, classified. ``retry_after`` is in seconds; the texts are the error envelope's."""
+
+    status: int
+    meaning: Meaning
+    rate_limit: RateLimit | None = None
+    retry_after: float | None = None
+    code: str | None = None
+    message: str | None = None
+    description: str | None = None
+    request_id: str | None = None
+    body: bytes = field(default=b"", repr=False)
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
+    """Say what an answer means.
+
+    :param headers: any letter case.
+    :param now: the current time (aware), for a ``Retry-After`` that is a date.
+    """
+    lowered = {name.lower(): value for name, value in headers.items()}
+    rate_limit = _rate_limit(lowered)
+    if 200 <= status < 300:
+        return Answer(status, Meaning.OK, rate_limit, body=body)
+    envelope = _object(body)
+    error = envelope.get("error") if isinstance(envelope.get("error"), dict) else {}
+    meta = envelope.get("meta") if isinstance(envelope.get("meta"), dict) else {}
+    return Answer(
+        status,
+        _meaning(status),
+        rate_limit,
+        retry_after=parse_retry_after(lowered.get("retry-after"), now=now),
+        code=_text(error, "code", _MAX_CODE_LENGTH),
+        message=_text(error, "message", _MAX_MESSAGE_LENGTH),
+        description=_text(error, "description", _MAX_DESCRIPTION_LENGTH),
+        request_id=_text(meta, "request_id", _MAX_REQUEST_ID_LENGTH),
+        body=body,
+    )
+
+
+def parse_log_page(body: bytes) -> list[Entry]:
+    """The entries of a page, newest first, each with a readable ``log_time``.
+
+    :raises ContractViolation: when it is not JSON, has no ``logs`` list, or an entry has no readable time.
+    """
+    logs = _items(body, "logs")
+    for entry in logs:
+        _entries.log_time(entry)
+    return logs
+
+
+def parse_log_entry(body: bytes) -> Entry:
+    """A single entry, which the API sends unwrapped.
+
+    :raises ContractViolation: when it is not a JSON object.
+    """
+    entry = _loads(body)
+    return entry if isinstance(entry, dict) else _not_the_contract("is not a JSON object")
+
+
+def parse_connectors(body: bytes) -> list[dict[str, Any]]:
+    """The connectors of a team, each with a ``connector_identifier``.
+
+    :raises ContractViolation: when it is not JSON, has no ``connectors`` list, or one lacks its identifier.
+    """
+    connectors = _items(body, "connectors")
+    if not all(isinstance(connector.get("connector_identifier"), str) for connector in connectors):
+        _not_the_contract("has a connector without a connector_identifier")
+    return connectors
+
+
+def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Seconds to wait, from ``Retry-After`` in seconds or as an HTTP date; None where it says neither."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\d{1,12}(\.\d*)?", value.strip(), re.ASCII):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return max(0.0, (date - now).total_seconds())
+
+
+def _meaning(status: int) -> Meaning:
+    if status == 429:
+        return Meaning.RATE_LIMITED
+    if status >= 500 or status == 408:
+        return Meaning.SERVER_FAILED
+    if status >= 400:
+        return Meaning.REFUSED
+    return Meaning.NOT_THE_CONTRACT
+
+
+def _rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+    limit = _whole_number(headers.get("x-ratelimit-limit"))
+    remaining = _whole_number(headers.get("x-ratelimit-remaining"))
+    return None if limit is None and remaining is None else RateLimit(limit, remaining)
+
+
+def _whole_number(value: str | None) -> int | None:
+    # "5000, 5000;w=3600" is how gateways that follow the IETF draft write a limit of 5000.
+    match = re.match(r"\s*(\d{1,18})\s*(?:[,;].*)?$", value or "", re.ASCII)
+    return int(match[1]) if match else None
+
+
+def _items(body: bytes, key: str) -> list[dict[str, Any]]:
+    document = _loads(body)
+    if not isinstance(document, dict):
+        _not_the_contract("is not a JSON object")
+    items = document.get(key)
+    if not isinstance(items, list):
+        _not_the_contract(f"has no list '{key}'")
+    if not all(isinstance(item, dict) for item in items):
+        _not_the_contract(f"has something other than objects in '{key}'")
+    return items
+
+
+def _loads(body: bytes) -> Any:
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:  # slower, but it also reads a lone surrogate, which must not block a whole window
+        return json.loads(body, parse_constant=_not_json, parse_float=_finite)
+    except (ValueError, RecursionError):
+        _not_the_contract("is not JSON")
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    # No float holds 1e400; written on as it would be read, it would silently become null.
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text} is out of range")
+    return number
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = _loads(body)
+    except ContractViolation:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _text(mapping: Any, key: str, longest: int) -> str | None:
+    value = mapping.get(key)
+    # One line, because it becomes part of a log line.
+    return " ".join(value.split())[:longest] or None if isinstance(value, str) else None
+
+
+def _not_the_contract(what: str) -> NoReturn:
+    raise ContractViolation(f"the answer {what}")

@@ -1,0 +1,284 @@
+"""The walk: where to ask next, what is new, when all is read.
+
+The API pages by time, newest first, and many entries can share one printed time. Asking for what
+lies before the oldest entry's time would drop the rest of that time at every page's border; so the
+walk asks one tick past it and drops what it has seen. That is right whether ``before`` excludes
+or includes its time, and where the server keeps finer times than it prints.
+
+A page is taken as what the API's page says it is: the newest entries older than ``before``, in
+order, with no gap. So it proves that everything newer than its oldest time has been read, and only an entry
+older than that time proves that the time itself is complete. Where no answer can prove it, the walk
+raises :class:`NoProgress` rather than go on.
+
+A page shorter than ``limit`` proves nothing by itself. When nothing older than a time comes, one
+question from below that time tells the end of the history from a server that sends short pages. One
+case is beyond any proof: a server that cuts every page, and a history whose oldest time alone
+fills such a page. It looks like a history of one page, and is taken for one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from itertools import pairwise
+
+from airflow_provider_supermetrics.protocol.entries import Entry, identity, log_time
+from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
+from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_limit
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SECOND = timedelta(seconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class _Step(Enum):
+    """Where a page is asked from."""
+
+    TOP = "the window's end"
+    PAST = "one tick past the oldest time: repeats that time, so that none of its entries is lost"
+    WITHIN = "just short of that tick: leaves out the next tick, which an inclusive server repeats too"
+    BELOW = "just short of the oldest time: is there anything older at all?"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The next page to ask for."""
+
+    before: datetime | None
+    limit: int
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What is remembered of the last page that ended at the oldest time."""
+
+    step: _Step
+    length: int
+    limit: int
+    newest: datetime
+    last: Hashable
+
+    @property
+    def is_full(self) -> bool:
+        return self.length >= self.limit
+
+
+class LogWalk:
+    """Reads the entries with ``start <= log_time < end``, each once, page by page.
+
+    Ask for the page that :attr:`next` names, give its entries to :meth:`receive`, until :attr:`next` is None.
+
+    :param start: first time of the window (aware), or None for the beginning of the history.
+    :param end: the time at which the window ends (aware), or None for no end.
+    :param limit: entries per page, 1 to 1000. Where one time fills such a page, the walk goes on with 1000.
+    :raises InvalidRequest: for naive times, an empty or reversed window, or a limit out of range.
+    """
+
+    def __init__(
+        self, *, start: datetime | None = None, end: datetime | None = None, limit: int = MAX_LIMIT
+    ) -> None:
+        for name, time in (("start", start), ("end", end)):
+            if time is not None and time.utcoffset() is None:
+                raise InvalidRequest(f"{name} {time.isoformat()} has no time zone; give an aware time")
+        if start is not None and end is not None and start >= end:
+            raise InvalidRequest(f"the window [{start.isoformat()}, {end.isoformat()}) is empty")
+        self.start = start
+        self.end = end
+        #: The time of the oldest entry read so far; all that is newer has been read.
+        self.oldest: datetime | None = None
+        #: The page to ask for next, or None when the window has been read.
+        self.next: Ask | None = Ask(None if end is None else _ceil(end, _SECOND), valid_limit(limit))
+        self._limit = limit
+        self._step = _Step.TOP
+        self._tick = timedelta(days=1)
+        # Entries that a further page may repeat.
+        self._seen: dict[Hashable, datetime] = {}
+        self._page: _Page | None = None
+        # Whether anything older than `oldest` exists; None while that was not asked.
+        self._older_exist: bool | None = None
+        # Pages that reached older entries, and the length of the last short one.
+        self._full_pages = 0
+        self._short_pages = 0
+        self._short_length = 0
+        # Lengths of short pages that turned out to have more behind them.
+        self._cut_lengths: set[int] = set()
+
+    def receive(self, page: Sequence[Entry]) -> list[Entry]:
+        """Take the page that was asked for; return what is new in it and in the window, newest first.
+
+        :raises ContractViolation: when the page is not what was asked for, so that entries could be missed.
+        :raises NoProgress: when one single time fills a page.
+        """
+        ask = self.next
+        if ask is None:
+            raise RuntimeError("the walk is over; nothing was asked for")
+        times = self._read_times(page, ask)
+        if not page:
+            self._older_exist = False
+            if self._step is _Step.BELOW:
+                self._end()
+            else:
+                self.next = None
+            return []
+        if self._step is _Step.TOP and self.end is not None and self._tick > _SECOND:
+            # A time after `end` can be printed so coarsely that it reads as one before it.
+            top = _ceil(self.end, self._tick)
+            if ask.before is not None and ask.before < top:
+                self._ask(_Step.TOP, ask.limit, top)
+                return []
+
+        keys = _identities(page)
+        reaches_older = self.oldest is None or times[-1] < self.oldest
+        if self._step is _Step.BELOW and reaches_older and self._page and self._page.last not in keys:
+            # An exclusive server leaves the doubted time out of this page: the page says that older
+            # entries exist, but not that the doubted time is complete. It may not be used.
+            self._older_exist = True
+            self._cut_lengths.add(self._page.length)
+            self._ask(_Step.PAST, self._limit)
+            return []
+
+        new = []
+        for i, key in enumerate(keys):
+            if key not in self._seen:
+                self._seen[key] = times[i]
+                new.append(i)
+        received = _Page(self._step, len(page), ask.limit, times[0], keys[-1])
+        if self._page and not self._page.is_full and (reaches_older or new):
+            self._cut_lengths.add(self._page.length)
+        if reaches_older:
+            self._advance(received, times[-1])
+        else:
+            self._stand(ask, received, bool(new))
+        return [page[i] for i in new if self._is_in_window(times[i])]
+
+    def _read_times(self, page: Sequence[Entry], ask: Ask) -> list[datetime]:
+        printed = [log_time(entry) for entry in page]
+        times = [time.at for time in printed]
+        self._tick = min((time.tick for time in printed), default=self._tick)
+        for newer, older in pairwise(times):
+            if older > newer:
+                raise ContractViolation(
+                    "the page is not in reverse chronological order: "
+                    f"{older.isoformat()} comes after {newer.isoformat()}"
+                )
+        if times and ask.before is not None and times[0] > ask.before + self._tick:
+            raise ContractViolation(
+                f"the page has an entry at {times[0].isoformat()}, "
+                f"although it was asked for entries before {ask.before.isoformat()}"
+            )
+        return times
+
+    def _advance(self, received: _Page, oldest: datetime) -> None:
+        """The page reached older entries: all that is newer than its oldest time is complete."""
+        self.oldest = oldest
+        self._page = received
+        if received.is_full:
+            self._full_pages += 1
+        else:
+            self._short_pages += 1
+            self._short_length = received.length
+        self._older_exist = None
+        if self.start is not None and oldest < self.start:
+            self.next = None
+            return
+        repeated = oldest + self._tick
+        self._seen = {key: time for key, time in self._seen.items() if time <= repeated}
+        self._ask(_Step.PAST, self._limit)
+
+    def _stand(self, ask: Ask, received: _Page, has_new: bool) -> None:
+        """The page reached nothing older: either the history ends here, or a time fills the page."""
+        if self._step is _Step.BELOW:
+            self._older_exist = False
+            if has_new:
+                self._page = received
+            if ask.before is not None and ask.before == self.oldest:
+                # The server includes `before`, so this page was the oldest time once more.
+                self._ask(_Step.BELOW, received.limit, ask.before - _MICROSECOND)
+            else:
+                self._end()
+            return
+        self._page = received
+        if received.is_full and received.limit < MAX_LIMIT:
+            self._limit = MAX_LIMIT
+            self._ask(self._step, MAX_LIMIT)
+        elif received.is_full:
+            self._doubt()
+        elif has_new:
+            self._ask(self._step, received.limit)
+        elif self._older_exist is None and self._is_plainly_the_end(received):
+            self.next = None
+        elif self._older_exist is None:
+            self._ask(_Step.BELOW, received.limit)
+        elif self._older_exist:
+            self._doubt()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing older exists: the walk is over, unless the last page may be cut within its oldest time."""
+        page = self._page
+        if page is None or not (page.is_full or self._is_cut_length(page.length)):
+            self.next = None
+        else:
+            self._doubt()
+
+    def _doubt(self) -> None:
+        """The last page does not prove its oldest time complete: ask closer to it, or refuse to go on."""
+        page, oldest = self._page, self.oldest
+        assert page is not None and oldest is not None, "only a received page can be doubted"
+        if page.step is _Step.WITHIN or page.newest == oldest:
+            raise NoProgress(oldest, page.length)
+        self._ask(_Step.WITHIN, page.limit)
+
+    def _ask(self, step: _Step, limit: int, before: datetime | None = None) -> None:
+        self._step = step
+        if before is None:
+            assert self.oldest is not None, "only the first page is asked for without an oldest time"
+            before = self.oldest
+            if step is _Step.PAST:
+                before += self._tick
+            elif step is _Step.WITHIN:
+                before += self._tick - _MICROSECOND
+            elif self._tick > _MICROSECOND:
+                # An inclusive server would repeat the oldest time. Between ticks nothing is passed
+                # over; where microseconds are printed, the time one before may hold entries.
+                before -= _MICROSECOND
+        self.next = Ask(before, limit)
+
+    def _is_plainly_the_end(self, received: _Page) -> bool:
+        # A server that filled every page until the last one, and then gave still less, has no more
+        # to give: that saves the question from BELOW at the end of a long history.
+        return (
+            self._full_pages >= 2
+            and self._short_pages == 1
+            and received.length < self._short_length
+            and not self._cut_lengths
+        )
+
+    def _is_cut_length(self, length: int) -> bool:
+        return bool(self._cut_lengths) and min(self._cut_lengths) <= length <= max(self._cut_lengths)
+
+    def _is_in_window(self, time: datetime) -> bool:
+        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+
+def _identities(page: Sequence[Entry]) -> list[Hashable]:
+    """What tells the entries of a page apart. Without an id, equal entries are told apart by their count."""
+    counts: Counter[Hashable] = Counter()
+    keys: list[Hashable] = []
+    for entry in page:
+        key = identity(entry)
+        if entry.get("id") is None:
+            counts[key] += 1
+            key = (key, counts[key])
+        keys.append(key)
+    return keys
+
+
+def _ceil(time: datetime, unit: timedelta) -> datetime:
+    """The first whole ``unit`` at or after ``time``, in UTC."""
+    rest = (time - _EPOCH) % unit
+    return (time + (unit - rest) if rest else time).astimezone(timezone.utc)
