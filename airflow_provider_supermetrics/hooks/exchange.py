@@ -1,0 +1,180 @@
+"""What both hooks share, free of I/O: from an answer to a result or to the exception that users see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from airflow import __version__ as airflow_version
+
+from airflow_provider_supermetrics import __version__
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConnectionError,
+    SupermetricsError,
+    SupermetricsPaginationError,
+    SupermetricsRateLimitError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsServerError,
+    SupermetricsValidationError,
+)
+from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
+from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
+from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
+from airflow_provider_supermetrics.protocol.response import Answer, Meaning, RateLimit, classify
+
+USER_AGENT = f"airflow-provider-supermetrics/{__version__} apache-airflow/{airflow_version}"
+
+_ERRORS: dict[Meaning, type[SupermetricsError]] = {
+    Meaning.RATE_LIMITED: SupermetricsRateLimitError,
+    Meaning.SERVER_FAILED: SupermetricsServerError,
+    Meaning.REFUSED: SupermetricsRequestError,
+    Meaning.NOT_THE_CONTRACT: SupermetricsResponseError,
+}
+
+Parsed = TypeVar("Parsed")
+
+
+class Exchange:
+    """Requests of one Connection and what became of them.
+
+    :param settings: the Connection's settings.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings
+        self.rate_limit: RateLimit | None = None
+        #: Requests sent, repeated ones included.
+        self.requests_sent = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of every request, the credential's excepted."""
+        return {"User-Agent": USER_AGENT, "Accept": "application/json", **self.settings.headers}
+
+    @property
+    def authorization(self) -> str:
+        """The value of the ``Authorization`` header."""
+        return f"Bearer {self.settings.credential}"
+
+    def team_id(self, team_id: int | str | None) -> int:
+        """``team_id``, or the Connection's where it is None.
+
+        :raises SupermetricsValidationError: where neither names one, or it is no team's number.
+        """
+        chosen = self.settings.team_id if team_id is None else team_id
+        if chosen is None:
+            raise SupermetricsValidationError(
+                f"no team_id: pass one, or set it in the extra of Connection '{self.settings.conn_id}'"
+            )
+        return build(valid_team_id, chosen)
+
+    def body(self, request: Request, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+        """The body of a success.
+
+        :raises SupermetricsError: of the kind that the answer asks for.
+        """
+        answer = classify(status, headers, body, now=datetime.now(timezone.utc))
+        self.rate_limit = answer.rate_limit or self.rate_limit
+        if answer.meaning is Meaning.OK:
+            return answer.body
+        raise _ERRORS[answer.meaning](
+            self._redact(self._describe(request, answer)),
+            status_code=answer.status,
+            code=answer.code,
+            description=answer.description and self._redact(answer.description),
+            request_id=answer.request_id,
+            retry_after=answer.retry_after,
+            rate_limit=answer.rate_limit,
+        )
+
+    def lost(self, request: Request, error: Exception) -> SupermetricsConnectionError:
+        """The error for a request without a complete answer."""
+        base_url = self.settings.base_url
+        return SupermetricsConnectionError(
+            self._redact(
+                f"{request.method} {request.path}: no answer from {base_url} ({_reason(error)}); "
+                "check the Connection's host, the network and any proxy"
+            )
+        )
+
+    def read(self, request: Request, parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
+        """What ``parse`` makes of a success's body.
+
+        :raises SupermetricsResponseError: where the body is not what the API promises.
+        """
+        try:
+            return parse(body)
+        except ContractViolation as error:
+            message = self._redact(f"{request.method} {request.path}: {error}; nothing of it was used")
+            raise SupermetricsResponseError(message, status_code=200) from None
+
+    def _describe(self, request: Request, answer: Answer) -> str:
+        said = ": ".join(text for text in (answer.code, answer.message) if text)
+        parts = [f"{request.method} {request.path}: {answer.status}"]
+        if said:
+            parts.append(f" {said}")
+        if answer.description:
+            parts.append(f" ({answer.description})")
+        if answer.request_id:
+            parts.append(f" [request id {answer.request_id}]")
+        if advice := self._advice(answer):
+            parts.append(f"; {advice}")
+        return "".join(parts)
+
+    def _advice(self, answer: Answer) -> str:
+        conn_id = self.settings.conn_id
+        if answer.meaning is Meaning.RATE_LIMITED:
+            if answer.retry_after is None:
+                return "wait before asking again; the API did not say how long"
+            return f"ask again in {answer.retry_after:.0f} s"
+        if answer.meaning is Meaning.NOT_THE_CONTRACT:
+            return "redirects are refused, for the credential's sake; check the Connection's host"
+        return {
+            401: f"check the API key or access token in the password of Connection '{conn_id}'",
+            403: f"the credential of Connection '{conn_id}' has no right to this team or connector",
+            404: "one of the ids in this path does not exist for this credential",
+        }.get(answer.status, "")
+
+    def _redact(self, text: str) -> str:
+        # An error message may quote what was sent.
+        return text.replace(self.settings.credential, "***")
+
+
+def build(make: Callable[..., Parsed], *args: Any, **kwargs: Any) -> Parsed:
+    """What ``make`` makes of the arguments, with its refusal as the public exception.
+
+    :raises SupermetricsValidationError: for a value that the API's page does not allow.
+    """
+    try:
+        return make(*args, **kwargs)
+    except InvalidRequest as error:
+        raise SupermetricsValidationError(str(error)) from None
+
+
+def walk_error(error: ContractViolation) -> SupermetricsError:
+    """The public exception for what a walk refuses."""
+    if isinstance(error, NoProgress):
+        return SupermetricsPaginationError(str(error))
+    return SupermetricsResponseError(f"{error}; nothing of this page was used")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def connection_verdict(
+    settings: ConnectionSettings, connectors: list[dict[str, Any]] | None
+) -> tuple[bool, str]:
+    """What ``test_connection`` says where nothing was raised.
+
+    :param connectors: what the API listed, or None where nothing could be asked for want of a team.
+    """
+    if connectors is None:
+        return (
+            False,
+            "Nothing was asked: set team_id in the Connection to test it. A task may still pass its own.",
+        )
+    seen = f"{len(connectors)} connector{'' if len(connectors) == 1 else 's'}"
+    return True, f"Connected to {settings.base_url}: the credential sees {seen} of team {settings.team_id}."

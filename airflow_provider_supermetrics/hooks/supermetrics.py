@@ -1,0 +1,487 @@
+"""The hooks: twins, one over requests and one over aiohttp, same methods in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, TypeVar
+
+import aiohttp
+import requests
+import tenacity
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import Connection
+from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
+from asgiref.sync import sync_to_async
+from pydantic import Field
+
+from airflow_provider_supermetrics.exceptions import SupermetricsError
+from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
+from airflow_provider_supermetrics.hooks.exchange import Exchange, build, connection_verdict, walk_error
+from airflow_provider_supermetrics.hooks.form import connection_form_widgets, ui_field_behaviour
+from airflow_provider_supermetrics.hooks.waiting import retrying_options
+from airflow_provider_supermetrics.protocol import request as _request
+from airflow_provider_supermetrics.protocol import response as _response
+from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, Request
+from airflow_provider_supermetrics.protocol.response import RateLimit
+from airflow_provider_supermetrics.protocol.retry import WaitPolicy
+from airflow_provider_supermetrics.protocol.walk import LogWalk
+
+CONN_TYPE = "supermetrics"
+CONN_NAME_ATTR = "supermetrics_conn_id"
+DEFAULT_CONN_NAME = "supermetrics_default"
+HOOK_NAME = "Supermetrics"
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """One page of logs, newest first, and the request budget that the answer told of."""
+
+    entries: list[Entry]
+    rate_limit: RateLimit | None
+
+
+class _BearerAuth(requests.auth.AuthBase):
+    """As an auth object, not as a header, requests does not prefer an entry of a .netrc file to it."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        prepared.headers["Authorization"] = self._exchange.authorization
+        return prepared
+
+
+class SupermetricsHook(HttpHook):
+    """
+    Read connector logs from the Supermetrics API.
+
+    One hook keeps one session and one TCP connection for all its requests. Use one per task, and
+    close it, or use it as a context manager.
+
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
+    :param wait_policy: how long to wait, inside a request, for a failing API.
+    """
+
+    conn_name_attr = CONN_NAME_ATTR
+    default_conn_name = DEFAULT_CONN_NAME
+    conn_type = CONN_TYPE
+    hook_name = HOOK_NAME
+
+    def __init__(
+        self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: WaitPolicy | None = None
+    ) -> None:
+        super().__init__(method="GET", http_conn_id=supermetrics_conn_id)
+        self.supermetrics_conn_id = supermetrics_conn_id
+        self.wait_policy = wait_policy or WaitPolicy()
+        self._exchange: Exchange | None = None
+        self._session: requests.Session | None = None
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Fields of the Connection form, for Airflow before 3.2."""
+        return connection_form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Labels and placeholders of the Connection form, for Airflow before 3.2."""
+        return ui_field_behaviour()
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """The hourly request budget as last told, or None when no answer has told it."""
+        return self._exchange.rate_limit if self._exchange else None
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests sent by this hook, repeated ones included."""
+        return self._exchange.requests_sent if self._exchange else 0
+
+    def team_id(self, team_id: int | str | None = None) -> int:
+        """
+        Return the team that a call with this argument means: ``team_id``, or the Connection's.
+
+        :raises SupermetricsValidationError: where neither names one, or it is no team's number.
+        """
+        return self._open().team_id(team_id)
+
+    def list_logs(
+        self,
+        connector_identifier: str,
+        team_id: int | str | None = None,
+        *,
+        limit: int = MAX_LIMIT,
+        before: datetime | None = None,
+    ) -> LogPage:
+        """
+        Fetch one page of a connector's logs, newest first, with one request.
+
+        :param connector_identifier: the connector, such as ``"T3S70"``.
+        :param team_id: the team; by default the Connection's.
+        :param limit: entries at most, 1 to 1000.
+        :param before: only entries older than this time (aware); by default the latest.
+        :raises SupermetricsError: of the kind that says what to do.
+        """
+        exchange = self._open()
+        request = build(
+            _request.list_logs, exchange.team_id(team_id), connector_identifier, limit=limit, before=before
+        )
+        return LogPage(self._get(request, _response.parse_log_page), exchange.rate_limit)
+
+    def iter_logs(
+        self,
+        connector_identifier: str,
+        team_id: int | str | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = MAX_LIMIT,
+    ) -> Iterator[Entry]:
+        """
+        Yield the entries with ``start <= log_time < end``, newest first, each once.
+
+        :param connector_identifier: the connector, such as ``"T3S70"``.
+        :param team_id: the team; by default the Connection's.
+        :param start: first time of the window (aware); by default the beginning of the history.
+        :param end: the time at which the window ends (aware); by default there is no end.
+        :param page_size: entries per request, 1 to 1000.
+        :raises SupermetricsPaginationError: where one single time fills a page.
+        :raises SupermetricsError: of the kind that says what to do.
+        """
+        walk = build(LogWalk, start=start, end=end, limit=page_size)
+        return (entry for page in self.walk(walk, connector_identifier, team_id) for entry in page)
+
+    def walk(
+        self, walk: LogWalk, connector_identifier: str, team_id: int | str | None = None
+    ) -> Iterator[list[Entry]]:
+        """
+        Lead a walk to its end; yield what is new after each request.
+
+        :param walk: which says what to ask, and how far it is.
+        :param connector_identifier: the connector, such as ``"T3S70"``.
+        :param team_id: the team; by default the Connection's.
+        :raises SupermetricsError: of the kind that says what to do.
+        """
+        while ask := walk.next:
+            page = self.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
+            try:
+                new = walk.receive(page.entries)
+            except ContractViolation as error:
+                raise walk_error(error) from None
+            yield new
+
+    def get_log(self, connector_identifier: str, log_id: str, team_id: int | str | None = None) -> Entry:
+        """
+        Fetch one log entry.
+
+        :param connector_identifier: the connector, such as ``"T3S70"``.
+        :param log_id: the entry's ``id``.
+        :param team_id: the team; by default the Connection's.
+        :raises SupermetricsError: of the kind that says what to do.
+        """
+        request = build(_request.get_log, self._open().team_id(team_id), connector_identifier, log_id)
+        return self._get(request, _response.parse_log_entry)
+
+    def list_connectors(self, team_id: int | str | None = None) -> list[dict[str, Any]]:
+        """
+        List the connectors of a team that the credential can see.
+
+        :param team_id: the team; by default the Connection's.
+        :raises SupermetricsError: of the kind that says what to do.
+        """
+        request = build(_request.list_connectors, self._open().team_id(team_id))
+        return self._get(request, _response.parse_connectors)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask once for the connectors of the Connection's team; say what is wrong and what to do."""
+        try:
+            settings = self._open().settings
+            if settings.team_id is None:
+                return connection_verdict(settings, None)
+            self.wait_policy = WaitPolicy(max_attempts=1)
+            return connection_verdict(settings, self.list_connectors())
+        except SupermetricsError as error:
+            return False, str(error)
+        finally:
+            self.close()
+
+    def get_conn(
+        self,
+        headers: dict[Any, Any] | None = None,  # noqa: ARG002  # HttpHook's signature
+        extra_options: dict[str, Any] | None = None,
+    ) -> requests.Session:
+        """
+        Return the session of this hook, with the Connection's credential and settings.
+
+        :param headers: taken for compatibility; a request's headers go with the request.
+        :param extra_options: options of :meth:`run`.
+        """
+        settings = self._open().settings
+        # What the inherited run() goes by. Redirects stay off: they would carry headers elsewhere.
+        self.merged_extra = {**(extra_options or {}), "timeout": settings.timeout, "allow_redirects": False}
+        assert self._session is not None
+        return self._session
+
+    def close(self) -> None:
+        """Close the session; a later call opens a new one."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> SupermetricsHook:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Exchange:
+        if self._exchange is None:
+            connection = self.get_connection(self.supermetrics_conn_id)
+            self._exchange = Exchange(ConnectionSettings.from_connection(connection, connection.extra_dejson))
+        if self._session is None:
+            self._session = self._new_session(self._exchange)
+        return self._exchange
+
+    def _new_session(self, exchange: Exchange) -> requests.Session:
+        settings = exchange.settings
+        self.base_url, self._base_url_initialized = settings.base_url, True
+        session = requests.Session()
+        session.auth = _BearerAuth(exchange)
+        session.headers.update(exchange.headers)
+        session.proxies.update(settings.proxies)
+        session.verify = settings.verify
+        session.cert = settings.cert
+        return self._configure_session_from_mount_adapters(session)
+
+    def _get(self, request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
+        retrying = tenacity.Retrying(**retrying_options(self.wait_policy, self.log))
+        body: bytes = retrying(self._send, request)
+        return self._open().read(request, parse, body)
+
+    def _send(self, request: Request) -> bytes:
+        exchange, session = self._open(), self.get_conn()
+        exchange.requests_sent += 1
+        try:
+            response = session.get(
+                exchange.settings.base_url + request.path,
+                params=request.params,
+                timeout=exchange.settings.timeout,
+                allow_redirects=False,
+            )
+        except (requests.RequestException, OSError) as error:
+            raise exchange.lost(request, error) from None
+        return exchange.body(request, response.status_code, response.headers, response.content)
+
+
+class _SessionConfig(SessionConfig):
+    """The http provider's session settings, whose headers hold the credential, without them in the repr."""
+
+    headers: dict[str, Any] | None = Field(default=None, repr=False)
+
+
+class SupermetricsAsyncHook(HttpAsyncHook):
+    """
+    Read connector logs from the Supermetrics API, in a trigger or any other coroutine.
+
+    The methods are those of :class:`SupermetricsHook`, awaited. Within ``async with hook:`` all
+    requests share one session and one TCP connection; otherwise each call has its own.
+
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
+    :param wait_policy: how long to wait, inside a request, for a failing API.
+    """
+
+    conn_name_attr = CONN_NAME_ATTR
+    default_conn_name = DEFAULT_CONN_NAME
+    conn_type = CONN_TYPE
+    hook_name = HOOK_NAME
+
+    def __init__(
+        self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: WaitPolicy | None = None
+    ) -> None:
+        super().__init__(method="GET", http_conn_id=supermetrics_conn_id)
+        self.supermetrics_conn_id = supermetrics_conn_id
+        self.wait_policy = wait_policy or WaitPolicy()
+        self._exchange: Exchange | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._options: dict[str, Any] = {}
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """The hourly request budget as last told, or None when no answer has told it."""
+        return self._exchange.rate_limit if self._exchange else None
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests sent by this hook, repeated ones included."""
+        return self._exchange.requests_sent if self._exchange else 0
+
+    async def team_id(self, team_id: int | str | None = None) -> int:
+        """As :meth:`SupermetricsHook.team_id`."""
+        return (await self._open()).team_id(team_id)
+
+    async def list_logs(
+        self,
+        connector_identifier: str,
+        team_id: int | str | None = None,
+        *,
+        limit: int = MAX_LIMIT,
+        before: datetime | None = None,
+    ) -> LogPage:
+        """As :meth:`SupermetricsHook.list_logs`."""
+        exchange = await self._open()
+        request = build(
+            _request.list_logs, exchange.team_id(team_id), connector_identifier, limit=limit, before=before
+        )
+        return LogPage(await self._get(request, _response.parse_log_page), exchange.rate_limit)
+
+    def iter_logs(
+        self,
+        connector_identifier: str,
+        team_id: int | str | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = MAX_LIMIT,
+    ) -> AsyncIterator[Entry]:
+        """As :meth:`SupermetricsHook.iter_logs`."""
+        walk = build(LogWalk, start=start, end=end, limit=page_size)
+        return (entry async for page in self.walk(walk, connector_identifier, team_id) for entry in page)
+
+    async def walk(
+        self, walk: LogWalk, connector_identifier: str, team_id: int | str | None = None
+    ) -> AsyncIterator[list[Entry]]:
+        """As :meth:`SupermetricsHook.walk`."""
+        async with AsyncExitStack() as stack:
+            if self._session is None:
+                await stack.enter_async_context(self)
+            while ask := walk.next:
+                page = await self.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
+                try:
+                    new = walk.receive(page.entries)
+                except ContractViolation as error:
+                    raise walk_error(error) from None
+                yield new
+
+    async def get_log(
+        self, connector_identifier: str, log_id: str, team_id: int | str | None = None
+    ) -> Entry:
+        """As :meth:`SupermetricsHook.get_log`."""
+        exchange = await self._open()
+        request = build(_request.get_log, exchange.team_id(team_id), connector_identifier, log_id)
+        return await self._get(request, _response.parse_log_entry)
+
+    async def list_connectors(self, team_id: int | str | None = None) -> list[dict[str, Any]]:
+        """As :meth:`SupermetricsHook.list_connectors`."""
+        exchange = await self._open()
+        request = build(_request.list_connectors, exchange.team_id(team_id))
+        return await self._get(request, _response.parse_connectors)
+
+    async def test_connection(self) -> tuple[bool, str]:
+        """As :meth:`SupermetricsHook.test_connection`."""
+        try:
+            settings = (await self._open()).settings
+            if settings.team_id is None:
+                return connection_verdict(settings, None)
+            self.wait_policy = WaitPolicy(max_attempts=1)
+            return connection_verdict(settings, await self.list_connectors())
+        except SupermetricsError as error:
+            return False, str(error)
+
+    async def config(self) -> SessionConfig:
+        """Settings for the inherited ``run()`` and ``session()``: no header from unknown extra keys."""
+        exchange = await self._open()
+        return _SessionConfig(
+            base_url=exchange.settings.base_url,
+            headers={**exchange.headers, "Authorization": exchange.authorization},
+            extra_options=self._options,
+        )
+
+    async def close(self) -> None:
+        """Close the session; a later call opens a new one."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def __aenter__(self) -> SupermetricsAsyncHook:
+        self._session = self._new_session(await self._open())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _open(self) -> Exchange:
+        if self._exchange is None:
+            connection: Connection = await get_async_connection(self.supermetrics_conn_id, hook=self)
+            # Reading the extra masks its secrets, which may block on the supervisor: not on this loop.
+            extra = await sync_to_async(lambda: connection.extra_dejson)()
+            settings = ConnectionSettings.from_connection(connection, extra)
+            self._options = _request_options(settings)
+            self._exchange = Exchange(settings)
+        return self._exchange
+
+    def _new_session(self, exchange: Exchange) -> aiohttp.ClientSession:
+        # trust_env: proxies from the environment count, as they do for requests.
+        return aiohttp.ClientSession(
+            headers={**exchange.headers, "Authorization": exchange.authorization}, trust_env=True
+        )
+
+    async def _get(self, request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
+        exchange = await self._open()
+        retrying = tenacity.AsyncRetrying(**retrying_options(self.wait_policy, self.log))
+        async with AsyncExitStack() as stack:
+            if self._session is None:
+                session = await stack.enter_async_context(self._new_session(exchange))
+            else:
+                session = self._session
+            body: bytes = await retrying(self._send, exchange, session, request)
+        return exchange.read(request, parse, body)
+
+    async def _send(self, exchange: Exchange, session: aiohttp.ClientSession, request: Request) -> bytes:
+        exchange.requests_sent += 1
+        try:
+            async with session.get(
+                exchange.settings.base_url + request.path,
+                params=request.params,
+                **self._options,
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise exchange.lost(request, error) from None
+        return exchange.body(request, response.status, response.headers, content)
+
+
+def _request_options(settings: ConnectionSettings) -> dict[str, Any]:
+    scheme = settings.base_url.partition(":")[0]
+    return {
+        "timeout": aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.timeout, sock_read=settings.timeout
+        ),
+        "allow_redirects": False,
+        "proxy": settings.proxies.get(scheme),
+        "ssl": _ssl(settings),
+    }
+
+
+def _ssl(settings: ConnectionSettings) -> ssl.SSLContext | bool:
+    if settings.cert is None and isinstance(settings.verify, bool):
+        return settings.verify
+    context = ssl.create_default_context(cafile=settings.verify if isinstance(settings.verify, str) else None)
+    if settings.verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.cert is not None:
+        context.load_cert_chain(*([settings.cert] if isinstance(settings.cert, str) else settings.cert))
+    return context

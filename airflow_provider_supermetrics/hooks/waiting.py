@@ -1,0 +1,66 @@
+"""A :class:`WaitPolicy` in tenacity's terms: when to ask again, how long to wait, when to give up."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any, Protocol
+
+import tenacity
+
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConnectionError,
+    SupermetricsError,
+    SupermetricsRateLimitError,
+    SupermetricsServerError,
+)
+from airflow_provider_supermetrics.protocol.retry import WaitPolicy
+
+_TRANSIENT = (SupermetricsServerError, SupermetricsConnectionError, SupermetricsRateLimitError)
+
+
+class Log(Protocol):
+    """Both of Airflow's loggers, the one of the standard library and structlog's."""
+
+    def warning(self, message: str, /, *args: Any) -> Any:
+        """Tell what a person should know."""
+
+
+def retrying_options(policy: WaitPolicy, log: Log) -> dict[str, Any]:
+    """Arguments for ``tenacity.Retrying`` and ``tenacity.AsyncRetrying``.
+
+    :param log: where each wait is told.
+    """
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        retry_after = error.retry_after if isinstance(error, SupermetricsError) else None
+        if isinstance(error, SupermetricsRateLimitError) and retry_after is None:
+            return math.inf  # the budget is per hour: asking again within seconds only spends more of it
+        seconds = policy.next_wait(
+            attempts=state.attempt_number,
+            waited=state.idle_for,
+            retry_after=retry_after,
+            jitter=random.random(),
+        )
+        return math.inf if seconds is None else seconds
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        return math.isinf(state.upcoming_sleep)  # tenacity computes the wait first
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        log.warning(
+            "%s. Attempt %d of %d follows in %.1f s.",
+            state.outcome.exception() if state.outcome else "No answer",
+            state.attempt_number + 1,
+            policy.max_attempts,
+            state.upcoming_sleep,
+        )
+
+    return {
+        "retry": tenacity.retry_if_exception_type(_TRANSIENT),
+        "wait": wait,
+        "stop": stop,
+        "before_sleep": tell,
+        "reraise": True,
+    }

@@ -1,0 +1,69 @@
+"""What Airflow is told of this package, through the entry point ``apache_airflow_provider``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_supermetrics import __version__
+
+#: Fields of the Connection form beyond Airflow's own. Nullable, or the form would demand them.
+CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "team_id": {
+        "label": "Team ID",
+        "description": "Number of the Supermetrics team, such as 936506. Tasks may name another one.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "timeout": {
+        "label": "Timeout (seconds)",
+        "description": "How long to wait for a connection and for each piece of an answer. Default: 60.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3600},
+    },
+}
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["schema", "port", "login"],
+    "relabeling": {"host": "API URL", "password": "API key or access token"},
+    "placeholders": {
+        "host": "https://api.supermetrics.com (default)",
+        "password": "created in the Supermetrics Hub",
+        "extra": '{"proxies": {"https": "http://proxy:3128"}, "verify": true, "cert": null, "headers": {}}',
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata."""
+    return {
+        "package-name": "airflow-provider-supermetrics",
+        "name": "Supermetrics",
+        "description": "[Supermetrics](https://supermetrics.com/): connector logs to object storage.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": "Supermetrics",
+                "external-doc-url": "https://docs.supermetrics.com/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": "Supermetrics",
+                "python-modules": ["airflow_provider_supermetrics.hooks.supermetrics"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "Supermetrics",
+                "python-modules": ["airflow_provider_supermetrics.operators.supermetrics"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "supermetrics",
+                "hook-class-name": "airflow_provider_supermetrics.hooks.supermetrics.SupermetricsHook",
+                "hook-name": "Supermetrics",
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONNECTION_FIELDS,
+            }
+        ],
+    }
