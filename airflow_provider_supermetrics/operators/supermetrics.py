@@ -1,0 +1,193 @@
+"""Operators: export a connector's logs to object storage, list a team's connectors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Asset, BaseOperator, ObjectStoragePath
+
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.export.formats import JsonLines
+from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics.export.window import Window, resolve_window
+from airflow_provider_supermetrics.export.writer import ExportWriter
+from airflow_provider_supermetrics.hooks.exchange import build
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
+from airflow_provider_supermetrics.protocol.walk import LogWalk
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+_SECONDS_BETWEEN_PROGRESS = 10.0
+
+
+class SupermetricsExportLogsOperator(BaseOperator):
+    """
+    Export the execution logs of a connector to object storage, all of a window or fail.
+
+    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects, each whole or not at all, and at the
+    end the receipt ``_manifest-{connector}-{start}-{end}.json``: where it is, the window is complete.
+    A rerun replaces the window. Returns the receipt's summary, which outlet asset events carry too.
+
+    The window is ``[start, end)`` by ``log_time``. ``end`` defaults to the end of the run's data
+    interval, else its logical date, else the time it was due; ``start`` to ``end - window``, else to
+    the start of the data interval.
+
+    :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
+    :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``. (templated)
+    :param team_id: the team; by default the Connection's. (templated)
+    :param start: first time of the window, an aware datetime or ISO 8601 text. (templated)
+    :param end: the time at which the window ends, likewise. (templated)
+    :param window: length of the window, where ``start`` is not given.
+    :param format: ``"jsonl"``, one JSON object a line.
+    :param compression: ``"gzip"``, or ``"none"``.
+    :param entries_per_file: entries in each object but the last; bounds the memory used.
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "connector_identifier",
+        "path",
+        "team_id",
+        "start",
+        "end",
+        "supermetrics_conn_id",
+    )
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        connector_identifier: str,
+        path: str,
+        team_id: int | str | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        window: timedelta | None = None,
+        format: str = "jsonl",
+        compression: str | None = "gzip",
+        entries_per_file: int = 100_000,
+        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.connector_identifier = connector_identifier
+        self.path = path
+        self.team_id = team_id
+        self.start = start
+        self.end = end
+        self.window = window
+        self.format = format
+        self.compression = compression
+        self.entries_per_file = entries_per_file
+        self.supermetrics_conn_id = supermetrics_conn_id
+        self._file_format = JsonLines(format, compression)
+        if start is not None and window is not None:
+            raise SupermetricsValidationError("give start or window, not both")
+        if (
+            isinstance(entries_per_file, bool)
+            or not isinstance(entries_per_file, int)
+            or entries_per_file < 1
+        ):
+            raise SupermetricsValidationError(
+                f"entries_per_file must be a number from 1 on, not {entries_per_file!r}"
+            )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Export the window; return the receipt's summary."""
+        _name_mapped_task(context, "{{ task.connector_identifier }}")
+        window = resolve_window(self.start, self.end, self.window, context)
+        connector_identifier = build(valid_connector_identifier, self.connector_identifier)
+        destination = Destination(ObjectStoragePath(self.path))
+        self.log.info("Exporting the logs of %s in %s to %s", connector_identifier, window, destination)
+        with SupermetricsHook(self.supermetrics_conn_id) as hook:
+            team_id = hook.team_id(self.team_id)
+            walk = build(LogWalk, start=window.start, end=window.end)
+            writer = ExportWriter(
+                destination, connector_identifier, team_id, window, self._file_format, self.entries_per_file
+            )
+            told = time.monotonic()
+            for new in hook.walk(walk, connector_identifier, team_id):
+                writer.add(new, walk.oldest)
+                if time.monotonic() - told >= _SECONDS_BETWEEN_PROGRESS:
+                    self._tell_progress(hook, walk, writer, window)
+                    told = time.monotonic()
+            receipt = writer.finish(hook.requests_sent)
+            summary = receipt.summary(str(destination))
+            self.log.info(
+                "Exported %s entries in %d objects, %s bytes, with %d requests%s. Receipt: %s",
+                f"{summary['entries']:,}",
+                summary["objects"],
+                f"{summary['bytes']:,}",
+                summary["requests"],
+                _budget(hook),
+                summary["receipt"],
+            )
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(summary)
+        return summary
+
+    def _tell_progress(
+        self, hook: SupermetricsHook, walk: LogWalk, writer: ExportWriter, window: Window
+    ) -> None:
+        self.log.info(
+            "%3.0f %% of the window read: %s entries, %d objects, %d requests%s",
+            100 * window.share_behind(walk.oldest),
+            f"{writer.entries:,}",
+            writer.objects,
+            hook.requests_sent,
+            _budget(hook),
+        )
+
+
+class SupermetricsListConnectorsOperator(BaseOperator):
+    """
+    List the connectors of a team, for ``.expand(connector_identifier=...)``.
+
+    Returns the identifiers, in the API's order.
+
+    :param team_id: the team; by default the Connection's. (templated)
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
+    """
+
+    template_fields: Sequence[str] = ("team_id", "supermetrics_conn_id")
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        team_id: int | str | None = None,
+        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.team_id = team_id
+        self.supermetrics_conn_id = supermetrics_conn_id
+
+    def execute(self, context: Context) -> list[str]:  # noqa: ARG002  # BaseOperator's signature
+        """List the connectors; return their identifiers."""
+        with SupermetricsHook(self.supermetrics_conn_id) as hook:
+            connectors = hook.list_connectors(self.team_id)
+        for connector in connectors:
+            self.log.info("%s  %s", connector["connector_identifier"], connector.get("name") or "")
+        self.log.info("The credential sees %d connectors", len(connectors))
+        return [connector["connector_identifier"] for connector in connectors]
+
+
+def _budget(hook: SupermetricsHook) -> str:
+    rate_limit = hook.rate_limit
+    if rate_limit is None or rate_limit.remaining is None:
+        return ""
+    of = "" if rate_limit.limit is None else f" of {rate_limit.limit:,}"
+    return f", {rate_limit.remaining:,}{of} requests left in the hour"
+
+
+def _name_mapped_task(context: Context, template: str) -> None:
+    # Set here, because a mapped task keeps a map_index_template only where the DAG gives one.
+    if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
+        context["map_index_template"] = template
