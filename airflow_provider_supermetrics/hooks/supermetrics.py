@@ -433,10 +433,10 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         return self._exchange
 
     def _new_session(self, exchange: Exchange) -> aiohttp.ClientSession:
-        # trust_env: proxies from the environment count, as they do for requests.
-        return aiohttp.ClientSession(
-            headers={**exchange.headers, "Authorization": exchange.authorization}, trust_env=True
-        )
+        session = aiohttp.ClientSession(headers={**exchange.headers, "Authorization": exchange.authorization})
+        # aiohttp would repeat a GET by itself when the connection is lost: unseen, uncounted, at once.
+        session._retry_connection = False
+        return session
 
     async def _get(self, request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
         exchange = await self._open()
@@ -464,13 +464,15 @@ class SupermetricsAsyncHook(HttpAsyncHook):
 
 
 def _request_options(settings: ConnectionSettings) -> dict[str, Any]:
-    scheme = settings.base_url.partition(":")[0]
+    # As requests does it: the environment's proxies, unless the Connection names others. aiohttp's
+    # trust_env would also bring in .netrc, whose entries it cannot combine with a header.
+    proxies = {**requests.utils.get_environ_proxies(settings.base_url), **settings.proxies}
     return {
         "timeout": aiohttp.ClientTimeout(
             total=None, sock_connect=settings.timeout, sock_read=settings.timeout
         ),
         "allow_redirects": False,
-        "proxy": settings.proxies.get(scheme),
+        "proxy": requests.utils.select_proxy(settings.base_url, proxies),
         "ssl": _ssl(settings),
     }
 

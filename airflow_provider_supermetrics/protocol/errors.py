@@ -17,13 +17,13 @@ class NoProgress(ContractViolation):
     """One single ``log_time`` fills a page, so the API cannot be paged past it without possible loss.
 
     :param log_time: the time that fills the page.
-    :param page_length: how many entries the page had.
+    :param page_length: how many entries the page had, newer ones included.
     """
 
     def __init__(self, log_time: datetime, page_length: int) -> None:
         super().__init__(
-            f"{page_length} entries share the log_time {log_time.isoformat()} and fill a whole page: the API "
-            "offers no way to page within one time, so entries at that time could be lost"
+            f"the log_time {log_time.isoformat()} fills a page: {page_length} entries came, none older. "
+            "The API offers no way to page within one time, so entries at that time could be lost"
         )
         self.log_time = log_time
         self.page_length = page_length

@@ -30,12 +30,14 @@ from airflow_provider_supermetrics.protocol.errors import ContractViolation, Inv
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_limit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
+_COARSE_TICKS = (timedelta(seconds=1), _MINUTE, timedelta(hours=1), _DAY)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class _Step(Enum):
-    """Where a page is asked from."""
+    """Where a page is asked from. Each but the last must repeat the oldest entry read, to leave no gap."""
 
     TOP = "the window's end"
     PAST = "one tick past the oldest time: repeats that time, so that none of its entries is lost"
@@ -58,8 +60,7 @@ class _Page:
     step: _Step
     length: int
     limit: int
-    newest: datetime
-    last: Hashable
+    newest: datetime | None
 
     @property
     def is_full(self) -> bool:
@@ -90,12 +91,17 @@ class LogWalk:
         #: The time of the oldest entry read so far; all that is newer has been read.
         self.oldest: datetime | None = None
         #: The page to ask for next, or None when the window has been read.
-        self.next: Ask | None = Ask(None if end is None else _ceil(end, _SECOND), valid_limit(limit))
+        # From a whole minute, because a time printed as before `end` can lie after it.
+        self.next: Ask | None = Ask(None if end is None else _ceil(end, _MINUTE), valid_limit(limit))
         self._limit = limit
         self._step = _Step.TOP
-        self._tick = timedelta(days=1)
+        self._tick = _DAY
+        # Set where times turn out to be cut more coarsely than they are printed.
+        self._least_tick = _MICROSECOND
         # Entries that a further page may repeat.
         self._seen: dict[Hashable, datetime] = {}
+        # The oldest entry read; a page that holds it again leaves no gap.
+        self._last: Hashable | None = None
         self._page: _Page | None = None
         # Whether anything older than `oldest` exists; None while that was not asked.
         self._older_exist: bool | None = None
@@ -116,28 +122,21 @@ class LogWalk:
         if ask is None:
             raise RuntimeError("the walk is over; nothing was asked for")
         times = self._read_times(page, ask)
-        if not page:
-            self._older_exist = False
-            if self._step is _Step.BELOW:
-                self._end()
-            else:
-                self.next = None
+        if self._step is _Step.TOP and not page:
+            self.next = None
             return []
-        if self._step is _Step.TOP and self.end is not None and self._tick > _SECOND:
-            # A time after `end` can be printed so coarsely that it reads as one before it.
+        if self._step is _Step.TOP and self.end is not None and self._tick > _MINUTE:
+            # As above, where only dates are printed.
             top = _ceil(self.end, self._tick)
             if ask.before is not None and ask.before < top:
                 self._ask(_Step.TOP, ask.limit, top)
                 return []
 
         keys = _identities(page)
-        reaches_older = self.oldest is None or times[-1] < self.oldest
-        if self._step is _Step.BELOW and reaches_older and self._page and self._page.last not in keys:
-            # An exclusive server leaves the doubted time out of this page: the page says that older
-            # entries exist, but not that the doubted time is complete. It may not be used.
-            self._older_exist = True
-            self._cut_lengths.add(self._page.length)
-            self._ask(_Step.PAST, self._limit)
+        reaches_older = bool(page) and (self.oldest is None or times[-1] < self.oldest)
+        received = _Page(self._step, len(page), ask.limit, times[0] if page else self.oldest)
+        if self._last is not None and self._last not in keys and (page or self._step is not _Step.BELOW):
+            self._detached(ask, received, reaches_older)
             return []
 
         new = []
@@ -145,7 +144,8 @@ class LogWalk:
             if key not in self._seen:
                 self._seen[key] = times[i]
                 new.append(i)
-        received = _Page(self._step, len(page), ask.limit, times[0], keys[-1])
+        if keys:
+            self._last = keys[-1]
         if self._page and not self._page.is_full and (reaches_older or new):
             self._cut_lengths.add(self._page.length)
         if reaches_older:
@@ -157,7 +157,8 @@ class LogWalk:
     def _read_times(self, page: Sequence[Entry], ask: Ask) -> list[datetime]:
         printed = [log_time(entry) for entry in page]
         times = [time.at for time in printed]
-        self._tick = min((time.tick for time in printed), default=self._tick)
+        finest = min((time.tick for time in printed), default=self._tick)
+        self._tick = max(min(self._tick, finest), self._least_tick)
         for newer, older in pairwise(times):
             if older > newer:
                 raise ContractViolation(
@@ -185,7 +186,36 @@ class LogWalk:
             self.next = None
             return
         repeated = oldest + self._tick
-        self._seen = {key: time for key, time in self._seen.items() if time <= repeated}
+        ancient = len(self._seen) - MAX_LIMIT  # a page that leaves no gap repeats no entry from before these
+        self._seen = {
+            key: time for i, (key, time) in enumerate(self._seen.items()) if i >= ancient or time <= repeated
+        }
+        self._ask(_Step.PAST, self._limit)
+
+    def _detached(self, ask: Ask, received: _Page, reaches_older: bool) -> None:
+        """The page leaves out the oldest entry read, so entries may lie between them. It may not be used."""
+        if self._step is _Step.BELOW:
+            if reaches_older:
+                # It says that older entries exist, but not that the oldest time is complete.
+                self._older_exist = True
+                if self._page is not None:
+                    self._cut_lengths.add(self._page.length)
+                self._ask(_Step.PAST, self._limit)
+            else:
+                self._stand(ask, received, has_new=False)
+        elif reaches_older or (received.newest == self.oldest and not received.is_full):
+            self._coarsen(received, reaches_older)
+        else:
+            self._stand(ask, received, has_new=False)
+
+    def _coarsen(self, received: _Page, reaches_older: bool) -> None:
+        """The oldest entry seems to lie more than a tick past its printed time: try a coarser tick."""
+        coarser = [tick for tick in _COARSE_TICKS if tick > self._tick]
+        if not coarser:
+            if received.length and not reaches_older and self.oldest is not None:
+                raise NoProgress(self.oldest, received.length)
+            raise ContractViolation("the oldest entry read was sent a moment ago and is missing now")
+        self._tick = self._least_tick = coarser[0]
         self._ask(_Step.PAST, self._limit)
 
     def _stand(self, ask: Ask, received: _Page, has_new: bool) -> None:
@@ -194,7 +224,7 @@ class LogWalk:
             self._older_exist = False
             if has_new:
                 self._page = received
-            if ask.before is not None and ask.before == self.oldest:
+            if received.length and ask.before is not None and ask.before == self.oldest:
                 # The server includes `before`, so this page was the oldest time once more.
                 self._ask(_Step.BELOW, received.limit, ask.before - _MICROSECOND)
             else:

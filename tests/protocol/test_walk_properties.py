@@ -20,6 +20,9 @@ from airflow_provider_supermetrics.protocol.walk import LogWalk
 ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 TICKS = {
     "day": timedelta(days=1),
+    # These two are printed with seconds, so the walk cannot see how coarse they are.
+    "midnight": timedelta(days=1),
+    "minute": timedelta(minutes=1),
     "second": timedelta(seconds=1),
     "millisecond": timedelta(milliseconds=1),
     "microsecond": timedelta(microseconds=1),
@@ -30,6 +33,11 @@ def printed(time: datetime, precision: str) -> str:
     """``time`` as a server with that precision prints it, cut off."""
     if precision == "day":
         return time.date().isoformat()
+    if precision in ("midnight", "minute"):
+        time = time.replace(second=0, microsecond=0)
+        if precision == "midnight":
+            time = time.replace(hour=0, minute=0)
+        precision = "second"
     return time.replace(tzinfo=None).isoformat(timespec=f"{precision}s") + "Z"
 
 
@@ -75,7 +83,8 @@ def servers(draw: st.DrawFn) -> Server:
     finer = draw(st.booleans()) and precision != "microsecond"
     offsets = draw(st.lists(st.integers(0, 30), max_size=40))
     parts = draw(st.lists(st.integers(0, 9), min_size=len(offsets), max_size=len(offsets)))
-    without_id = draw(st.booleans())
+    # Equal entries without ids cannot be told apart where times are coarser than they look.
+    without_id = draw(st.booleans()) and precision not in ("midnight", "minute")
 
     def made(number: int, offset: int, part: int, late: bool = False) -> tuple[datetime, Entry]:
         time = ORIGIN + offset * unit + (unit / 10 * part if finer else timedelta())
@@ -141,15 +150,11 @@ def test_every_entry_of_the_window_exactly_once(server: Server, limit: int, data
     expected = in_window(server, start, end)
     try:
         got = run(server, LogWalk(start=start, end=end, limit=limit))
-    except NoProgress as refused:
+    except NoProgress:
         event("no progress")
-        error = refused
+        assert max(ties(server).values()) >= longest_page
     else:
         # Entries that arrive meanwhile are newer than all that was there: they may come, but once.
         late = [str(entry) for entry in got if "late" in entry]
         assert sorted(str(entry) for entry in got if "late" not in entry) == expected
         assert len(late) == len(set(late))
-        return
-    most_ties = max(ties(server).values())
-    assert most_ties >= longest_page
-    assert error.page_length <= most_ties

@@ -1,0 +1,72 @@
+"""What all tests share. Airflow gets a home of its own before anything imports it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+os.environ["AIRFLOW_HOME"] = _HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Airflow 2.11 warns of its own default.
+os.environ["AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY"] = "True"
+
+import pytest  # noqa: E402  # after the environment
+
+from dev.simulator import Connector, Simulator, generate_entries  # noqa: E402
+
+KEY = "sm-test-key/with+odd=characters"
+TEAM = 936506
+CONNECTOR = "T3S70"
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Define the Connection `supermetrics_default`, by its host and what else it should hold."""
+
+    def define(url: str, *, conn_id: str = "supermetrics_default", **parts: Any) -> None:
+        definition = {
+            "conn_type": "supermetrics",
+            "host": url,
+            "password": KEY,
+            "extra": {"team_id": TEAM},
+            **parts,
+        }
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(definition))
+
+    return define
+
+
+@pytest.fixture
+def simulate(connection: Callable[..., None]) -> Iterator[Callable[..., Simulator]]:
+    """Start simulators, by their entries and switches, and point the Connection to the latest."""
+    running: list[Simulator] = []
+
+    def start(entries: list[dict[str, Any]] | None = None, **switches: Any) -> Simulator:
+        connectors = switches.pop("connectors", None)
+        if connectors is None:
+            if entries is None:
+                entries = generate_entries(count=50, start=START, end=START + HOUR, seed=1)
+            connectors = [Connector(CONNECTOR, entries, team_id=TEAM)]
+        simulator = Simulator(connectors=connectors, tokens={KEY: {TEAM}}, **switches)
+        simulator.__enter__()
+        running.append(simulator)
+        connection(simulator.url)
+        return simulator
+
+    yield start
+    for simulator in running:
+        simulator.__exit__(None, None, None)
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The folder with pyproject.toml."""
+    return Path(__file__).parent.parent

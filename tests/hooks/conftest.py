@@ -1,0 +1,80 @@
+"""Both hooks behind one face, so that one suite holds them to one contract."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook, SupermetricsHook
+from airflow_provider_supermetrics.protocol.entries import Entry
+
+
+class _Awaited:
+    """The async hook, each method run to its end in a loop of its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.hook = SupermetricsAsyncHook(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.hook, name)
+        if not callable(attribute):
+            return attribute
+        return lambda *args, **kwargs: asyncio.run(attribute(*args, **kwargs))
+
+    def iter_logs(self, *args: Any, **kwargs: Any) -> list[Entry]:
+        iterator = self.hook.iter_logs(*args, **kwargs)
+
+        async def collect() -> list[Entry]:
+            return [entry async for entry in iterator]
+
+        return asyncio.run(collect())
+
+
+@pytest.fixture(params=["requests", "aiohttp"])
+def new_hook(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Make a hook: the one over requests, then the one over aiohttp."""
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        if request.param == "aiohttp":
+            return _Awaited(*args, **kwargs)
+        hook = SupermetricsHook(*args, **kwargs)
+        request.addfinalizer(hook.close)
+        return _Listed(hook)
+
+    return make
+
+
+class _Listed:
+    """The hook over requests, with iter_logs read to its end."""
+
+    def __init__(self, hook: SupermetricsHook) -> None:
+        self.hook = hook
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.hook, name)
+
+    def iter_logs(self, *args: Any, **kwargs: Any) -> list[Entry]:
+        return list(self.hook.iter_logs(*args, **kwargs))
+
+
+@pytest.fixture
+def hook(new_hook: Callable[..., Any]) -> Any:
+    """A hook for the Connection `supermetrics_default`."""
+    return new_hook()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time passes at once; the list tells, in seconds, how long each wait would have been."""
+    slept: list[float] = []
+
+    async def sleep_async(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(asyncio, "sleep", sleep_async)
+    return slept
