@@ -1,0 +1,381 @@
+"""What the export promises, on the local file system and a simulated API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, Asset
+
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsPaginationError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsServerError,
+    SupermetricsValidationError,
+)
+from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsExportLogsOperator,
+    SupermetricsListConnectorsOperator,
+)
+from airflow_provider_supermetrics.protocol.entries import parse_time
+from dev.simulator import Connector, Fault, Simulator, generate_entries
+from tests.components.conftest import Exported, context
+from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
+
+pytestmark = pytest.mark.airflow_2
+
+Simulate = Callable[..., Simulator]
+Export = Callable[..., dict[str, Any]]
+BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
+
+
+def log_of(count: int, hours: int = 2, **parts: Any) -> list[dict[str, Any]]:
+    """A connector's log from the window's start on, longer than the window."""
+    return generate_entries(count=count, start=START, end=START + hours * HOUR, seed=5, **parts)
+
+
+# What is written
+
+
+def test_a_window_lies_complete_in_one_object(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """The entries of the hour, oldest first, with every field, and the receipt."""
+    entries = log_of(3000)
+    entries[10]["unknown"] = {"kept": [1, None, "ü\n"], "big": 2**70}
+    sim = simulate(entries)
+    result = export()
+    assert exported.names == [f"{BASE}-00000.jsonl.gz", f"_manifest-{BASE}.json"]
+    written = exported.entries()
+    truth = sim.truth(CONNECTOR, START, START + HOUR)
+    assert sorted(written, key=str) == sorted(truth, key=str)
+    times = [parse_time(entry["log_time"]).at for entry in written]
+    assert times == sorted(times)
+    assert result["entries"] == len(truth) > 1000
+    assert any("unknown" in entry for entry in written)
+
+
+def test_the_receipt_is_true(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """Each number of the receipt can be checked against the objects and the server."""
+    sim = simulate(log_of(3000))
+    result = export(entries_per_file=500)
+    [receipt] = exported.receipts
+    assert receipt["complete"] is True
+    assert (receipt["connector_identifier"], receipt["team_id"]) == (CONNECTOR, TEAM)
+    assert (receipt["start"], receipt["end"]) == ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z")
+    assert (receipt["format"], receipt["compression"]) == ("jsonl", "gzip")
+    assert receipt["requests"] == len(sim.requests)
+    assert [item["name"] for item in receipt["objects"]] == exported.parts
+    for item in receipt["objects"]:
+        data = (exported.folder / item["name"]).read_bytes()
+        entries = exported.entries(item["name"])
+        assert item["bytes"] == len(data)
+        assert item["sha256"] == hashlib.sha256(data).hexdigest()
+        assert item["entries"] == len(entries)
+        assert item["first_log_time"] == entries[0]["log_time"]
+        assert item["last_log_time"] == entries[-1]["log_time"]
+    assert receipt["entries"] == sum(item["entries"] for item in receipt["objects"])
+    assert receipt["bytes"] == sum(item["bytes"] for item in receipt["objects"])
+    summary = {k: v for k, v in receipt.items() if k not in ("format", "compression", "objects")}
+    assert result == {
+        **summary,
+        "objects": len(receipt["objects"]),
+        "path": f"file://{exported.folder}",
+        "receipt": f"file://{exported.folder}/_manifest-{BASE}.json",
+    }
+    json.dumps(result)
+
+
+def test_parts_hold_as_many_entries_as_asked(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """Part 0 has the newest entries; each part but the last is full, and none overlaps."""
+    sim = simulate(log_of(5000))
+    export(entries_per_file=700)
+    sizes = [len(exported.entries(part)) for part in exported.parts]
+    assert set(sizes[:-1]) == {700}
+    assert 0 < sizes[-1] <= 700
+    assert sum(sizes) == len(sim.truth(CONNECTOR, START, START + HOUR))
+    spans = [[e["log_time"] for e in exported.entries(part)] for part in exported.parts]
+    for newer, older in pairwise(spans):
+        assert older[-1] <= newer[0]
+
+
+@pytest.mark.parametrize("entries_per_file", [1, 50, 100_000])
+def test_a_rerun_writes_the_same_bytes(
+    simulate: Simulate, export: Export, exported: Exported, entries_per_file: int
+) -> None:
+    """Even where the server orders equal times anew at each call."""
+    simulate(log_of(400, ties=8), tie_order="shuffled", stores_finer=False)
+    export(entries_per_file=entries_per_file)
+    first = exported.bytes()
+    export(entries_per_file=entries_per_file)
+    assert exported.bytes() == first
+    assert len(first) > 1
+
+
+def test_a_rerun_removes_what_is_no_longer_part_of_it(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
+    """Parts of an earlier run, in another size or compression, go; other windows and files stay."""
+    simulate(log_of(3000))
+    export(entries_per_file=100, compression="none")
+    others = {
+        f"{CONNECTOR}-20260101T010000Z-20260101T020000Z-00000.jsonl.gz",
+        f"{BASE}-notes.txt",
+        f"X{BASE}-00000.jsonl.gz",
+    }
+    for name in others:
+        (exported.folder / name).write_text("stays")
+    assert len(exported.parts) > 10
+    export()
+    assert set(exported.names) == {f"{BASE}-00000.jsonl.gz", f"_manifest-{BASE}.json"} | others
+
+
+def test_an_empty_window_has_a_receipt(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """Nothing happened is a fact, too; it costs one request."""
+    entries = generate_entries(count=10, start=START - HOUR, end=START, seed=1)
+    sim = simulate(entries)
+    result = export()
+    assert exported.names == [f"_manifest-{BASE}.json"]
+    assert (result["entries"], result["objects"], result["requests"]) == (0, 0, 1)
+    assert len(sim.requests) == 1
+
+
+@pytest.mark.parametrize("compression", ["none", None])
+def test_without_compression(
+    simulate: Simulate, export: Export, exported: Exported, compression: str | None
+) -> None:
+    """Plain JSON Lines."""
+    sim = simulate(log_of(100))
+    export(compression=compression)
+    assert exported.parts == [f"{BASE}-00000.jsonl"]
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+    assert exported.receipts[0]["compression"] is None
+
+
+def test_a_window_within_a_second(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """Names tell fractions where there are any."""
+    sim = simulate(log_of(2000), precision="millisecond")
+    start, end = START + timedelta(minutes=5, milliseconds=250), START + timedelta(minutes=6, microseconds=1)
+    export(start=start, end=end)
+    assert exported.names[-1] == f"_manifest-{CONNECTOR}-20260101T000500.250000Z-20260101T000600.000001Z.json"
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, start, end)) > 0
+
+
+def test_outlet_events_carry_the_summary(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """Who is triggered by the asset knows what was exported."""
+    simulate(log_of(100))
+    asset = Asset("file:///export")
+    events = {asset: SimpleNamespace(extra={"kept": 1})}
+    result = export(context(outlet_events=events), outlets=[asset])
+    assert events[asset].extra == {"kept": 1, **result}
+
+
+def test_what_a_person_reads_in_the_log(
+    simulate: Simulate, export: Export, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is exported where, each object, the sum, the budget left; never the credential."""
+    caplog.set_level(logging.DEBUG)
+    simulate(log_of(3000))
+    export(entries_per_file=1000)
+    text = caplog.text + capfd.readouterr().out  # Airflow 3 writes an operator's log past logging
+    assert (
+        f"Exporting the logs of {CONNECTOR} in [2026-01-01T00:00:00Z, 2026-01-01T01:00:00Z) to file://"
+        in text
+    )
+    assert f"Wrote {BASE}-00000.jsonl.gz: 1,000 entries" in text
+    assert "of 5,000 requests left in the hour" in text
+    assert f"Receipt: file://" in text  # noqa: F541
+    assert KEY not in text
+
+
+# The window
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts", "start", "end"),
+    [
+        ({}, {}, START, START + HOUR),
+        ({"window": HOUR}, {"data_interval_start": START + HOUR}, START, START + HOUR),
+        ({"window": HOUR}, {"data_interval_end": None, "logical_date": START + HOUR}, START, START + HOUR),
+        ({"window": 2 * HOUR}, {"data_interval_end": None, "logical_date": None}, START, START + 2 * HOUR),
+        ({"start": START}, {"data_interval_end": None, "logical_date": None}, START, START + 2 * HOUR),
+        ({"start": START, "end": START + HOUR}, {"data_interval_end": None}, START, START + HOUR),
+        ({"end": START + 2 * HOUR, "window": HOUR}, {}, START + HOUR, START + 2 * HOUR),
+        ({"end": START + 2 * HOUR}, {}, START, START + 2 * HOUR),
+        ({"start": "2026-01-01T00:30:00+00:00"}, {}, START + HOUR / 2, START + HOUR),
+        ({"start": "2026-01-01 05:30:00+05:30", "end": ""}, {}, START, START + HOUR),
+        ({"start": "2026-01-01T00:30:00Z", "end": "None"}, {}, START + HOUR / 2, START + HOUR),
+    ],
+)
+def test_which_window_is_exported(
+    simulate: Simulate,
+    export: Export,
+    arguments: dict[str, Any],
+    parts: dict[str, Any],
+    start: datetime,
+    end: datetime,
+) -> None:
+    """What is given, else what the run says, in the order that the documentation gives."""
+    sim = simulate(log_of(300, hours=3))
+    result = export(context(**parts), **arguments)
+    assert result["start"] == start.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert result["end"] == end.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert result["entries"] == len(sim.truth(CONNECTOR, start, end))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts", "complaint"),
+    [
+        ({}, {"data_interval_end": START}, r"no length.*window=timedelta\(hours=1\)"),
+        ({}, {"data_interval_start": None, "data_interval_end": None}, r"no data interval.*window=timedelta"),
+        ({"start": START, "end": START}, {}, "Start and end are the same"),
+        ({"window": timedelta()}, {}, "Start and end are the same"),
+        ({"start": START + 2 * HOUR}, {}, "reversed"),
+        ({"window": -HOUR}, {}, "reversed"),
+        ({"start": datetime(2026, 1, 1)}, {}, "no time zone"),
+        ({"start": "2026-01-01"}, {}, "no time zone"),
+        ({"end": "2026-01-01T05:00:00"}, {}, "no time zone"),
+        ({"start": "yesterday"}, {}, "not an ISO 8601 time"),
+        ({"start": 5}, {}, "must be a datetime"),
+        ({"connector_identifier": "../x"}, {}, "connector_identifier"),
+        ({"connector_identifier": ""}, {}, "connector_identifier"),
+        ({"team_id": "x"}, {}, "team_id"),
+        ({"team_id": 0}, {}, "team_id"),
+    ],
+)
+def test_bad_input_is_refused_before_any_request(
+    simulate: Simulate,
+    export: Export,
+    exported: Exported,
+    arguments: dict[str, Any],
+    parts: dict[str, Any],
+    complaint: str,
+) -> None:
+    """The error says what to write, burns no retries, sends nothing and writes nothing."""
+    sim = simulate()
+    with pytest.raises(SupermetricsValidationError, match=complaint) as refused:
+        export(context(**parts), **arguments)
+    assert isinstance(refused.value, AirflowFailException)
+    assert sim.requests == []
+    assert exported.names == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"format": "xml"}, "format must be 'jsonl'"),
+        ({"compression": "rar"}, "compression must be"),
+        ({"entries_per_file": 0}, "entries_per_file"),
+        ({"entries_per_file": True}, "entries_per_file"),
+        ({"start": START, "window": HOUR}, "start or window, not both"),
+    ],
+)
+def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
+    """Before any run."""
+    with pytest.raises(SupermetricsValidationError, match=complaint):
+        SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///x", **arguments)
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(401), SupermetricsRequestError),
+        (Fault(404), SupermetricsRequestError),
+        (Fault(503, headers={"Retry-After": "3600"}), SupermetricsServerError),
+        (Fault(kind="not_json"), SupermetricsResponseError),
+        (Fault(kind="no_logs"), SupermetricsResponseError),
+        (Fault(kind="no_log_time"), SupermetricsResponseError),
+    ],
+    ids=lambda value: f"{value.kind}-{value.status}" if isinstance(value, Fault) else "",
+)
+def test_a_failure_leaves_whole_objects_and_no_receipt(
+    simulate: Simulate, export: Export, exported: Exported, fault: Fault, kind: type[Exception]
+) -> None:
+    """After the third page something breaks; what is there is whole; the rerun completes it."""
+    entries = log_of(5000, hours=1)
+    sim = simulate(entries, faults=[None, None, None, fault])
+    with pytest.raises(kind):
+        export(entries_per_file=600)
+    assert exported.receipts == []
+    assert [len(exported.entries(part)) for part in exported.parts] == [600] * 4
+    assert len(sim.requests) == 4
+    export(entries_per_file=600)
+    assert len(exported.receipts) == 1
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+
+
+def test_a_failure_before_anything_changed_leaves_the_receipt(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
+    """A rerun that gets no answer takes nothing away: what the receipt says is still true."""
+    sim = simulate(log_of(100), faults=[None] * 3 + [Fault(401)] * 3)
+    export()
+    before = exported.bytes()
+    while len(sim.requests) < 3:
+        export()
+    with pytest.raises(SupermetricsRequestError):
+        export()
+    assert exported.bytes() == before
+
+
+def test_a_time_that_fills_a_page(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """The export fails loudly and leaves no receipt."""
+    ties = [{"id": f"x{i}", "log_time": START + HOUR / 2} for i in range(1001)]
+    simulate([{"id": "0", "log_time": START}, *ties])
+    with pytest.raises(SupermetricsPaginationError):
+        export()
+    assert exported.receipts == []
+
+
+def test_leftovers_of_a_killed_export_go(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """What a killed process left goes with the next export of that window; other windows' stays."""
+    simulate(log_of(100))
+    exported.folder.mkdir()
+    mine, other = f".{BASE}-00000.jsonl.gz.0123.tmp", ".other-00000.jsonl.gz.0123.tmp"
+    for name in (mine, other):
+        (exported.folder / name).write_bytes(b"half")
+    export()
+    assert mine not in exported.names
+    assert other in exported.names
+
+
+# Lists of connectors
+
+
+def test_list_connectors(simulate: Simulate) -> None:
+    """The identifiers, ready for expand()."""
+    sim = simulate(connectors=[Connector("B2", team_id=TEAM), Connector("A1", team_id=TEAM)])
+    operator = SupermetricsListConnectorsOperator(task_id="list")
+    assert operator.execute(context()) == ["B2", "A1"]  # type: ignore[arg-type]
+    assert len(sim.requests) == 1
+
+
+def test_a_mapped_task_has_a_readable_name(simulate: Simulate, export: Export) -> None:
+    """The connector's identifier, unless the DAG says otherwise."""
+    simulate(log_of(10))
+    mapped = context(ti=SimpleNamespace(map_index=3))
+    export(mapped)
+    assert mapped["map_index_template"] == "{{ task.connector_identifier }}"
+    named = context(ti=SimpleNamespace(map_index=3), map_index_template="mine")
+    export(named)
+    assert named["map_index_template"] == "mine"
+    single = context()
+    export(single)
+    assert "map_index_template" not in single
+
+
+def test_templated_fields() -> None:
+    """What may differ from run to run can be a template."""
+    assert set(SupermetricsExportLogsOperator.template_fields) >= {
+        "connector_identifier", "path", "team_id", "start", "end", "supermetrics_conn_id",
+    }  # fmt: skip
+    assert set(SupermetricsListConnectorsOperator.template_fields) == {"team_id", "supermetrics_conn_id"}

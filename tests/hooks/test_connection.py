@@ -1,0 +1,227 @@
+"""What a Connection may hold, and what it may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+from dev.simulator import Simulator
+from tests.conftest import KEY, TEAM
+
+pytestmark = pytest.mark.airflow_2
+
+Simulate = Callable[..., Simulator]
+
+
+def settings(**parts: Any) -> ConnectionSettings:
+    """The settings of a Connection with these parts."""
+    from airflow.providers.common.compat.sdk import Connection
+
+    extra = parts.pop("extra", {})
+    parts = {"conn_id": "c", "conn_type": "supermetrics", "password": KEY, **parts}
+    return ConnectionSettings.from_connection(Connection(**parts), extra)
+
+
+@pytest.mark.parametrize(
+    ("parts", "url"),
+    [
+        ({}, "https://api.supermetrics.com"),
+        ({"host": ""}, "https://api.supermetrics.com"),
+        ({"host": "api.example.com"}, "https://api.example.com"),
+        ({"host": "api.example.com", "port": 8443}, "https://api.example.com:8443"),
+        ({"host": "https://api.example.com/"}, "https://api.example.com"),
+        ({"host": "https://api.example.com:8443", "port": 1}, "https://api.example.com:8443"),
+        ({"host": "https://gateway.example.com/supermetrics/"}, "https://gateway.example.com/supermetrics"),
+        ({"host": "http://127.0.0.1:8000"}, "http://127.0.0.1:8000"),
+        ({"host": "localhost", "schema": "http", "port": 8000}, "http://localhost:8000"),
+        ({"host": "http://[::1]:8000"}, "http://[::1]:8000"),
+        ({"host": "http://proxy.internal", "extra": {"allow_http": True}}, "http://proxy.internal"),
+        ({"host": "http://proxy.internal", "extra": {"allow_http": "true"}}, "http://proxy.internal"),
+    ],
+)
+def test_where_requests_go(parts: dict[str, Any], url: str) -> None:
+    """https, unless the host says http and is this machine or the extra allows it."""
+    assert settings(**parts).base_url == url
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ({"host": "http://api.supermetrics.com"}, "host says http://"),
+        ({"host": "http://127.0.0.1.evil.com"}, "host says http://"),
+        ({"host": "http://localhost.evil.com", "extra": {"allow_http": ""}}, "host says http://"),
+        ({"host": "api.supermetrics.com", "schema": "http"}, "host says http://"),
+        ({"host": "http://x", "extra": {"allow_http": "perhaps"}}, "allow_http must be true or false"),
+        ({"host": "ftp://x"}, "host is not a URL"),
+        ({"host": "https://"}, "host is not a URL"),
+        ({"host": "https://x?y=1"}, "host is not a URL"),
+        ({"host": "https://x:port"}, "host is not a URL"),
+        ({"host": "https://user:secret@x"}, "host has a user name or password"),
+        ({"host": "x", "schema": "v2"}, "schema must be"),
+        ({"password": None}, "password is empty"),
+        ({"password": "  "}, "password is empty"),
+        ({"password": "Bearer abc"}, "password has a space"),
+        ({"password": "abc\ndef"}, "password has a space"),
+        ({"password": "schlüssel"}, "password has a space"),
+        ({"extra": {"team_id": "seven"}}, "team_id must be a whole number"),
+        ({"extra": {"timeout": 0}}, "timeout must be a number"),
+        ({"extra": {"timeout": "nan"}}, "timeout must be a number"),
+        ({"extra": {"timeout": True}}, "timeout must be a number"),
+        ({"extra": {"verify": 1}}, "verify must be"),
+        ({"extra": {"cert": ["one"]}}, "cert must be"),
+        ({"extra": {"proxies": {"https": 1}}}, "proxies must be"),
+        ({"extra": {"headers": "X: y"}}, "headers must be an object"),
+        ({"extra": {"headers": ["X"]}}, "headers must be an object"),
+        ({"extra": {"headers": {"X": 1}}}, "headers has a header 'X'"),
+        ({"extra": {"headers": {"X Y": "1"}}}, "headers has a header 'X Y'"),
+        ({"extra": {"headers": {"X": "a\r\nY: b"}}}, "headers has a header 'X'"),
+        ({"extra": {"headers": {"authorization": "x"}}}, "headers may not have Authorization"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(parts: dict[str, Any], complaint: str) -> None:
+    """The message names the Connection and the setting, never the credential."""
+    with pytest.raises(SupermetricsValidationError) as refused:
+        settings(**parts)
+    assert str(refused.value).startswith(f"Connection 'c': {complaint}")
+    for secret in (KEY, "abc", "schlüssel", "secret@"):
+        assert secret not in str(refused.value)
+
+
+def test_every_setting_is_typed() -> None:
+    """JSON keeps types."""
+    made = settings(
+        extra={
+            "team_id": 7,
+            "timeout": 1.5,
+            "proxies": {"https": "http://p:1"},
+            "verify": "/etc/bundle.pem",
+            "cert": ["/a.crt", "/a.key"],
+            "headers": {"X-A": "b"},
+        }
+    )
+    assert (made.team_id, made.timeout, made.proxies) == (7, 1.5, {"https": "http://p:1"})
+    assert (made.verify, made.cert, made.headers) == ("/etc/bundle.pem", ("/a.crt", "/a.key"), {"X-A": "b"})
+
+
+def test_texts_of_forms_and_uris_are_understood() -> None:
+    """Forms and URIs know texts only, and leave empty ones."""
+    made = settings(
+        extra={
+            "team_id": "7",
+            "timeout": "30",
+            "verify": "False",
+            "proxies": "http://p:1",
+            "headers": '{"X-A": "b"}',
+            "cert": "",
+        }
+    )
+    assert (made.team_id, made.timeout, made.verify, made.cert) == (7, 30.0, False, None)
+    assert made.proxies == {"http": "http://p:1", "https": "http://p:1"}
+    assert made.headers == {"X-A": "b"}
+    empty = settings(extra=dict.fromkeys(("team_id", "timeout", "verify", "proxies", "headers"), ""))
+    assert empty == settings()
+
+
+def test_the_repr_tells_no_secret() -> None:
+    """Credential, proxies and headers may hold secrets; none is in the repr."""
+    made = settings(extra={"proxies": {"https": "http://u:hidden1@p"}, "headers": {"X-Key": "hidden2"}})
+    assert "hidden" not in repr(made)
+    assert KEY not in repr(made)
+
+
+def test_a_connection_as_json(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AIRFLOW_CONN_… in JSON works."""
+    sim = simulate()
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AS_JSON",
+        json.dumps(
+            {"conn_type": "supermetrics", "host": sim.url, "password": KEY, "extra": {"team_id": TEAM}}
+        ),
+    )
+    with SupermetricsHook("as_json") as hook:
+        assert len(hook.list_connectors()) == 1
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["supermetrics://:{key}@{quoted}/?team_id={team}", "supermetrics://:{key}@{netloc}/http?team_id={team}"],
+)
+def test_a_connection_as_uri(simulate: Simulate, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """AIRFLOW_CONN_… as a URI works, with a quoted URL for a host, or with the scheme as the path."""
+    sim = simulate()
+    uri = form.format(
+        key=quote(KEY, safe=""),
+        quoted=quote(sim.url, safe=""),
+        netloc=sim.url.removeprefix("http://"),
+        team=TEAM,
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_AS_URI", uri)
+    with SupermetricsHook("as_uri") as hook:
+        assert len(hook.list_connectors()) == 1
+    assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_inherited_run_is_as_safe(simulate: Simulate, connection: Callable[..., None]) -> None:
+    """Who calls HttpHook's own method gets the credential, the timeout and no header from the extra."""
+    sim = simulate()
+    connection(sim.url, extra={"team_id": TEAM, "X-Unknown": "leak"})
+    with SupermetricsHook() as hook:
+        response = hook.run(f"/v1/teams/{TEAM}/connector_builder/connectors")
+        assert response.json()["count"] == 1
+        assert hook.merged_extra["timeout"] == 60
+    assert "x-unknown" not in sim.requests[0].headers
+    assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: Callable[..., None]) -> None:
+    """The same for HttpAsyncHook's session; and its settings do not tell the credential."""
+    import asyncio
+
+    from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
+
+    sim = simulate()
+    connection(sim.url, extra={"team_id": TEAM, "X-Unknown": "leak"})
+
+    async def ask() -> str:
+        hook = SupermetricsAsyncHook()
+        async with hook.session() as session:
+            response = await session.run(f"/v1/teams/{TEAM}/connector_builder/connectors")
+            assert (await response.json())["count"] == 1
+        return repr(await hook.config())
+
+    assert KEY not in asyncio.run(ask())
+    assert "x-unknown" not in sim.requests[0].headers
+    assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_form_is_told_once() -> None:
+    """The hook's form methods, for old Airflow, and the provider's metadata, for new, say the same."""
+    from airflow_provider_supermetrics.provider_info import get_provider_info
+
+    [connection_type] = get_provider_info()["connection-types"]
+    behaviour = SupermetricsHook.get_ui_field_behaviour()
+    assert behaviour["relabeling"] == connection_type["ui-field-behaviour"]["relabeling"]
+    assert behaviour["relabeling"]["password"] == "API key or access token"
+    for field in connection_type["conn-fields"].values():
+        assert "null" in field["schema"]["type"], "the form would demand an optional field"
+    assert connection_type["hook-name"] == SupermetricsHook.hook_name
+    assert connection_type["connection-type"] == SupermetricsHook.conn_type
+
+
+def test_the_form_widgets() -> None:
+    """Airflow before 3.2 builds the same fields with its form libraries, which newer ones do not have."""
+    from airflow import __version__
+
+    if __version__.startswith("3."):
+        with pytest.raises(ImportError):
+            SupermetricsHook.get_connection_form_widgets()
+        return
+    widgets = SupermetricsHook.get_connection_form_widgets()
+    assert set(widgets) == {"team_id", "timeout"}
