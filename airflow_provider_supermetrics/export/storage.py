@@ -38,15 +38,11 @@ class Destination:
             self._fs.put_file(str(local), self._key(name))
             return
         self._local.mkdir(parents=True, exist_ok=True)
-        temporary = self._local / _TEMPORARY.format(name=name, unique=uuid.uuid4().hex)
         try:
-            with local.open("rb") as source, temporary.open("xb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-                target.flush()
-                os.fsync(target.fileno())
-            temporary.replace(self._local / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+            self._put_locally(local, self._local, name)
+        except FileNotFoundError:
+            # Another export of the same window began just now and took the temporary file for a leftover.
+            self._put_locally(local, self._local, name)
 
     def remove(self, name: str) -> None:
         """Remove the object ``name``, if there is one."""
@@ -63,7 +59,7 @@ class Destination:
             found = self._fs.find(self._key("").rstrip("/"), prefix=prefix)
             names = [key.removeprefix(self._key("")) for key in found]
         else:
-            names = [file.name for file in self._local.iterdir()] if self._local.is_dir() else []
+            names = [path.name for path in self._local.glob("*") if path.is_file()]
         return sorted(name for name in names if name.startswith(prefix) and "/" not in name)
 
     def remove_leftovers(self, prefix: str) -> None:
@@ -72,6 +68,18 @@ class Destination:
             for name in self.names(f".{prefix}"):
                 if name.endswith(".tmp"):
                     self.remove(name)
+
+    @staticmethod
+    def _put_locally(local: Path, folder: Path, name: str) -> None:
+        temporary = folder / _TEMPORARY.format(name=name, unique=uuid.uuid4().hex)
+        try:
+            with local.open("rb") as source, temporary.open("xb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+                target.flush()
+                os.fsync(target.fileno())
+            temporary.replace(folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _key(self, name: str) -> str:
         return f"{self.path.path.rstrip('/')}/{name}"

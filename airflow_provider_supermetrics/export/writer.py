@@ -145,8 +145,10 @@ class ExportWriter:
     def _begin(self) -> None:
         """Before anything changes, take away the receipt that vouches for what is there."""
         if not self._has_begun:
-            self._destination.remove(receipt_name(self._connector_identifier, self._window))
-            self._destination.remove_leftovers(self._prefix)
+            receipt = receipt_name(self._connector_identifier, self._window)
+            self._destination.remove(receipt)
+            for prefix in (self._prefix, receipt):
+                self._destination.remove_leftovers(prefix)
             self._has_begun = True
 
     def _remove_stale(self) -> None:

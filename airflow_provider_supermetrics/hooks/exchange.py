@@ -178,3 +178,8 @@ def connection_verdict(
         )
     seen = f"{len(connectors)} connector{'' if len(connectors) == 1 else 's'}"
     return True, f"Connected to {settings.base_url}: the credential sees {seen} of team {settings.team_id}."
+
+
+def connection_complaint(error: SupermetricsError, conn_id: str) -> str:
+    """What ``test_connection`` says where something was raised: Airflow tests under a made-up id."""
+    return str(error).replace(f"Connection '{conn_id}'", "this Connection")

@@ -22,7 +22,13 @@ from pydantic import Field
 
 from airflow_provider_supermetrics.exceptions import SupermetricsError
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
-from airflow_provider_supermetrics.hooks.exchange import Exchange, build, connection_verdict, walk_error
+from airflow_provider_supermetrics.hooks.exchange import (
+    Exchange,
+    build,
+    connection_complaint,
+    connection_verdict,
+    walk_error,
+)
 from airflow_provider_supermetrics.hooks.form import connection_form_widgets, ui_field_behaviour
 from airflow_provider_supermetrics.hooks.waiting import retrying_options
 from airflow_provider_supermetrics.protocol import request as _request
@@ -210,7 +216,7 @@ class SupermetricsHook(HttpHook):
             self.wait_policy = WaitPolicy(max_attempts=1)
             return connection_verdict(settings, self.list_connectors())
         except SupermetricsError as error:
-            return False, str(error)
+            return False, connection_complaint(error, self.supermetrics_conn_id)
         finally:
             self.close()
 
@@ -266,7 +272,11 @@ class SupermetricsHook(HttpHook):
 
     def _get(self, request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
         retrying = tenacity.Retrying(**retrying_options(self.wait_policy, self.log))
-        body: bytes = retrying(self._send, request)
+        try:
+            body: bytes = retrying(self._send, request)
+        except SupermetricsError as error:
+            # The message says it all; the way through tenacity would only bury it in the task's log.
+            raise error.with_traceback(None) from None
         return self._open().read(request, parse, body)
 
     def _send(self, request: Request) -> bytes:
@@ -396,7 +406,7 @@ class SupermetricsAsyncHook(HttpAsyncHook):
             self.wait_policy = WaitPolicy(max_attempts=1)
             return connection_verdict(settings, await self.list_connectors())
         except SupermetricsError as error:
-            return False, str(error)
+            return False, connection_complaint(error, self.supermetrics_conn_id)
 
     async def config(self) -> SessionConfig:
         """Settings for the inherited ``run()`` and ``session()``: no header from unknown extra keys."""
@@ -446,7 +456,10 @@ class SupermetricsAsyncHook(HttpAsyncHook):
                 session = await stack.enter_async_context(self._new_session(exchange))
             else:
                 session = self._session
-            body: bytes = await retrying(self._send, exchange, session, request)
+            try:
+                body: bytes = await retrying(self._send, exchange, session, request)
+            except SupermetricsError as error:
+                raise error.with_traceback(None) from None
         return exchange.read(request, parse, body)
 
     async def _send(self, exchange: Exchange, session: aiohttp.ClientSession, request: Request) -> bytes:

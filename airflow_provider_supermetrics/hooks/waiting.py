@@ -50,11 +50,11 @@ def retrying_options(policy: WaitPolicy, log: Log) -> dict[str, Any]:
 
     def tell(state: tenacity.RetryCallState) -> None:
         log.warning(
-            "%s. Attempt %d of %d follows in %.1f s.",
-            state.outcome.exception() if state.outcome else "No answer",
+            "%s; asking again in %.1f s (attempt %d of %d)",
+            _brief(state.outcome.exception() if state.outcome else None),
+            state.upcoming_sleep,
             state.attempt_number + 1,
             policy.max_attempts,
-            state.upcoming_sleep,
         )
 
     return {
@@ -64,3 +64,15 @@ def retrying_options(policy: WaitPolicy, log: Log) -> dict[str, Any]:
         "before_sleep": tell,
         "reraise": True,
     }
+
+
+def _brief(error: BaseException | None) -> str:
+    """Why a request is repeated, without the advice for one that has failed for good."""
+    if not isinstance(error, SupermetricsError) or error.status_code is None:
+        return str(error)
+    parts = [
+        f"The API answered {error.status_code}",
+        error.code,
+        error.request_id and f"[{error.request_id}]",
+    ]
+    return " ".join(part for part in parts if part)

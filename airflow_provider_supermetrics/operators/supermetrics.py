@@ -119,11 +119,11 @@ class SupermetricsExportLogsOperator(BaseOperator):
             receipt = writer.finish(hook.requests_sent)
             summary = receipt.summary(str(destination))
             self.log.info(
-                "Exported %s entries in %d objects, %s bytes, with %d requests%s. Receipt: %s",
-                f"{summary['entries']:,}",
-                summary["objects"],
-                f"{summary['bytes']:,}",
-                summary["requests"],
+                "Exported %s in %s, %s, with %s%s. Receipt: %s",
+                _count(summary["entries"], "entry", "entries"),
+                _count(summary["objects"], "object"),
+                _count(summary["bytes"], "byte"),
+                _count(summary["requests"], "request"),
                 _budget(hook),
                 summary["receipt"],
             )
@@ -136,11 +136,11 @@ class SupermetricsExportLogsOperator(BaseOperator):
         self, hook: SupermetricsHook, walk: LogWalk, writer: ExportWriter, window: Window
     ) -> None:
         self.log.info(
-            "%3.0f %% of the window read: %s entries, %d objects, %d requests%s",
+            "%3.0f %% of the window read: %s, %s, %s%s",
             100 * window.share_behind(walk.oldest),
-            f"{writer.entries:,}",
-            writer.objects,
-            hook.requests_sent,
+            _count(writer.entries, "entry", "entries"),
+            _count(writer.objects, "object"),
+            _count(hook.requests_sent, "request"),
             _budget(hook),
         )
 
@@ -173,10 +173,14 @@ class SupermetricsListConnectorsOperator(BaseOperator):
         """List the connectors; return their identifiers."""
         with SupermetricsHook(self.supermetrics_conn_id) as hook:
             connectors = hook.list_connectors(self.team_id)
+        self.log.info("The credential sees %s", _count(len(connectors), "connector"))
         for connector in connectors:
             self.log.info("%s  %s", connector["connector_identifier"], connector.get("name") or "")
-        self.log.info("The credential sees %d connectors", len(connectors))
         return [connector["connector_identifier"] for connector in connectors]
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _budget(hook: SupermetricsHook) -> str:

@@ -383,10 +383,13 @@ def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        ({"password": "wrong-key"}, "401 UNAUTHORIZED.*check the API key or access token"),
+        (
+            {"password": "wrong-key"},
+            "401 UNAUTHORIZED.*check the API key or access token in the password of this Connection",
+        ),
         ({"extra": {"team_id": 7}}, "403 FORBIDDEN.*no right to this team"),
         ({"extra": {"team_id": 8}}, "404 NOT_FOUND.*does not exist for this credential"),
-        ({"password": ""}, "password is empty"),
+        ({"password": ""}, "this Connection: password is empty"),
         ({"extra": {}}, "Nothing was asked: set team_id"),
         ({"url": "http://example.com"}, "https"),
         ({"url": "http://127.0.0.1:9"}, "no answer from http://127.0.0.1:9.*check the Connection's host"),
