@@ -1,0 +1,1 @@
+"""The example DAGs in a real Airflow, against the simulated API. Everything it writes lies in `.demo`."""

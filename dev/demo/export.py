@@ -1,0 +1,182 @@
+"""`make demo`: export an hour of logs with the example DAGs, and compare with what the API had."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from time import monotonic
+from typing import Final, NamedTuple
+
+from dev.demo.airflow import AIRFLOW, KEY, ROOT, TEAM_ID, connection, environment, variables
+from dev.demo.check import Check, check, receipts
+from dev.demo.processes import Failed, own_folder, running
+from dev.simulator import Connector, Fault, Simulator, generate_entries
+
+_HOUR: Final = timedelta(hours=1)
+# Identifier, name, entries per hour.
+_CONNECTORS: Final = (
+    ("T3S70", "Webshop orders", 2_400),
+    ("K2M41", "CRM contacts", 5_100),
+    ("B7Q18", "Store visits", 3_300),
+)
+_NAMES: Final = {identifier: name for identifier, name, _ in _CONNECTORS}
+# So that there is some waiting to see: at the second and the fourth request of the first DAG.
+_FAULTS: Final = (None, Fault(429, headers={"Retry-After": "2"}), None, Fault(503))
+_PACKAGE_LINE: Final = re.compile(
+    r"\S+ \[(?P<level>\w+) *\] (?P<text>.*?) +\[\S*airflow_provider_supermetrics\S*\]"
+)
+_LINES_OF_A_FAILURE: Final = 40
+
+
+class _Row(NamedTuple):
+    dag_id: str
+    identifier: str
+    check: Check
+    requests: int
+
+
+def export() -> int:
+    """Run the example DAGs; return the exit code."""
+    begun = monotonic()
+    now = datetime.now(timezone.utc)
+    end = now.replace(minute=0, second=0, microsecond=0)
+    simulator = Simulator(connectors=_connectors(end, now), tokens={KEY: {TEAM_ID}}, faults=_FAULTS)
+    with own_folder(ROOT / ".demo" / "run") as folder, simulator:
+        demo = _Demo(folder, simulator, end)
+        print(f"A simulated Supermetrics API listens on {simulator.url}, with {len(_CONNECTORS)} connectors.")
+        print("Its first answers include a 429 and a 503, so that there is some waiting to see.")
+        _step("An Airflow with an empty database")
+        demo.run("db", "migrate")
+        _step("example_dags/supermetrics_hourly_export.py: the last full hour of one connector")
+        rows = demo.export("supermetrics_hourly_export", [_CONNECTORS[0][0]])
+        _step("example_dags/supermetrics_team_export.py: the same hour of all connectors")
+        rows += demo.export("supermetrics_team_export", list(_NAMES))
+    _tell(rows, end, folder / "export", monotonic() - begun)
+    return 1 if any(row.check.problem for row in rows) else 0
+
+
+class _Demo:
+    """An Airflow, a simulator, and the hour before `end`."""
+
+    def __init__(self, folder: Path, simulator: Simulator, end: datetime) -> None:
+        self._simulator = simulator
+        self._end = end
+        self._exported = folder / "export"
+        self._logs = folder / "logs"
+        self._logs.mkdir()
+        self._environment = environment(folder, **variables(connection(simulator.url), self._exported))
+
+    def run(self, *arguments: str) -> None:
+        """Run an Airflow command, show what the package logs, and keep everything in a file."""
+        log = self._logs / f"{'-'.join(arguments[:3])}.log"
+        print(f"  $ airflow {' '.join(arguments)}")
+        begun = monotonic()
+        with (
+            log.open("w", encoding="utf-8") as file,
+            running([AIRFLOW, *arguments], self._environment, subprocess.PIPE) as process,
+        ):
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                if match := _PACKAGE_LINE.match(line):
+                    _show(
+                        "|" if match["level"] == "info" else "!", match["text"].replace(f"file://{ROOT}/", "")
+                    )
+            code = process.wait()
+        if code != 0:
+            tail = "\n".join(
+                line[:300] for line in log.read_text("utf-8").splitlines()[-_LINES_OF_A_FAILURE:]
+            )
+            raise Failed(
+                f"{tail}\n\nFAILED (exit code {code}): airflow {' '.join(arguments)}\nThe whole log: {log}"
+            )
+        print(f"  done in {monotonic() - begun:.0f} s. Full log: {log.relative_to(ROOT)}")
+
+    def export(self, dag_id: str, identifiers: Sequence[str]) -> list[_Row]:
+        """Run an example DAG and look at what it has written of these connectors."""
+        before = len(self._simulator.requests)
+        self.run("dags", "test", dag_id, self._end.isoformat())
+        paths = [request.path for request in self._simulator.requests[before:]]
+        return [
+            _Row(
+                dag_id,
+                identifier,
+                check(
+                    self._exported,
+                    identifier,
+                    self._simulator.truth(identifier, self._end - _HOUR, self._end),
+                ),
+                sum(f"/{identifier}/" in path for path in paths),
+            )
+            for identifier in identifiers
+        ]
+
+
+def _connectors(end: datetime, now: datetime) -> list[Connector]:
+    """Logs that begin before the hour and go on after it."""
+    begin = end - 3 * _HOUR
+    return [
+        Connector(
+            identifier,
+            generate_entries(int(per_hour * ((now - begin) / _HOUR)), begin, now, seed=seed),
+            name=name,
+            team_id=TEAM_ID,
+        )
+        for seed, (identifier, name, per_hour) in enumerate(_CONNECTORS)
+    ]
+
+
+def _step(text: str) -> None:
+    print(f"\n{text}")
+
+
+def _show(mark: str, text: str) -> None:
+    width = min(shutil.get_terminal_size().columns, 120)
+    print(
+        textwrap.fill(
+            text,
+            width,
+            initial_indent=f"  {mark} ",
+            subsequent_indent=f"  {mark}   ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    )
+
+
+def _tell(rows: Sequence[_Row], end: datetime, exported: Path, seconds: float) -> None:
+    start = end - _HOUR
+    print(f"\nThe logs of {start:%Y-%m-%d}, {start:%H:%M} to {end:%H:%M} UTC, with the files read back:\n")
+    good, bad = ("✓", "✗") if "utf" in (sys.stdout.encoding or "").lower() else ("ok", "WRONG")
+    form = "  {:24}{:>10}  {:>12}  {:>7}  {:>9}  {:>8}  {}"
+    print(form.format("connector", "in the API", "in the files", "objects", "bytes", "requests", "").rstrip())
+    dag_id = ""
+    for row in rows:
+        if row.dag_id != dag_id:
+            dag_id = row.dag_id
+            print(f"  {dag_id}")
+        found = row.check
+        numbers = (found.expected, found.written, found.objects, found.bytes, row.requests)
+        print(
+            form.format(
+                f"  {row.identifier}  {_NAMES[row.identifier]}",
+                *(f"{number:,}" for number in numbers),
+                bad if found.problem else good,
+            )
+        )
+    print()
+    for row in rows:
+        if row.check.problem:
+            print(f"FAILED: {row.dag_id}, {row.identifier}: {row.check.problem}")
+    if not any(row.check.problem for row in rows):
+        print(f"Every entry of the hour is in the files, once and unchanged. All of it took {seconds:.0f} s.")
+    print(f"  files    {exported.relative_to(ROOT)}/")
+    for receipt in receipts(exported, rows[0].identifier):
+        print(f"  receipt  {receipt.relative_to(ROOT)}")
+    print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection to look at.")

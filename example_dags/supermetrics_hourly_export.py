@@ -1,0 +1,33 @@
+"""
+Keep the logs of one connector: every hour, export the hour that has just ended.
+
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), set the Variable
+``supermetrics_log_path`` to a folder of yours, and put your connector in place of ``T3S70``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, Asset
+
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+
+PATH = "{{ var.value.get('supermetrics_log_path', 's3://aws_default@my-bucket/supermetrics-logs') }}"
+
+with DAG(
+    dag_id="supermetrics_hourly_export",
+    schedule="@hourly",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    default_args={"retries": 3},
+    tags=["supermetrics"],
+):
+    SupermetricsExportLogsOperator(
+        task_id="export_logs",
+        connector_identifier="T3S70",
+        path=PATH,
+        window=timedelta(hours=1),
+        # A DAG with this asset as its schedule runs when an hour is complete, and is told where it is.
+        outlets=[Asset("supermetrics_logs")],
+    )

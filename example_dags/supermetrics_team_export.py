@@ -1,0 +1,38 @@
+"""
+Keep the logs of all connectors of a team: every hour, export the hour that has just ended.
+
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics) with the team's number, and
+set the Variable ``supermetrics_log_path`` to a folder of yours. A new connector is exported from the
+next run on, without a change here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsExportLogsOperator,
+    SupermetricsListConnectorsOperator,
+)
+
+PATH = "{{ var.value.get('supermetrics_log_path', 's3://aws_default@my-bucket/supermetrics-logs') }}"
+
+with DAG(
+    dag_id="supermetrics_team_export",
+    schedule="@hourly",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    default_args={"retries": 3},
+    tags=["supermetrics"],
+):
+    connectors = SupermetricsListConnectorsOperator(task_id="list_connectors")
+
+    SupermetricsExportLogsOperator.partial(
+        task_id="export_logs",
+        path=PATH,
+        window=timedelta(hours=1),
+        # So many connectors at a time, however many the team has.
+        max_active_tis_per_dag=4,
+    ).expand(connector_identifier=connectors.output)

@@ -1,0 +1,91 @@
+"""What the demo's verdict and its ending rest on. The demo itself is run by hand: `make demo`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+from hashlib import sha256
+from subprocess import PIPE
+
+import psutil
+import pytest
+
+from dev.demo.check import check
+from dev.demo.processes import Failed, own_folder, running
+
+TRUTH = [{"id": f"{number}-abc", "status": 200} for number in range(3)]
+
+# A process that starts one with a process group of its own, as Airflow does for its tasks.
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], process_group=0)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def export(folder, entries):
+    """Write the entries as an export of T3S70, with its receipt."""
+    file = folder / "T3S70-hour-00000.jsonl.gz"
+    file.write_bytes(gzip.compress("".join(json.dumps(entry) + "\n" for entry in entries).encode()))
+    objects = [{"name": file.name, "sha256": sha256(file.read_bytes()).hexdigest()}]
+    (folder / "_manifest-T3S70-hour.json").write_text(json.dumps({"complete": True, "objects": objects}))
+    return file
+
+
+def test_check_of_a_good_export(tmp_path):
+    """An export that equals the API's entries has no problem, in whatever order it is."""
+    file = export(tmp_path, TRUTH[::-1])
+    found = check(tmp_path, "T3S70", TRUTH)
+    assert (found.expected, found.written, found.objects, found.problem) == (3, 3, 1, "")
+    assert found.bytes == file.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        (TRUTH[:2], "1 entries are missing, such as 2-abc"),
+        ([*TRUTH, {"id": "3-abc"}], "1 entries do not belong to the window, such as 3-abc"),
+        ([*TRUTH, TRUTH[0]], "1 entries were written more than once"),
+        ([*TRUTH[:2], {"id": "2-abc", "status": 500}], "1 entries differ from the API's, such as 2-abc"),
+    ],
+    ids=["missing", "extra", "twice", "changed"],
+)
+def test_check_of_wrong_entries(tmp_path, entries, problem):
+    """Each way in which entries can be wrong is told."""
+    export(tmp_path, entries)
+    assert check(tmp_path, "T3S70", TRUTH).problem == problem
+
+
+def test_check_of_the_receipt(tmp_path):
+    """A receipt that is missing, or tells of other bytes, is a problem although the entries are right."""
+    file = export(tmp_path, TRUTH)
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()), compresslevel=1, mtime=1))
+    assert check(tmp_path, "T3S70", TRUTH).problem == "the receipt does not tell of the files that are there"
+    (tmp_path / "_manifest-T3S70-hour.json").unlink()
+    assert check(tmp_path, "T3S70", TRUTH).problem == "0 receipts where there should be one"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="process_group")
+def test_all_processes_end_with_the_block():
+    """When the block ends, so do the process and those that it has started in other process groups."""
+    with running([sys.executable, "-c", PARENT], os.environ, PIPE) as process:
+        child = int(process.stdout.readline())
+        assert psutil.pid_exists(child)
+    process.stdout.close()
+    assert process.returncode is not None
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_folder_has_one_owner(tmp_path):
+    """A folder is emptied for its owner, and for nobody else meanwhile."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").touch()
+    with own_folder(tmp_path / "run") as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "new").touch()
+        with pytest.raises(Failed, match="running already"), own_folder(tmp_path / "run"):
+            pass
+        assert (folder / "new").exists()
