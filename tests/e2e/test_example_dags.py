@@ -59,6 +59,7 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> C
             timeout=300,
         )
         assert done.returncode == 0, done.stdout
+        assert KEY not in done.stdout
 
     run(home, "db", "migrate")
     return run

@@ -1,0 +1,36 @@
+"""Run one export in a process of its own, and print how much memory it took beyond its imports, in bytes.
+
+Usage: python -m tests.components.export_once FOLDER START END
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+from tests.components.conftest import context
+from tests.conftest import CONNECTOR
+
+
+def peak() -> int:
+    """The most memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    folder, start, end = sys.argv[1:]
+    operator = SupermetricsExportLogsOperator(
+        task_id="export",
+        connector_identifier=CONNECTOR,
+        path=f"file://{folder}",
+        start=datetime.fromisoformat(start),
+        end=datetime.fromisoformat(end),
+    )
+    ObjectStoragePath(f"file://{folder}").fs  # noqa: B018  # loads Airflow's file systems
+    idle = peak()
+    operator.execute(context())  # type: ignore[arg-type]
+    print("grown by", peak() - idle)
