@@ -6,16 +6,19 @@ from typing import Any
 
 from airflow_provider_supermetrics import __version__
 
-#: Fields of the Connection form beyond Airflow's own. Nullable, or the form would demand them.
+#: Fields of the Connection form beyond Airflow's own. Nullable, or the form would demand them. The team
+#: is a text: the form's number field makes 1 of what is no number, and the mouse wheel changes it.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "team_id": {
         "label": "Team ID",
-        "description": "Number of the Supermetrics team, such as 936506. Tasks may name another one.",
-        "schema": {"type": ["integer", "null"], "minimum": 1},
+        "description": (
+            "Number of the Supermetrics team, such as 936506. Leave empty if each task names its own."
+        ),
+        "schema": {"type": ["string", "null"]},
     },
     "timeout": {
         "label": "Timeout (seconds)",
-        "description": "How long to wait for a connection and for each piece of an answer. Default: 60.",
+        "description": "How long to wait to connect, and for each piece of an answer. Leave empty for 60.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3600},
     },
 }
@@ -25,7 +28,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "relabeling": {"host": "API URL", "password": "API key or access token"},
     "placeholders": {
         "host": "https://api.supermetrics.com (default)",
-        "password": "created in the Supermetrics Hub",
+        "password": "the bare key, created in the Supermetrics Hub",
         "extra": '{"proxies": {"https": "http://proxy:3128"}, "verify": true, "cert": null, "headers": {}}',
     },
 }
@@ -36,7 +39,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-supermetrics",
         "name": "Supermetrics",
-        "description": "[Supermetrics](https://supermetrics.com/): connector logs to object storage.",
+        "description": "`Supermetrics <https://supermetrics.com/>`__: connector logs to object storage.",
         "versions": [__version__],
         "integrations": [
             {

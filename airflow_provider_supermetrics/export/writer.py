@@ -1,20 +1,22 @@
 """From a walk's entries to parts in storage, and the receipt at the end.
 
 The walk brings entries newest first and in any order within one time; a file has them oldest first
-and in one order. So entries wait until their time is complete, are sorted, and each part takes the
-newest that are left: the same log gives the same bytes, wherever the pages happened to be cut.
+and in one order. So entries wait until no page can bring more of their time, are sorted by time and line, and
+each part takes the newest that are left: the same log gives the same bytes, wherever the pages were cut.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from airflow_provider_supermetrics.export.formats import JsonLines
 from airflow_provider_supermetrics.export.receipt import ExportedObject, Receipt, receipt_name
@@ -25,22 +27,11 @@ from airflow_provider_supermetrics.protocol.entries import Entry
 
 log = logging.getLogger(__name__)
 
-_LINES_PER_WRITE = 1000
-
-
-class _Row(NamedTuple):
-    """An entry, ready to write; rows sort as the lines of a file do."""
-
-    at: datetime
-    entry_id: str
-    line: bytes
-    log_time: str
-
 
 class ExportWriter:
     """Writes one window of one connector.
 
-    In memory at any time: ``entries_per_file`` entries as text, and one page.
+    In memory at any time: ``entries_per_file`` lines, and one page.
 
     :param destination: where to.
     :param connector_identifier: whose logs.
@@ -66,50 +57,52 @@ class ExportWriter:
         self._format = file_format
         self._entries_per_file = entries_per_file
         self._prefix = f"{connector_identifier}-{window.slug}-"
-        self._rows: list[_Row] = []
+        # Entries whose time may still get more: (log_time, line), in any order.
+        self._open: list[tuple[datetime, bytes]] = []
+        # The part that is being filled: runs of lines, each oldest first, the newest run first.
+        self._runs: list[bytes] = []
+        self._lines = 0
         self._objects: list[ExportedObject] = []
         self._has_begun = False
 
     @property
     def entries(self) -> int:
         """Entries taken so far."""
-        return sum(item.entries for item in self._objects) + len(self._rows)
+        return sum(item.entries for item in self._objects) + self._lines + len(self._open)
 
     @property
     def objects(self) -> int:
         """Objects written so far."""
         return len(self._objects)
 
-    def add(self, entries: Iterable[Entry], oldest: datetime | None) -> None:
-        """Take further entries; write the parts that are full.
+    def add(self, entries: Sequence[Entry], repeated: datetime | None) -> None:
+        """Take further entries, older than those before; write the parts that are full.
 
-        :param oldest: the oldest time read so far; entries at it may still follow.
+        :param repeated: entries up to this time may still follow, or None when all have come.
         """
-        for entry in entries:
-            self._rows.append(
-                _Row(
-                    _entries.log_time(entry).at, str(entry.get("id")), _entries.line(entry), entry["log_time"]
-                )
-            )
-        while len(self._rows) >= self._entries_per_file:
-            self._rows.sort()
-            incomplete = next(
-                (i for i, row in enumerate(self._rows) if oldest is None or row.at > oldest), None
-            )
-            if incomplete is None or len(self._rows) - incomplete < self._entries_per_file:
-                break
-            self._write_part(self._rows[-self._entries_per_file :])
-            del self._rows[-self._entries_per_file :]
+        # Plain tuples of plain values: the garbage collector does not look at them again and again.
+        times = [time.at for time in _entries.log_times(entries)]
+        self._open += zip(times, _entries.lines(entries), strict=True)
+        self._open.sort()
+        complete = 0 if repeated is None else bisect_right(self._open, repeated, key=itemgetter(0))
+        lines = [line for _, line in self._open[complete:]]
+        del self._open[complete:]
+        while lines:
+            run = lines[-(self._entries_per_file - self._lines) :]
+            del lines[-len(run) :]
+            self._runs.append(b"\n".join(run) + b"\n")
+            self._lines += len(run)
+            if self._lines == self._entries_per_file:
+                self._write_part()
 
     def finish(self, requests: int) -> Receipt:
         """Write what is left, remove what an earlier export of this window left over, and write the receipt.
 
         :param requests: how many requests it took.
         """
-        self._rows.sort()
-        while self._rows:
-            self._write_part(self._rows[-self._entries_per_file :])
-            del self._rows[-self._entries_per_file :]
+        self.add([], None)
+        if self._runs:
+            self._write_part()
         self._begin()
         self._remove_stale()
         receipt = Receipt(
@@ -127,18 +120,24 @@ class ExportWriter:
             self._destination.put(local, receipt.name)
         return receipt
 
-    def _write_part(self, rows: list[_Row]) -> None:
+    def _write_part(self) -> None:
         name = f"{self._prefix}{len(self._objects):05d}{self._format.suffix}"
         with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
             local = Path(folder, name)
             with local.open("wb") as raw, self._format.open(raw) as file:
-                for i in range(0, len(rows), _LINES_PER_WRITE):
-                    file.write(b"".join(row.line + b"\n" for row in rows[i : i + _LINES_PER_WRITE]))
+                for run in reversed(self._runs):
+                    file.write(run)
             item = ExportedObject(
-                name, len(rows), local.stat().st_size, _sha256(local), rows[0].log_time, rows[-1].log_time
+                name,
+                self._lines,
+                local.stat().st_size,
+                _sha256(local),
+                first_log_time=_log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
+                last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
             )
             self._begin()
             self._destination.put(local, name)
+        self._runs, self._lines = [], 0
         self._objects.append(item)
         log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
 
@@ -158,6 +157,11 @@ class ExportWriter:
             if name not in written and part.fullmatch(name):
                 log.info("Removing %s, which an earlier export of this window left", name)
                 self._destination.remove(name)
+
+
+def _log_time(line: bytes) -> str:
+    text: str = json.loads(line)["log_time"]
+    return text
 
 
 def _sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
+from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
 from airflow_provider_supermetrics.protocol.response import Answer, Meaning, RateLimit, classify
@@ -33,6 +34,7 @@ _ERRORS: dict[Meaning, type[SupermetricsError]] = {
     Meaning.NOT_THE_CONTRACT: SupermetricsResponseError,
 }
 
+Answered = TypeVar("Answered")
 Parsed = TypeVar("Parsed")
 
 
@@ -70,6 +72,17 @@ class Exchange:
             )
         return build(valid_team_id, chosen)
 
+    def list_logs(
+        self, connector_identifier: str, team_id: int | str | None, *, limit: int, before: datetime | None
+    ) -> Request:
+        """The request for one page of logs.
+
+        :raises SupermetricsValidationError: for a value that the API's page does not allow.
+        """
+        return build(
+            _request.list_logs, self.team_id(team_id), connector_identifier, limit=limit, before=before
+        )
+
     def body(self, request: Request, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body of a success.
 
@@ -99,16 +112,18 @@ class Exchange:
             )
         )
 
-    def read(self, request: Request, parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
-        """What ``parse`` makes of a success's body.
+    def read(self, request: Request, parse: Callable[[Answered], Parsed], answered: Answered) -> Parsed:
+        """What ``parse`` makes of the answer to ``request``.
 
-        :raises SupermetricsResponseError: where the body is not what the API promises.
+        :raises SupermetricsPaginationError: where one single time fills a page.
+        :raises SupermetricsResponseError: where the answer is not what the API promises.
         """
         try:
-            return parse(body)
+            return parse(answered)
         except ContractViolation as error:
-            message = self._redact(f"{request.method} {request.path}: {error}; nothing of it was used")
-            raise SupermetricsResponseError(message, status_code=200) from None
+            kind = SupermetricsPaginationError if isinstance(error, NoProgress) else SupermetricsResponseError
+            message = f"{request.method} {request.path}: {error}; nothing of this page was used"
+            raise kind(self._redact(message), status_code=200) from None
 
     def _describe(self, request: Request, answer: Answer) -> str:
         said = ": ".join(text for text in (answer.code, answer.message) if text)
@@ -134,7 +149,7 @@ class Exchange:
         return {
             401: f"check the API key or access token in the password of Connection '{conn_id}'",
             403: f"the credential of Connection '{conn_id}' has no right to this team or connector",
-            404: "one of the ids in this path does not exist for this credential",
+            404: "this credential knows no such team, connector or entry; check the ids in the path",
         }.get(answer.status, "")
 
     def _redact(self, text: str) -> str:
@@ -153,13 +168,6 @@ def build(make: Callable[..., Parsed], *args: Any, **kwargs: Any) -> Parsed:
         raise SupermetricsValidationError(str(error)) from None
 
 
-def walk_error(error: ContractViolation) -> SupermetricsError:
-    """The public exception for what a walk refuses."""
-    if isinstance(error, NoProgress):
-        return SupermetricsPaginationError(str(error))
-    return SupermetricsResponseError(f"{error}; nothing of this page was used")
-
-
 def _reason(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
@@ -174,7 +182,7 @@ def connection_verdict(
     if connectors is None:
         return (
             False,
-            "Nothing was asked: set team_id in the Connection to test it. A task may still pass its own.",
+            "Nothing was asked: set the Team ID (team_id in the extra). Tasks may still name theirs.",
         )
     seen = f"{len(connectors)} connector{'' if len(connectors) == 1 else 's'}"
     return True, f"Connected to {settings.base_url}: the credential sees {seen} of team {settings.team_id}."

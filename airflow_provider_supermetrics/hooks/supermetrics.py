@@ -27,14 +27,12 @@ from airflow_provider_supermetrics.hooks.exchange import (
     build,
     connection_complaint,
     connection_verdict,
-    walk_error,
 )
 from airflow_provider_supermetrics.hooks.form import connection_form_widgets, ui_field_behaviour
 from airflow_provider_supermetrics.hooks.waiting import retrying_options
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol import response as _response
 from airflow_provider_supermetrics.protocol.entries import Entry
-from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, Request
 from airflow_provider_supermetrics.protocol.response import RateLimit
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy
@@ -138,9 +136,7 @@ class SupermetricsHook(HttpHook):
         :raises SupermetricsError: of the kind that says what to do.
         """
         exchange = self._open()
-        request = build(
-            _request.list_logs, exchange.team_id(team_id), connector_identifier, limit=limit, before=before
-        )
+        request = exchange.list_logs(connector_identifier, team_id, limit=limit, before=before)
         return LogPage(self._get(request, _response.parse_log_page), exchange.rate_limit)
 
     def iter_logs(
@@ -177,13 +173,11 @@ class SupermetricsHook(HttpHook):
         :param team_id: the team; by default the Connection's.
         :raises SupermetricsError: of the kind that says what to do.
         """
+        exchange = self._open()
         while ask := walk.next:
-            page = self.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
-            try:
-                new = walk.receive(page.entries)
-            except ContractViolation as error:
-                raise walk_error(error) from None
-            yield new
+            request = exchange.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
+            page = self._get(request, _response.parse_unchecked_log_page)
+            yield exchange.read(request, walk.receive, page)
 
     def get_log(self, connector_identifier: str, log_id: str, team_id: int | str | None = None) -> Entry:
         """
@@ -350,9 +344,7 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     ) -> LogPage:
         """As :meth:`SupermetricsHook.list_logs`."""
         exchange = await self._open()
-        request = build(
-            _request.list_logs, exchange.team_id(team_id), connector_identifier, limit=limit, before=before
-        )
+        request = exchange.list_logs(connector_identifier, team_id, limit=limit, before=before)
         return LogPage(await self._get(request, _response.parse_log_page), exchange.rate_limit)
 
     def iter_logs(
@@ -375,13 +367,13 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         async with AsyncExitStack() as stack:
             if self._session is None:
                 await stack.enter_async_context(self)
+            exchange = await self._open()
             while ask := walk.next:
-                page = await self.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
-                try:
-                    new = walk.receive(page.entries)
-                except ContractViolation as error:
-                    raise walk_error(error) from None
-                yield new
+                request = exchange.list_logs(
+                    connector_identifier, team_id, limit=ask.limit, before=ask.before
+                )
+                page = await self._get(request, _response.parse_unchecked_log_page)
+                yield exchange.read(request, walk.receive, page)
 
     async def get_log(
         self, connector_identifier: str, log_id: str, team_id: int | str | None = None

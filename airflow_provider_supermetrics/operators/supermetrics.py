@@ -112,21 +112,21 @@ class SupermetricsExportLogsOperator(BaseOperator):
             )
             told = time.monotonic()
             for new in hook.walk(walk, connector_identifier, team_id):
-                writer.add(new, walk.oldest)
+                writer.add(new, walk.repeated)
                 if time.monotonic() - told >= _SECONDS_BETWEEN_PROGRESS:
                     self._tell_progress(hook, walk, writer, window)
                     told = time.monotonic()
             receipt = writer.finish(hook.requests_sent)
             summary = receipt.summary(str(destination))
             self.log.info(
-                "Exported %s in %s, %s, with %s%s. Receipt: %s",
+                "Exported %s in %s, %s, with %s%s",
                 _count(summary["entries"], "entry", "entries"),
                 _count(summary["objects"], "object"),
                 _count(summary["bytes"], "byte"),
                 _count(summary["requests"], "request"),
                 _budget(hook),
-                summary["receipt"],
             )
+            self.log.info("Receipt: %s", summary["receipt"])
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(summary)

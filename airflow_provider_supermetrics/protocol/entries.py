@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Hashable, Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Hashable, Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ _TIME = re.compile(
     r"\s?(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d\d):?(?P<offset_minutes>\d\d)?)?)?",
     re.ASCII,
 )
+_SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _encoder = msgspec.json.Encoder()
 
@@ -45,6 +46,8 @@ def parse_time(text: str) -> LogTime:
 
     :raises ValueError: for anything else.
     """
+    if len(text) == 20 and text[4] == text[7] == "-" and text[10] == "T" and text[19] == "Z":
+        return LogTime(datetime.fromisoformat(text[:19] + "+00:00"), _SECOND)
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"not a time: {text[:40]!r}")
@@ -54,11 +57,11 @@ def parse_time(text: str) -> LogTime:
     elif match["seconds"] is None:
         tick = timedelta(minutes=1)
     elif fraction is None:
-        tick = timedelta(seconds=1)
+        tick = _SECOND
     else:
         tick = max(timedelta(seconds=10.0 ** -len(fraction)), _MICROSECOND)
-    at = datetime.fromisoformat(f"{match['date']}T{match['minutes'] or '00:00'}{match['seconds'] or ':00'}")
-    at = at.replace(microsecond=int((fraction or "0")[:6].ljust(6, "0")), tzinfo=timezone.utc)
+    clock = f"{match['minutes'] or '00:00'}{match['seconds'] or ':00'}.{(fraction or '')[:6]:0<6}"
+    at = datetime.fromisoformat(f"{match['date']}T{clock}+00:00")
     if match["sign"]:
         offset = timedelta(hours=int(match["hours"]), minutes=int(match["offset_minutes"] or 0))
         at = at - offset if match["sign"] == "+" else at + offset
@@ -78,12 +81,33 @@ def log_time(entry: Mapping[str, Any]) -> LogTime:
         raise ContractViolation(f"entry {entry.get('id')!r} has no readable log_time, but {shown}") from None
 
 
+def log_times(entries: Iterable[Mapping[str, Any]]) -> list[LogTime]:
+    """When each entry happened; :func:`log_time` for a page at once.
+
+    :raises ContractViolation: when one ``log_time`` is missing or cannot be read.
+    """
+    try:
+        return [parse_time(entry["log_time"]) for entry in entries]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return [log_time(entry) for entry in entries]
+
+
 def identity(entry: Mapping[str, Any]) -> Hashable:
     """What is equal for two copies of one entry: its id, or without one a digest of all that it says."""
     entry_id = entry.get("id")
+    if isinstance(entry_id, str):
+        return entry_id
     if entry_id is not None:
         return (type(entry_id).__name__, str(entry_id))
     return ("content", hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest())
+
+
+def lines(entries: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """Each entry as a line; :func:`line` for a page at once."""
+    try:
+        return [_encoder.encode(entry) for entry in entries]
+    except UnicodeEncodeError:
+        return [line(entry) for entry in entries]
 
 
 def line(entry: Mapping[str, Any]) -> bytes:

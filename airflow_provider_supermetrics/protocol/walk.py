@@ -25,7 +25,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from itertools import pairwise
 
-from airflow_provider_supermetrics.protocol.entries import Entry, identity, log_time
+from airflow_provider_supermetrics.protocol.entries import Entry, identity, log_times
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_limit
 
@@ -112,6 +112,11 @@ class LogWalk:
         # Lengths of short pages that turned out to have more behind them.
         self._cut_lengths: set[int] = set()
 
+    @property
+    def repeated(self) -> datetime | None:
+        """Further pages repeat entries up to this time, and may bring more of them; None when all is read."""
+        return self.next.before if self.next else None
+
     def receive(self, page: Sequence[Entry]) -> list[Entry]:
         """Take the page that was asked for; return what is new in it and in the window, newest first.
 
@@ -152,19 +157,21 @@ class LogWalk:
             self._advance(received, times[-1])
         else:
             self._stand(ask, received, bool(new))
-        return [page[i] for i in new if self._is_in_window(times[i])]
+        # Times are in order, so mostly one look at both ends says that all lie in the window.
+        first, stop = self._in_window(times)
+        return [page[i] for i in new if first <= i < stop]
 
     def _read_times(self, page: Sequence[Entry], ask: Ask) -> list[datetime]:
-        printed = [log_time(entry) for entry in page]
+        printed = log_times(page)
         times = [time.at for time in printed]
-        finest = min((time.tick for time in printed), default=self._tick)
+        finest = min({time.tick for time in printed}, default=self._tick)
         self._tick = max(min(self._tick, finest), self._least_tick)
-        for newer, older in pairwise(times):
-            if older > newer:
-                raise ContractViolation(
-                    "the page is not in reverse chronological order: "
-                    f"{older.isoformat()} comes after {newer.isoformat()}"
-                )
+        if times != sorted(times, reverse=True):
+            older, newer = next((older, newer) for older, newer in pairwise(times) if older < newer)
+            raise ContractViolation(
+                "the page is not in reverse chronological order: "
+                f"{newer.isoformat()} comes after {older.isoformat()}"
+            )
         if times and ask.before is not None and times[0] > ask.before + self._tick:
             raise ContractViolation(
                 f"the page has an entry at {times[0].isoformat()}, "
@@ -185,12 +192,18 @@ class LogWalk:
         if self.start is not None and oldest < self.start:
             self.next = None
             return
-        repeated = oldest + self._tick
-        ancient = len(self._seen) - MAX_LIMIT  # a page that leaves no gap repeats no entry from before these
-        self._seen = {
-            key: time for i, (key, time) in enumerate(self._seen.items()) if i >= ancient or time <= repeated
-        }
         self._ask(_Step.PAST, self._limit)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what no page repeats: without a gap, a page has the last 1,000, or the next tick."""
+        if len(self._seen) > 4 * MAX_LIMIT and (repeated := self.repeated):
+            ancient = len(self._seen) - MAX_LIMIT
+            self._seen = {
+                key: time
+                for i, (key, time) in enumerate(self._seen.items())
+                if i >= ancient or time <= repeated
+            }
 
     def _detached(self, ask: Ask, received: _Page, reaches_older: bool) -> None:
         """The page leaves out the oldest entry read, so entries may lie between them. It may not be used."""
@@ -288,17 +301,26 @@ class LogWalk:
             and not self._cut_lengths
         )
 
+    def _in_window(self, times: list[datetime]) -> tuple[int, int]:
+        """The part of a page, from one index to before another, that lies in the window."""
+        first, stop = 0, len(times)
+        while self.end is not None and first < stop and times[first] >= self.end:
+            first += 1
+        while self.start is not None and first < stop and times[stop - 1] < self.start:
+            stop -= 1
+        return first, stop
+
     def _is_cut_length(self, length: int) -> bool:
         return bool(self._cut_lengths) and min(self._cut_lengths) <= length <= max(self._cut_lengths)
-
-    def _is_in_window(self, time: datetime) -> bool:
-        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
 
 
 def _identities(page: Sequence[Entry]) -> list[Hashable]:
     """What tells the entries of a page apart. Without an id, equal entries are told apart by their count."""
+    keys: list[Hashable] = [entry.get("id") for entry in page]
+    if all(type(key) is str for key in keys):
+        return keys
     counts: Counter[Hashable] = Counter()
-    keys: list[Hashable] = []
+    keys = []
     for entry in page:
         key = identity(entry)
         if entry.get("id") is None:

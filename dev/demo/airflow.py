@@ -45,8 +45,11 @@ def connection(url: str, key: str = KEY, team_id: int = TEAM_ID) -> dict[str, An
     return {
         "conn_type": "supermetrics",
         "host": url,
+        # Airflow 3.3.2 refuses to test a stored Connection that has no port; 0 means none to us.
+        "port": 0,
         "password": key,
-        "extra": json.dumps({"team_id": team_id}),
+        # Fields that an extra lacks are not shown when the Connection is edited.
+        "extra": json.dumps({"team_id": str(team_id), "timeout": None}),
     }
 
 

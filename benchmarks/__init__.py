@@ -1,0 +1,1 @@
+"""What the export costs, and what it gets right, beside the usual ways; `make bench`."""

@@ -1,0 +1,28 @@
+"""The operator of this package, executed as the task runner of Airflow would."""
+
+from __future__ import annotations
+
+import json
+import os
+from types import SimpleNamespace
+from typing import Any
+
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+from benchmarks.contestants import Job
+
+
+def export(job: Job) -> None:
+    """Export the window to gzipped JSON lines."""
+    os.environ["AIRFLOW_CONN_SUPERMETRICS_DEFAULT"] = json.dumps(
+        {"conn_type": "supermetrics", "host": job.url, "password": job.key, "extra": {"team_id": job.team_id}}
+    )
+    operator = SupermetricsExportLogsOperator(
+        task_id="export",
+        connector_identifier=job.connector,
+        path=f"file://{job.folder}",
+        start=job.start,
+        end=job.end,
+    )
+    # Nothing more of the context is read where start and end are given.
+    context: Any = {"ti": SimpleNamespace(map_index=-1)}
+    operator.execute(context)

@@ -1,0 +1,73 @@
+"""The benchmark's own measuring: whom it calls right, and that a contestant runs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+
+import pytest
+
+from benchmarks.contestants import Job
+from benchmarks.log import CONNECTOR, KEY, TEAM_ID, Log, served, text
+from benchmarks.process import measure
+from benchmarks.table import table
+from benchmarks.truth import Truth
+from dev.simulator import generate_entries
+from dev.simulator.times import TimeFormat, microseconds
+
+LOG = Log(2500)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """What the simulator serves of LOG."""
+    return Truth(LOG)
+
+
+def test_score(tmp_path, truth):
+    """What is missing, doubled, changed or foreign is counted, and nothing else."""
+    entries = generate_entries(LOG.entries, LOG.start, LOG.end, seed=LOG.seed, ties=LOG.ties)
+    for entry in entries:
+        entry["log_time"] = TimeFormat().text(microseconds(entry["log_time"]))
+    entries[5]["status"] = 999
+    written = [*entries[2:], entries[7], {**entries[8], "id": "foreign"}]
+    for part, some in enumerate((written[:1000], written[1000:])):
+        with gzip.open(tmp_path / f"{part}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in some)
+    score = truth.score(tmp_path)
+    assert (score.right, score.missing, score.duplicated, score.wrong) == (2497, 2, 1, 2)
+    assert not score.is_perfect
+
+
+def test_contestant(tmp_path, truth):
+    """The plain loop runs in its own process against the same log; it asks for all pages and an empty one."""
+    with served(LOG) as simulator:
+        assert simulator.digest() == truth.digest()
+        target = tmp_path / "target"
+        target.mkdir()
+        job = Job(simulator.url, KEY, TEAM_ID, CONNECTOR, text(LOG.start), text(LOG.end), str(target))
+        arguments = ("-m", "benchmarks.contestants", "requests_loop", "--job", job.to_json())
+        usage = measure(*arguments, environment={}, log=tmp_path / "output.txt")
+        assert (simulator.requests()["count"], simulator.requests()["connections"]) == (4, 1)
+    score = truth.score(target)
+    assert score.right + score.missing == LOG.entries
+    assert not score.wrong and usage.cpu > 0 and usage.wall > 0
+
+
+def test_memory_is_the_process_s_own(tmp_path):
+    """A process's peak is not that of the process that starts it."""
+    ballast = os.urandom(200_000_000)
+    usage = measure("-c", "pass", environment={}, log=tmp_path / "output.txt")
+    assert usage.peak_memory < len(ballast) / 4
+
+
+def test_failure_shows_output(tmp_path):
+    """A contestant that fails ends the benchmark with what it said."""
+    with pytest.raises(RuntimeError, match="no such thing"):
+        measure("-c", "raise SystemExit('no such thing')", environment={}, log=tmp_path / "output.txt")
+
+
+def test_table():
+    """Columns are aligned."""
+    assert table([["", "a"], ["bb", "10"]]) == "     a\n------\nbb  10"
