@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
+import re
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -379,3 +382,27 @@ def test_templated_fields() -> None:
         "connector_identifier", "path", "team_id", "start", "end", "supermetrics_conn_id",
     }  # fmt: skip
     assert set(SupermetricsListConnectorsOperator.template_fields) == {"team_id", "supermetrics_conn_id"}
+
+
+def test_progress_is_told(
+    simulate: Simulate,
+    export: Export,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A long export says now and then how far it is; here every look at the clock is a minute later."""
+    caplog.set_level(logging.INFO)
+    clock = itertools.count(step=60)
+    sim = simulate(log_of(5000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    export(entries_per_file=1000)
+    monkeypatch.undo()
+    text = caplog.text + capfd.readouterr().out
+    told = re.findall(
+        r"(\d+) % of the window read: ([\d,]+) entries, (\d+) objects?, (\d+) requests?, ", text
+    )
+    assert [int(requests) for *_, requests in told] == list(range(1, len(sim.requests) + 1))
+    assert [int(share) for share, *_ in told] == sorted(int(share) for share, *_ in told)
+    assert told[-1][0] == "100"
+    assert "requests left in the hour" in text
