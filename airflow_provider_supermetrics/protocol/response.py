@@ -119,11 +119,15 @@ def parse_log_entry(body: bytes) -> Entry:
 def parse_connectors(body: bytes) -> list[dict[str, Any]]:
     """The connectors of a team, each with a ``connector_identifier``.
 
-    :raises ContractViolation: when it is not JSON, has no ``connectors`` list, or one lacks its identifier.
+    :raises ContractViolation: when it is not JSON, has no ``connectors`` list, one lacks its identifier,
+        or the API counts more than it lists (it lists 1,000 at most, and does not page).
     """
     connectors = _items(body, "connectors")
     if not all(isinstance(connector.get("connector_identifier"), str) for connector in connectors):
         _not_the_contract("has a connector without a connector_identifier")
+    count = _loads(body).get("count")
+    if isinstance(count, int) and count > len(connectors):
+        _not_the_contract(f"has {len(connectors)} of {count} connectors")
     return connectors
 
 

@@ -30,9 +30,10 @@ from airflow_provider_supermetrics.protocol.errors import ContractViolation, Inv
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_limit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
-_COARSE_TICKS = (timedelta(seconds=1), _MINUTE, timedelta(hours=1), _DAY)
+_COARSE_TICKS = (_SECOND, _MINUTE, timedelta(hours=1), _DAY)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -91,8 +92,12 @@ class LogWalk:
         #: The time of the oldest entry read so far; all that is newer has been read.
         self.oldest: datetime | None = None
         #: The page to ask for next, or None when the window has been read.
-        # From a whole minute, because a time printed as before `end` can lie after it.
-        self.next: Ask | None = Ask(None if end is None else _ceil(end, _MINUTE), valid_limit(limit))
+        try:
+            # From a whole second, because a time printed as before `end` can lie after it.
+            top = None if end is None else _ceil(end, _SECOND)
+        except OverflowError:
+            raise InvalidRequest(f"end {end} is too late") from None
+        self.next: Ask | None = Ask(top, valid_limit(limit))
         self._limit = limit
         self._step = _Step.TOP
         self._tick = _DAY
@@ -105,17 +110,16 @@ class LogWalk:
         self._page: _Page | None = None
         # Whether anything older than `oldest` exists; None while that was not asked.
         self._older_exist: bool | None = None
-        # Pages that reached older entries, and the length of the last short one.
-        self._full_pages = 0
-        self._short_pages = 0
-        self._short_length = 0
+        self._full_pages = 0  # at this limit
         # Lengths of short pages that turned out to have more behind them.
         self._cut_lengths: set[int] = set()
 
     @property
     def repeated(self) -> datetime | None:
-        """Further pages repeat entries up to this time, and may bring more of them; None when all is read."""
-        return self.next.before if self.next else None
+        """Further pages may repeat entries up to this time, or bring more of them; None when all is read."""
+        if self.next is None or self.next.before is None:
+            return None
+        return self.next.before if self.oldest is None else max(self.next.before, self.oldest + self._tick)
 
     def receive(self, page: Sequence[Entry]) -> list[Entry]:
         """Take the page that was asked for; return what is new in it and in the window, newest first.
@@ -123,6 +127,12 @@ class LogWalk:
         :raises ContractViolation: when the page is not what was asked for, so that entries could be missed.
         :raises NoProgress: when one single time fills a page.
         """
+        try:
+            return self._receive(page)
+        except OverflowError:
+            raise ContractViolation("the page has an entry at the end of all times") from None
+
+    def _receive(self, page: Sequence[Entry]) -> list[Entry]:
         ask = self.next
         if ask is None:
             raise RuntimeError("the walk is over; nothing was asked for")
@@ -130,9 +140,10 @@ class LogWalk:
         if self._step is _Step.TOP and not page:
             self.next = None
             return []
-        if self._step is _Step.TOP and self.end is not None and self._tick > _MINUTE:
-            # As above, where only dates are printed.
-            top = _ceil(self.end, self._tick)
+        if self._step is _Step.TOP and self.end is not None:
+            # As above, where only dates are printed, or all seconds are zero.
+            coarse = _MINUTE if not any(time.second or time.microsecond for time in times) else _SECOND
+            top = _ceil(self.end, max(self._tick, coarse))
             if ask.before is not None and ask.before < top:
                 self._ask(_Step.TOP, ask.limit, top)
                 return []
@@ -167,11 +178,13 @@ class LogWalk:
         finest = min({time.tick for time in printed}, default=self._tick)
         self._tick = max(min(self._tick, finest), self._least_tick)
         if times != sorted(times, reverse=True):
-            older, newer = next((older, newer) for older, newer in pairwise(times) if older < newer)
-            raise ContractViolation(
-                "the page is not in reverse chronological order: "
-                f"{newer.isoformat()} comes after {older.isoformat()}"
-            )
+            for newer, older in pairwise(printed):
+                # An entry that is printed more coarsely may look older than it is.
+                if older.at > newer.at and older.at >= newer.at + newer.tick:
+                    raise ContractViolation(
+                        "the page is not in reverse chronological order: "
+                        f"{older.at.isoformat()} comes after {newer.at.isoformat()}"
+                    )
         if times and ask.before is not None and times[0] > ask.before + self._tick:
             raise ContractViolation(
                 f"the page has an entry at {times[0].isoformat()}, "
@@ -183,16 +196,17 @@ class LogWalk:
         """The page reached older entries: all that is newer than its oldest time is complete."""
         self.oldest = oldest
         self._page = received
-        if received.is_full:
-            self._full_pages += 1
-        else:
-            self._short_pages += 1
-            self._short_length = received.length
+        self._full_pages += received.is_full
         self._older_exist = None
         if self.start is not None and oldest < self.start:
             self.next = None
             return
-        self._ask(_Step.PAST, self._limit)
+        if self._full_pages >= 2 and not received.is_full and not self._cut_lengths:
+            # A server that has filled its pages now has less to give: the history's end, most likely.
+            # To ask that first saves a question at the end of every long history.
+            self._ask(_Step.BELOW, self._limit)
+        else:
+            self._ask(_Step.PAST, self._limit)
         self._forget()
 
     def _forget(self) -> None:
@@ -237,22 +251,20 @@ class LogWalk:
             self._older_exist = False
             if has_new:
                 self._page = received
-            if received.length and ask.before is not None and ask.before == self.oldest:
-                # The server includes `before`, so this page was the oldest time once more.
-                self._ask(_Step.BELOW, received.limit, ask.before - _MICROSECOND)
+            if received.length and ask.before and self.oldest and ask.before > self.oldest - self._tick:
+                # The oldest time once more: the server includes `before`, or prints rounded times.
+                self._ask(_Step.BELOW, received.limit, self.oldest - self._tick)
             else:
                 self._end()
             return
         self._page = received
         if received.is_full and received.limit < MAX_LIMIT:
-            self._limit = MAX_LIMIT
+            self._limit, self._full_pages = MAX_LIMIT, 0
             self._ask(self._step, MAX_LIMIT)
         elif received.is_full:
             self._doubt()
         elif has_new:
             self._ask(self._step, received.limit)
-        elif self._older_exist is None and self._is_plainly_the_end(received):
-            self.next = None
         elif self._older_exist is None:
             self._ask(_Step.BELOW, received.limit)
         elif self._older_exist:
@@ -290,16 +302,6 @@ class LogWalk:
                 # over; where microseconds are printed, the time one before may hold entries.
                 before -= _MICROSECOND
         self.next = Ask(before, limit)
-
-    def _is_plainly_the_end(self, received: _Page) -> bool:
-        # A server that filled every page until the last one, and then gave still less, has no more
-        # to give: that saves the question from BELOW at the end of a long history.
-        return (
-            self._full_pages >= 2
-            and self._short_pages == 1
-            and received.length < self._short_length
-            and not self._cut_lengths
-        )
 
     def _in_window(self, times: list[datetime]) -> tuple[int, int]:
         """The part of a page, from one index to before another, that lies in the window."""

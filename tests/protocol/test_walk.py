@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.walk import LogWalk
-from tests.protocol.test_walk_properties import ORIGIN, Server, run
+from tests.protocol.test_walk_properties import ORIGIN, Server, printed, run
 
 SECOND = timedelta(seconds=1)
 
@@ -128,7 +128,7 @@ def test_a_window_in_another_zone_is_the_same_window() -> None:
     zone = timezone(timedelta(hours=5, minutes=30))
     walk = LogWalk(end=(ORIGIN + timedelta(milliseconds=1)).astimezone(zone))
     assert walk.next is not None
-    assert walk.next.before == ORIGIN + timedelta(minutes=1)
+    assert walk.next.before == ORIGIN + SECOND
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,101 @@ def test_a_walk_that_is_over_takes_no_page() -> None:
     assert walk.next is None
     with pytest.raises(RuntimeError):
         walk.receive([])
+
+
+@pytest.mark.parametrize("cuts", [[1000, 1000, 700, 1], [1000, 1000, 700, 700, 1], [1000, 1000, 1000, 999]])
+def test_a_server_that_cuts_after_full_pages_loses_nothing(cuts: list[int]) -> None:
+    """Full pages first prove nothing for a short one later: all entries, or a refusal."""
+    source = server(list(range(5000)))
+    lengths = [*cuts, *[1000] * 20]
+    walk, got = LogWalk(), 0
+    try:
+        while walk.next:
+            source.cap = lengths[source.requests]
+            got += len(walk.receive(source.page(walk.next.before, walk.next.limit)))
+    except NoProgress:
+        return
+    assert got == 5000
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_a_cut_oldest_time_is_refused_where_the_cut_has_shown(inclusive: bool) -> None:
+    """The oldest time of the history fills a cut page; earlier pages have shown where the server cuts."""
+    source = server([1] * 60 + list(range(5, 105)), cap=50, inclusive=inclusive)
+    with pytest.raises(NoProgress):
+        run(source, LogWalk())
+
+
+def test_rounded_times_in_a_cut_page_are_refused() -> None:
+    """A server that prints rounded times shows the oldest time below itself: that is not the end."""
+    half = [(ORIGIN + timedelta(seconds=59.6 + i / 1000), "2026-01-01T00:01:00Z") for i in range(120)]
+    old = [(ORIGIN - i * SECOND, (ORIGIN - i * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")) for i in range(500)]
+    entries = [(at, {"id": str(i), "log_time": text}) for i, (at, text) in enumerate(half + old)]
+    source = Server(
+        entries, inclusive=False, precision="second", finer=True, cap=100, cuts=None, shuffled=None
+    )
+    with pytest.raises(NoProgress):
+        run(source, LogWalk())
+
+
+def test_an_end_between_seconds_does_not_read_much_more() -> None:
+    """A short window in a busy log costs no more than its entries and those of its last second."""
+    entries = [
+        (
+            time := ORIGIN + timedelta(milliseconds=2 * i),
+            {"id": str(i), "log_time": printed(time, "millisecond")},
+        )
+        for i in range(40_000)
+    ]
+    source = Server(
+        entries, inclusive=False, precision="millisecond", finer=False, cap=None, cuts=None, shuffled=None
+    )
+    start = ORIGIN + timedelta(seconds=10, milliseconds=500)
+    assert len(run(source, LogWalk(start=start, end=start + timedelta(milliseconds=10)))) == 5
+    assert source.requests == 1
+
+
+def test_minutes_printed_with_seconds_and_an_end_between_them() -> None:
+    """An entry late in a minute prints as its start, and belongs to a window that ends within it."""
+    entries = [(ORIGIN + s * SECOND, {"id": str(s), "log_time": "2026-01-01T00:00:00Z"}) for s in range(60)]
+    source = Server(
+        entries, inclusive=False, precision="minute", finer=True, cap=None, cuts=None, shuffled=None
+    )
+    assert len(run(source, LogWalk(start=ORIGIN, end=ORIGIN + 20 * SECOND))) == 60
+
+
+def test_a_coarser_entry_among_finer_ones_is_in_order() -> None:
+    """An entry printed to the second can stand before one of the same second with a fraction."""
+    page: list[Entry] = [
+        {"id": "1", "log_time": "2026-01-01T00:00:05Z"},
+        {"id": "2", "log_time": "2026-01-01T00:00:05.300Z"},
+    ]
+    assert LogWalk().receive(page) == page
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_times_at_the_end_of_all_times(text: str) -> None:
+    """What cannot be asked past is refused, not an OverflowError."""
+    walk = LogWalk()
+    page: list[Entry] = [{"id": "1", "log_time": text}]
+    if text.startswith("0001"):
+        walk.receive(page)
+    with pytest.raises(ContractViolation):
+        walk.receive(page)
+    with pytest.raises(InvalidRequest):
+        LogWalk(end=datetime.max.replace(tzinfo=timezone.utc))
+
+
+def test_what_a_page_may_still_bring_is_known() -> None:
+    """While the walk asks below its oldest time, entries of that time may still come."""
+    walk = LogWalk(limit=10)
+    walk.receive([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}])
+    while walk.next:
+        assert walk.repeated is not None
+        assert walk.repeated > ORIGIN + 5 * SECOND
+        walk.receive(
+            [{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]
+            if walk.next.before > ORIGIN + 5 * SECOND
+            else []
+        )  # type: ignore[operator]
+    assert walk.repeated is None
