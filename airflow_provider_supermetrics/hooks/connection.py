@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -130,18 +131,24 @@ class _Reader:
         except (TypeError, ValueError):
             timeout = 0.0
         if isinstance(value, bool) or not 0 < timeout <= 3600:
-            raise self._wrong(
-                "timeout", f"must be a number of seconds, more than 0 and at most 3600, not {value!r}"
-            )
+            raise self._wrong("timeout", "must be a number of seconds, more than 0 and at most 3600")
         return timeout
 
     def proxies(self) -> Mapping[str, str]:
         value = self._object("proxies", accept_text=True)
-        if isinstance(value, str):
-            return {"http": value, "https": value}
-        if not all(isinstance(url, str) for url in value.values()):
-            raise self._wrong("proxies", 'must be a URL, or an object such as {"https": "http://proxy:3128"}')
-        return value
+        proxies = {"http": value, "https": value} if isinstance(value, str) else value
+        for url in proxies.values():
+            try:
+                parts = urlsplit(url if isinstance(url, str) else "")
+                is_proxy = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            except ValueError:
+                is_proxy = False
+            if not is_proxy or re.search(r"\s", url):
+                # Not quoted: a proxy's URL may hold a password.
+                raise self._wrong(
+                    "proxies", 'must be a URL, or an object such as {"https": "http://proxy:3128"}'
+                )
+        return proxies
 
     def verify(self) -> bool | str:
         value = self._get("verify")
@@ -151,17 +158,24 @@ class _Reader:
             raise self._wrong("verify", "must be true, false or the path of a certificate bundle")
         if value.lower() in _TRUE + _FALSE:
             return value.lower() in _TRUE
-        return value
+        return self._path("verify", value)
 
     def cert(self) -> str | tuple[str, str] | None:
         value = self._get("cert")
-        if value is None or isinstance(value, str):
-            return value
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return self._path("cert", value)
         if isinstance(value, list) and len(value) == 2 and all(isinstance(path, str) for path in value):
-            return (value[0], value[1])
+            return (self._path("cert", value[0]), self._path("cert", value[1]))
         raise self._wrong(
             "cert", "must be the path of a certificate, or a list of the paths of certificate and key"
         )
+
+    def _path(self, key: str, value: str) -> str:
+        if not Path(value).exists():
+            raise self._wrong(key, f"names a file that does not exist here: {value}")
+        return value
 
     def headers(self) -> Mapping[str, str]:
         headers = self._object("headers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, TypeVar
@@ -88,15 +89,18 @@ class Exchange:
 
         :raises SupermetricsError: of the kind that the answer asks for.
         """
+        if not 200 <= status < 300:
+            # Before any text is cut: a part of the credential would not be found any more.
+            body = body.replace(self.settings.credential.encode(), b"***")
         answer = classify(status, headers, body, now=datetime.now(timezone.utc))
         self.rate_limit = answer.rate_limit or self.rate_limit
         if answer.meaning is Meaning.OK:
             return answer.body
         raise _ERRORS[answer.meaning](
-            self._redact(self._describe(request, answer)),
+            self._describe(request, answer),
             status_code=answer.status,
             code=answer.code,
-            description=answer.description and self._redact(answer.description),
+            description=answer.description,
             request_id=answer.request_id,
             retry_after=answer.retry_after,
             rate_limit=answer.rate_limit,
@@ -107,7 +111,7 @@ class Exchange:
         base_url = self.settings.base_url
         return SupermetricsConnectionError(
             self._redact(
-                f"{request.method} {request.path}: no answer from {base_url} ({_reason(error)}); "
+                f"{request.method} {request.path}: no answer from {base_url} ({self._reason(error)}); "
                 "check the Connection's host, the network and any proxy"
             )
         )
@@ -152,6 +156,11 @@ class Exchange:
             404: "this credential knows no such team, connector or entry; check the ids in the path",
         }.get(answer.status, "")
 
+    def _reason(self, error: Exception) -> str:
+        # aiohttp quotes the proxy's URL, user name and password included.
+        text = re.sub(r"//[^/@\s]*@", "//***@", f"{type(error).__name__}: {error}")
+        return " ".join(self._redact(text).split())[:300]
+
     def _redact(self, text: str) -> str:
         # An error message may quote what was sent.
         return text.replace(self.settings.credential, "***")
@@ -166,10 +175,6 @@ def build(make: Callable[..., Parsed], *args: Any, **kwargs: Any) -> Parsed:
         return make(*args, **kwargs)
     except InvalidRequest as error:
         raise SupermetricsValidationError(str(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def connection_verdict(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -61,7 +63,9 @@ class _BearerAuth(requests.auth.AuthBase):
         self._exchange = exchange
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        prepared.headers["Authorization"] = self._exchange.authorization
+        # Whoever uses the session for another address does not send the credential there.
+        if (prepared.url or "").startswith(self._exchange.settings.base_url + "/"):
+            prepared.headers["Authorization"] = self._exchange.authorization
         return prepared
 
 
@@ -203,15 +207,15 @@ class SupermetricsHook(HttpHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask once for the connectors of the Connection's team; say what is wrong and what to do."""
+        policy, self.wait_policy = self.wait_policy, WaitPolicy(max_attempts=1)
         try:
             settings = self._open().settings
-            if settings.team_id is None:
-                return connection_verdict(settings, None)
-            self.wait_policy = WaitPolicy(max_attempts=1)
-            return connection_verdict(settings, self.list_connectors())
+            connectors = None if settings.team_id is None else self.list_connectors()
+            return connection_verdict(settings, connectors)
         except SupermetricsError as error:
             return False, connection_complaint(error, self.supermetrics_conn_id)
         finally:
+            self.wait_policy = policy
             self.close()
 
     def get_conn(
@@ -230,6 +234,15 @@ class SupermetricsHook(HttpHook):
         self.merged_extra = {**(extra_options or {}), "timeout": settings.timeout, "allow_redirects": False}
         assert self._session is not None
         return self._session
+
+    def check_response(self, response: requests.Response) -> None:
+        """
+        Raise for an error that the inherited :meth:`run` got, as our own methods do.
+
+        :raises SupermetricsError: of the kind that says what to do.
+        """
+        request = Request(response.request.path_url, method=str(response.request.method))
+        self._open().body(request, response.status_code, response.headers, response.content)
 
     def close(self) -> None:
         """Close the session; a later call opens a new one."""
@@ -282,6 +295,9 @@ class SupermetricsHook(HttpHook):
                 params=request.params,
                 timeout=exchange.settings.timeout,
                 allow_redirects=False,
+                # requests prefers the environment to what only its session says.
+                proxies=dict(exchange.settings.proxies),
+                verify=exchange.settings.verify,
             )
         except (requests.RequestException, OSError) as error:
             raise exchange.lost(request, error) from None
@@ -299,7 +315,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     Read connector logs from the Supermetrics API, in a trigger or any other coroutine.
 
     The methods are those of :class:`SupermetricsHook`, awaited. Within ``async with hook:`` all
-    requests share one session and one TCP connection; otherwise each call has its own.
+    requests share one session, and those that follow each other one TCP connection; otherwise each
+    call has a session of its own.
 
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     :param wait_policy: how long to wait, inside a request, for a failing API.
@@ -318,6 +335,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         self.wait_policy = wait_policy or WaitPolicy()
         self._exchange: Exchange | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._depth = 0
+        self._opening = asyncio.Lock()
         self._options: dict[str, Any] = {}
 
     @property
@@ -364,15 +383,13 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         self, walk: LogWalk, connector_identifier: str, team_id: int | str | None = None
     ) -> AsyncIterator[list[Entry]]:
         """As :meth:`SupermetricsHook.walk`."""
-        async with AsyncExitStack() as stack:
-            if self._session is None:
-                await stack.enter_async_context(self)
-            exchange = await self._open()
+        exchange = await self._open()
+        async with self._borrowed_session() as session:
             while ask := walk.next:
                 request = exchange.list_logs(
                     connector_identifier, team_id, limit=ask.limit, before=ask.before
                 )
-                page = await self._get(request, _response.parse_unchecked_log_page)
+                page = await self._get(request, _response.parse_unchecked_log_page, session)
                 yield exchange.read(request, walk.receive, page)
 
     async def get_log(
@@ -391,14 +408,15 @@ class SupermetricsAsyncHook(HttpAsyncHook):
 
     async def test_connection(self) -> tuple[bool, str]:
         """As :meth:`SupermetricsHook.test_connection`."""
+        policy, self.wait_policy = self.wait_policy, WaitPolicy(max_attempts=1)
         try:
             settings = (await self._open()).settings
-            if settings.team_id is None:
-                return connection_verdict(settings, None)
-            self.wait_policy = WaitPolicy(max_attempts=1)
-            return connection_verdict(settings, await self.list_connectors())
+            connectors = None if settings.team_id is None else await self.list_connectors()
+            return connection_verdict(settings, connectors)
         except SupermetricsError as error:
             return False, connection_complaint(error, self.supermetrics_conn_id)
+        finally:
+            self.wait_policy = policy
 
     async def config(self) -> SessionConfig:
         """Settings for the inherited ``run()`` and ``session()``: no header from unknown extra keys."""
@@ -410,48 +428,65 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         )
 
     async def close(self) -> None:
-        """Close the session; a later call opens a new one."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close the session of ``async with``; a later call opens its own."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def __aenter__(self) -> SupermetricsAsyncHook:
-        self._session = self._new_session(await self._open())
+        await self._open()
+        self._depth += 1
+        if self._session is None:
+            self._session = self._new_session()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        self._depth -= 1
+        if self._depth == 0:
+            await self.close()
 
     async def _open(self) -> Exchange:
-        if self._exchange is None:
-            connection: Connection = await get_async_connection(self.supermetrics_conn_id, hook=self)
-            # Reading the extra masks its secrets, which may block on the supervisor: not on this loop.
-            extra = await sync_to_async(lambda: connection.extra_dejson)()
-            settings = ConnectionSettings.from_connection(connection, extra)
-            self._options = _request_options(settings)
-            self._exchange = Exchange(settings)
-        return self._exchange
+        async with self._opening:
+            if self._exchange is None:
+                connection: Connection = await get_async_connection(self.supermetrics_conn_id, hook=self)
+                # Reading the extra masks its secrets, which may block on the supervisor, and certificates
+                # are files: not on this loop.
+                settings, self._options = await sync_to_async(_settings_and_options)(connection)
+                self._exchange = Exchange(settings)
+            return self._exchange
 
-    def _new_session(self, exchange: Exchange) -> aiohttp.ClientSession:
-        session = aiohttp.ClientSession(headers={**exchange.headers, "Authorization": exchange.authorization})
+    @asynccontextmanager
+    async def _borrowed_session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """The session of ``async with``, or one for the time being."""
+        if self._session is not None:
+            yield self._session
+        else:
+            async with self._new_session() as session:
+                yield session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession()
         # aiohttp would repeat a GET by itself when the connection is lost: unseen, uncounted, at once.
         session._retry_connection = False
         return session
 
-    async def _get(self, request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
+    async def _get(
+        self,
+        request: Request,
+        parse: Callable[[bytes], Parsed],
+        session: aiohttp.ClientSession | None = None,
+    ) -> Parsed:
         exchange = await self._open()
+        if session is None:
+            async with self._borrowed_session() as borrowed:
+                return await self._get(request, parse, borrowed)
         retrying = tenacity.AsyncRetrying(**retrying_options(self.wait_policy, self.log))
-        async with AsyncExitStack() as stack:
-            if self._session is None:
-                session = await stack.enter_async_context(self._new_session(exchange))
-            else:
-                session = self._session
-            try:
-                body: bytes = await retrying(self._send, exchange, session, request)
-            except SupermetricsError as error:
-                raise error.with_traceback(None) from None
+        try:
+            body: bytes = await retrying(self._send, exchange, session, request)
+        except SupermetricsError as error:
+            raise error.with_traceback(None) from None
         return exchange.read(request, parse, body)
 
     async def _send(self, exchange: Exchange, session: aiohttp.ClientSession, request: Request) -> bytes:
@@ -460,6 +495,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
             async with session.get(
                 exchange.settings.base_url + request.path,
                 params=request.params,
+                # Not the session's own headers, which its repr tells.
+                headers={**exchange.headers, "Authorization": exchange.authorization},
                 **self._options,
             ) as response:
                 content = await response.read()
@@ -468,24 +505,34 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         return exchange.body(request, response.status, response.headers, content)
 
 
-def _request_options(settings: ConnectionSettings) -> dict[str, Any]:
+def _settings_and_options(connection: Connection) -> tuple[ConnectionSettings, dict[str, Any]]:
+    settings = ConnectionSettings.from_connection(connection, connection.extra_dejson)
     # As requests does it: the environment's proxies, unless the Connection names others. aiohttp's
     # trust_env would also bring in .netrc, whose entries it cannot combine with a header.
     proxies = {**requests.utils.get_environ_proxies(settings.base_url), **settings.proxies}
-    return {
+    proxy = requests.utils.select_proxy(settings.base_url, proxies)
+    if proxy is not None and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    return settings, {
         "timeout": aiohttp.ClientTimeout(
             total=None, sock_connect=settings.timeout, sock_read=settings.timeout
         ),
         "allow_redirects": False,
-        "proxy": requests.utils.select_proxy(settings.base_url, proxies),
+        "proxy": proxy,
         "ssl": _ssl(settings),
     }
 
 
 def _ssl(settings: ConnectionSettings) -> ssl.SSLContext | bool:
-    if settings.cert is None and isinstance(settings.verify, bool):
-        return settings.verify
-    context = ssl.create_default_context(cafile=settings.verify if isinstance(settings.verify, str) else None)
+    bundle: str | bool | None = settings.verify
+    if bundle is True:  # requests knows these two variables, aiohttp does not
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    if settings.cert is None and isinstance(bundle, bool):
+        return bundle
+    path = Path(bundle) if isinstance(bundle, str) else None
+    context = ssl.create_default_context(
+        cafile=path if path and path.is_file() else None, capath=path if path and path.is_dir() else None
+    )
     if settings.verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsValidationError,
+)
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from dev.simulator import Simulator
+from dev.simulator import Fault, Simulator
 from tests.conftest import KEY, TEAM
 
 pytestmark = pytest.mark.airflow_2
@@ -75,6 +80,12 @@ def test_where_requests_go(parts: dict[str, Any], url: str) -> None:
         ({"extra": {"timeout": "nan"}}, "timeout must be a number"),
         ({"extra": {"timeout": True}}, "timeout must be a number"),
         ({"extra": {"verify": 1}}, "verify must be"),
+        ({"extra": {"verify": "/no/such/bundle.pem"}}, "verify names a file that does not exist here"),
+        ({"extra": {"cert": "/no/such/cert.pem"}}, "cert names a file that does not exist here"),
+        ({"extra": {"cert": ["/no/such/cert.pem", "/x"]}}, "cert names a file that does not exist here"),
+        ({"extra": {"proxies": "proxy:3128"}}, "proxies must be"),
+        ({"extra": {"proxies": {"https": "http://u:secret@proxy:port"}}}, "proxies must be"),
+        ({"extra": {"proxies": {"https": "http://u:secret@ proxy"}}}, "proxies must be"),
         ({"extra": {"cert": ["one"]}}, "cert must be"),
         ({"extra": {"proxies": {"https": 1}}}, "proxies must be"),
         ({"extra": {"headers": "X: y"}}, "headers must be an object"),
@@ -90,24 +101,28 @@ def test_what_cannot_work_is_said_at_once(parts: dict[str, Any], complaint: str)
     with pytest.raises(SupermetricsValidationError) as refused:
         settings(**parts)
     assert str(refused.value).startswith(f"Connection 'c': {complaint}")
-    for secret in (KEY, "abc", "schlüssel", "secret@"):
+    for secret in (KEY, "abc", "schlüssel", "secret"):
         assert secret not in str(refused.value)
 
 
-def test_every_setting_is_typed() -> None:
+def test_every_setting_is_typed(tmp_path: Path) -> None:
     """JSON keeps types."""
+    for name in ("bundle.pem", "a.crt", "a.key"):
+        (tmp_path / name).touch()
     made = settings(
         extra={
             "team_id": 7,
             "timeout": 1.5,
             "proxies": {"https": "http://p:1"},
-            "verify": "/etc/bundle.pem",
-            "cert": ["/a.crt", "/a.key"],
+            "verify": f"{tmp_path}/bundle.pem",
+            "cert": [f"{tmp_path}/a.crt", f"{tmp_path}/a.key"],
             "headers": {"X-A": "b"},
         }
     )
     assert (made.team_id, made.timeout, made.proxies) == (7, 1.5, {"https": "http://p:1"})
-    assert (made.verify, made.cert, made.headers) == ("/etc/bundle.pem", ("/a.crt", "/a.key"), {"X-A": "b"})
+    assert made.verify == f"{tmp_path}/bundle.pem"
+    assert made.cert == (f"{tmp_path}/a.crt", f"{tmp_path}/a.key")
+    assert made.headers == {"X-A": "b"}
 
 
 def test_texts_of_forms_and_uris_are_understood() -> None:
@@ -178,6 +193,29 @@ def test_the_inherited_run_is_as_safe(simulate: Simulate, connection: Callable[.
         assert hook.merged_extra["timeout"] == 60
     assert "x-unknown" not in sim.requests[0].headers
     assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_inherited_run_raises_what_our_methods_raise(
+    simulate: Simulate, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its error is typed, and the answer's body, which may quote the credential, is in no log."""
+    sim = simulate(faults=[Fault(403, message=f"not for {KEY}"), Fault(302, headers={"Location": "/x"})])
+    with SupermetricsHook() as hook:
+        for kind in (SupermetricsRequestError, SupermetricsResponseError):
+            with pytest.raises(kind):
+                hook.run(f"/v1/teams/{TEAM}/connector_builder/connectors")
+        assert hook.get_conn().get(f"{sim.url}/elsewhere").status_code == 404
+    assert len(sim.requests) == 3
+    assert KEY not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_the_session_keeps_the_credential_to_the_api(simulate: Simulate) -> None:
+    """Who uses the session for another address does not send the credential there."""
+    simulate()
+    other = Simulator(connectors=[], tokens={})
+    with other, SupermetricsHook() as hook:
+        hook.get_conn().get(other.url + "/v1/x")
+    assert "authorization" not in other.requests[0].headers
 
 
 def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: Callable[..., None]) -> None:

@@ -336,6 +336,80 @@ def test_nothing_tells_the_credential(
     assert not [text for text in told if KEY in text]
 
 
+def test_a_cut_text_has_no_piece_of_the_credential(simulate: Simulate, hook: Any) -> None:
+    """A credential at the border of what is kept leaves no part of itself, nor does one in a code."""
+    simulate(
+        faults=[
+            Fault(
+                400,
+                message="m" * 245 + KEY,
+                description="d" * 2040 + KEY,
+                code=KEY,
+                body=None,
+            )
+        ]
+    )
+    with pytest.raises(SupermetricsRequestError) as raised:
+        hook.list_connectors()
+    error = raised.value
+    assert KEY[:6] not in f"{error} {error.code} {error.description} {error.request_id}"
+
+
+def test_a_failing_proxy_keeps_its_password(
+    simulate: Simulate,
+    connection: Callable[..., None],
+    new_hook: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What goes wrong with a proxy is told without its user name and password."""
+    caplog.set_level(logging.DEBUG)
+    sim = simulate(faults=[Fault(407), Fault(kind="reset")])
+    proxy = sim.url.replace("http://", "http://corp-user:corp-password@")
+    for url in ("http://127.0.0.1:9", "https://127.0.0.1:9"):
+        connection(url, extra={"team_id": TEAM, "proxies": proxy})
+        with pytest.raises(SupermetricsError) as raised:
+            new_hook(wait_policy=WaitPolicy(max_attempts=1)).list_connectors()
+        told = "".join(traceback.format_exception(raised.value)) + caplog.text
+        assert "corp-password" not in told
+        assert "corp-user" not in told
+
+
+def test_the_connections_proxy_goes_before_the_environments(
+    simulate: Simulate, connection: Callable[..., None], hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its user name and password reach it."""
+    sim = simulate()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    proxy = sim.url.replace("http://", "http://user:word@")
+    connection("http://localhost:9", extra={"team_id": TEAM, "proxies": {"http": proxy}})
+    with pytest.raises(SupermetricsError):
+        hook.list_connectors()
+    assert sim.requests[0].headers["host"] == "localhost:9"
+    assert sim.requests[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
+
+
+def test_the_environments_proxy(
+    simulate: Simulate, connection: Callable[..., None], hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the Connection names none, the environment's counts, for both hooks alike."""
+    sim = simulate()
+    connection("http://localhost:9")
+    monkeypatch.setenv("http_proxy", sim.url)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(SupermetricsError):
+        hook.list_connectors()
+    assert sim.requests[0].headers["host"] == "localhost:9"
+
+
+def test_testing_a_connection_changes_no_policy(simulate: Simulate, hook: Any, waits: list[float]) -> None:
+    """A hook that was tested waits for a failing API as before."""
+    simulate(faults=[Fault(500), Fault(500)])
+    assert not hook.test_connection()[0]
+    assert len(hook.list_connectors()) == 1
+    assert len(waits) == 1
+
+
 def test_a_redirect_is_refused(simulate: Simulate, hook: Any) -> None:
     """Nothing goes to where a redirect points."""
     elsewhere = Simulator(connectors=[Connector(CONNECTOR, team_id=TEAM)], tokens={KEY: {TEAM}})

@@ -1,0 +1,87 @@
+"""What only the async hook can get wrong: several coroutines, and loops that are left."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
+from dev.simulator import Simulator, generate_entries
+from tests.conftest import CONNECTOR, HOUR, START
+
+pytestmark = pytest.mark.airflow_2
+
+Simulate = Callable[..., Simulator]
+ENTRIES = generate_entries(count=2500, start=START, end=START + HOUR, seed=3)
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["within async with", "without"])
+def test_several_at_once(simulate: Simulate, within: bool) -> None:
+    """Walks in parallel on one hook are all complete, and every request is counted."""
+    sim = simulate(ENTRIES)
+    hook = SupermetricsAsyncHook()
+
+    async def count() -> int:
+        return len([entry async for entry in hook.iter_logs(CONNECTOR)])
+
+    async def run() -> list[int]:
+        if within:
+            async with hook:
+                return list(await asyncio.gather(*(count() for _ in range(4))))
+        return list(await asyncio.gather(*(count() for _ in range(4))))
+
+    assert asyncio.run(run()) == [2500] * 4
+    assert hook.requests_sent == len(sim.requests)
+
+
+def test_nested(simulate: Simulate) -> None:
+    """An inner `async with` shares the outer session and leaves it open."""
+    sim = simulate(ENTRIES)
+
+    async def run() -> None:
+        async with SupermetricsAsyncHook() as hook:
+            async with hook:
+                await hook.list_connectors()
+            await hook.list_connectors()
+            assert [entry async for entry in hook.iter_logs(CONNECTOR)]
+
+    asyncio.run(run())
+    assert sim.connections == 1
+
+
+def test_a_walk_that_is_left(simulate: Simulate) -> None:
+    """A loop that stops early leaves the hook usable, and no session open."""
+    simulate(ENTRIES)
+
+    async def run() -> None:
+        hook = SupermetricsAsyncHook()
+        async for _ in hook.iter_logs(CONNECTOR):
+            break
+        assert len(await hook.list_connectors()) == 1
+        async with hook:
+            async for _ in hook.iter_logs(CONNECTOR):
+                break
+            assert len(await hook.list_connectors()) == 1
+
+    asyncio.run(run())
+    gc.collect()  # an open session would warn now, and warnings are errors
+
+
+def test_the_event_loop_is_not_blocked(
+    simulate: Simulate, connection: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asyncio's own debug mode sees no step of 100 ms, the Connection and its certificates included."""
+    import certifi
+
+    sim = simulate(ENTRIES)
+    connection(sim.url, extra=json.dumps({"team_id": 936506, "verify": certifi.where()}))
+
+    async def run() -> int:
+        return len([entry async for entry in SupermetricsAsyncHook().iter_logs(CONNECTOR)])
+
+    assert asyncio.run(run(), debug=True) == 2500
+    assert not [record for record in caplog.records if "took" in record.getMessage()]

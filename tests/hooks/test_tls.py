@@ -1,0 +1,148 @@
+"""Certificates: who is believed, and by whose word."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_supermetrics.exceptions import SupermetricsConnectionError
+from airflow_provider_supermetrics.protocol.retry import WaitPolicy
+from tests.conftest import TEAM
+
+pytestmark = pytest.mark.airflow_2
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """No connectors, for anybody."""
+
+    def do_GET(self) -> None:  # the name that http.server looks up
+        body = b'{"connectors": [], "count": 0}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody has signed, with its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(certificate: Path) -> Iterator[str]:
+    """The URL of a server with that certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    httpd = HTTPServer(("127.0.0.1", 0), _Handler)
+    httpd.socket = context.wrap_socket(httpd.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def ask(new_hook: Callable[..., Any]) -> list[dict[str, Any]]:
+    """One request, once."""
+    connectors: list[dict[str, Any]] = new_hook(wait_policy=WaitPolicy(max_attempts=1)).list_connectors()
+    return connectors
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word of the machine's on certificates."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_an_unknown_certificate_is_refused(
+    server: str, connection: Callable[..., None], new_hook: Callable[..., Any]
+) -> None:
+    """By default, and the error says why."""
+    connection(server)
+    with pytest.raises(SupermetricsConnectionError, match=r"(?i)certificate"):
+        ask(new_hook)
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # urllib3's word on verify=false
+@pytest.mark.parametrize("bundle", ["", "/no/such/bundle.pem"])
+def test_verify_false(
+    server: str,
+    connection: Callable[..., None],
+    new_hook: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    bundle: str,
+) -> None:
+    """The Connection's word counts, whatever the environment says."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    connection(server, extra={"team_id": TEAM, "verify": False})
+    assert ask(new_hook) == []
+
+
+def test_verify_with_a_bundle(
+    server: str,
+    certificate: Path,
+    connection: Callable[..., None],
+    new_hook: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The Connection's bundle goes before the environment's."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    connection(server, extra={"team_id": TEAM, "verify": str(certificate)})
+    assert ask(new_hook) == []
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_environments_bundle(
+    server: str,
+    certificate: Path,
+    connection: Callable[..., None],
+    new_hook: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Where the Connection names none, both hooks go by the environment's."""
+    monkeypatch.setenv(name, str(certificate))
+    connection(server)
+    assert ask(new_hook) == []
