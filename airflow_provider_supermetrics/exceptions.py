@@ -64,5 +64,9 @@ class SupermetricsResponseError(SupermetricsError):
     """A success that is not what the API promises, or a redirect. Going on could lose entries."""
 
 
+class SupermetricsConflictError(SupermetricsError):
+    """Another export of the same window ran at the same time; a retry, alone, gets through."""
+
+
 class SupermetricsPaginationError(SupermetricsError):
     """One single ``log_time`` fills a page, so the API cannot be paged past it without possible loss."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
+_URL = re.compile(r"file:///.+|(?!file:)[a-z][a-z0-9+.-]*://[^/].*")
 _TEMPORARY = ".{name}.{unique}.tmp"
 
 
@@ -31,18 +34,40 @@ class Destination:
     def __str__(self) -> str:
         return str(self.path)
 
-    def put(self, local: Path, name: str) -> None:
-        """Let the bytes of the file ``local`` appear as the object ``name``, at once."""
+    @classmethod
+    def at(cls, path: str) -> Destination:
+        """The folder at a URL such as ``s3://conn@bucket/folder``, or at an absolute local path.
+
+        :raises SupermetricsValidationError: for anything else: it would mean the worker's current folder.
+        """
+        if not _URL.fullmatch(path) and not path.startswith("/"):
+            raise SupermetricsValidationError(
+                f"path must be a URL such as s3://aws_default@my-bucket/logs or file:///logs, not {path!r}"
+            )
+        return cls(ObjectStoragePath(path))
+
+    def put(self, local: Path, name: str) -> str:
+        """Let the bytes of the file ``local`` appear as the object ``name``, at once; return its stamp."""
         if self._local is None:
             # One PUT, or one multipart upload that shows nothing before it is completed.
             self._fs.put_file(str(local), self._key(name))
-            return
+            return _remote_stamp(self._fs.info(self._key(name)))
         self._local.mkdir(parents=True, exist_ok=True)
         try:
-            self._put_locally(local, self._local, name)
+            return self._put_locally(local, self._local, name)
         except FileNotFoundError:
             # Another export of the same window began just now and took the temporary file for a leftover.
-            self._put_locally(local, self._local, name)
+            return self._put_locally(local, self._local, name)
+
+    def stamp(self, name: str) -> str | None:
+        """What tells whether the object ``name`` is still the one that was put, or None without it."""
+        try:
+            if self._local is None:
+                self._fs.invalidate_cache(self._key(""))
+                return _remote_stamp(self._fs.info(self._key(name)))
+            return _local_stamp((self._local / name).stat())
+        except FileNotFoundError:
+            return None
 
     def remove(self, name: str) -> None:
         """Remove the object ``name``, if there is one."""
@@ -52,34 +77,50 @@ class Destination:
         else:
             (self._local / name).unlink(missing_ok=True)
 
-    def names(self, prefix: str) -> list[str]:
-        """The names in this folder that start with ``prefix``, sorted."""
+    def stamps(self, prefix: str) -> dict[str, str]:
+        """The stamp of each object in this folder whose name starts with ``prefix``."""
         if self._local is None:
             self._fs.invalidate_cache(self._key(""))
-            found = self._fs.find(self._key("").rstrip("/"), prefix=prefix)
-            names = [key.removeprefix(self._key("")) for key in found]
+            found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
+            stamps = {key.removeprefix(self._key("")): _remote_stamp(info) for key, info in found.items()}
         else:
-            names = [path.name for path in self._local.glob("*") if path.is_file()]
-        return sorted(name for name in names if name.startswith(prefix) and "/" not in name)
+            files = [path for path in self._local.glob("*") if path.name.startswith(prefix)]
+            stamps = {path.name: _local_stamp(path.stat()) for path in files if path.is_file()}
+        return {
+            name: stamp
+            for name, stamp in sorted(stamps.items())
+            if "/" not in name and name.startswith(prefix)
+        }
 
     def remove_leftovers(self, prefix: str) -> None:
         """Remove the temporary files that a killed process left of objects with this prefix."""
         if self._local is not None:
-            for name in self.names(f".{prefix}"):
+            for name in self.stamps(f".{prefix}"):
                 if name.endswith(".tmp"):
                     self.remove(name)
 
     @staticmethod
-    def _put_locally(local: Path, folder: Path, name: str) -> None:
+    def _put_locally(local: Path, folder: Path, name: str) -> str:
         temporary = folder / _TEMPORARY.format(name=name, unique=uuid.uuid4().hex)
         try:
             with local.open("rb") as source, temporary.open("xb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
                 target.flush()
                 os.fsync(target.fileno())
+            stamp = _local_stamp(temporary.stat())
             temporary.replace(folder / name)
+            return stamp
         finally:
             temporary.unlink(missing_ok=True)
 
     def _key(self, name: str) -> str:
         return f"{self.path.path.rstrip('/')}/{name}"
+
+
+def _local_stamp(stat: os.stat_result) -> str:
+    return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _remote_stamp(info: Mapping[str, Any]) -> str:
+    # The names that S3, Azure and Google Cloud Storage have for it.
+    return f"{info.get('size')}-{info.get('ETag') or info.get('etag')}"

@@ -18,6 +18,7 @@ from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 
+from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
 from airflow_provider_supermetrics.export.formats import JsonLines
 from airflow_provider_supermetrics.export.receipt import ExportedObject, Receipt, receipt_name
 from airflow_provider_supermetrics.export.storage import Destination
@@ -63,6 +64,7 @@ class ExportWriter:
         self._runs: list[bytes] = []
         self._lines = 0
         self._objects: list[ExportedObject] = []
+        self._stamps: dict[str, str] = {}
         self._has_begun = False
 
     @property
@@ -104,7 +106,7 @@ class ExportWriter:
         if self._runs:
             self._write_part()
         self._begin()
-        self._remove_stale()
+        self._settle()
         receipt = Receipt(
             self._connector_identifier,
             self._team_id,
@@ -136,13 +138,18 @@ class ExportWriter:
                 last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
             )
             self._begin()
-            self._destination.put(local, name)
+            self._stamps[name] = self._destination.put(local, name)
         self._runs, self._lines = [], 0
         self._objects.append(item)
         log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
 
     def _begin(self) -> None:
-        """Before anything changes, take away the receipt that vouches for what is there."""
+        """Before anything changes, take away the receipt that vouches for what is there.
+
+        :raises SupermetricsConflictError: when another export has begun to replace ours meanwhile.
+        """
+        if self._objects and self._destination.stamp(last := self._objects[-1].name) != self._stamps[last]:
+            raise self._conflict(last)
         if not self._has_begun:
             receipt = receipt_name(self._connector_identifier, self._window)
             self._destination.remove(receipt)
@@ -150,13 +157,28 @@ class ExportWriter:
                 self._destination.remove_leftovers(prefix)
             self._has_begun = True
 
-    def _remove_stale(self) -> None:
-        written = {item.name for item in self._objects}
+    def _settle(self) -> None:
+        """See that all that was written is there, and remove what an earlier export of this window left over.
+
+        :raises SupermetricsConflictError: when another export has replaced a part of ours.
+        """
         part = re.compile(re.escape(self._prefix) + r"\d{5,}\..+")
-        for name in self._destination.names(self._prefix):
-            if name not in written and part.fullmatch(name):
+        found = self._destination.stamps(self._prefix)
+        for name, stamp in self._stamps.items():
+            if found.get(name) != stamp:
+                # Two exports have written; a receipt, whosever it is, would vouch for a mixture.
+                self._destination.remove(receipt_name(self._connector_identifier, self._window))
+                raise self._conflict(name)
+        for name in found:
+            if name not in self._stamps and part.fullmatch(name):
                 log.info("Removing %s, which an earlier export of this window left", name)
                 self._destination.remove(name)
+
+    def _conflict(self, name: str) -> SupermetricsConflictError:
+        return SupermetricsConflictError(
+            f"{name} was replaced while this export ran: another export of the same window is running, or an "
+            "earlier try of this task still was. Run it once more, alone"
+        )
 
 
 def _log_time(line: bytes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import Asset, BaseOperator, ObjectStoragePath
+from airflow.providers.common.compat.sdk import Asset, BaseOperator
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.export.formats import JsonLines
@@ -88,6 +88,8 @@ class SupermetricsExportLogsOperator(BaseOperator):
         self._file_format = JsonLines(format, compression)
         if start is not None and window is not None:
             raise SupermetricsValidationError("give start or window, not both")
+        if window is not None and not isinstance(window, timedelta):
+            raise SupermetricsValidationError(f"window must be a timedelta, not {window!r}")
         if (
             isinstance(entries_per_file, bool)
             or not isinstance(entries_per_file, int)
@@ -102,7 +104,7 @@ class SupermetricsExportLogsOperator(BaseOperator):
         _name_mapped_task(context, "{{ task.connector_identifier }}")
         window = resolve_window(self.start, self.end, self.window, context)
         connector_identifier = build(valid_connector_identifier, self.connector_identifier)
-        destination = Destination(ObjectStoragePath(self.path))
+        destination = Destination.at(self.path)
         self.log.info("Exporting the logs of %s in %s to %s", connector_identifier, window, destination)
         with SupermetricsHook(self.supermetrics_conn_id) as hook:
             team_id = hook.team_id(self.team_id)

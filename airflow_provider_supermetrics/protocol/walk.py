@@ -12,8 +12,8 @@ raises :class:`NoProgress` rather than go on.
 
 A page shorter than ``limit`` proves nothing by itself. When nothing older than a time comes, one
 question from below that time tells the end of the history from a server that sends short pages. One
-case is beyond any proof: a server that cuts every page, and a history whose oldest time alone
-fills such a page. It looks like a history of one page, and is taken for one.
+case is beyond any proof: a server that cuts a page within the oldest time of the whole history, and
+shows no more of it when asked again. It looks like a history that ends there, and is taken for one.
 """
 
 from __future__ import annotations

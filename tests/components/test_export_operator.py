@@ -18,12 +18,17 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset
 
 from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConflictError,
     SupermetricsPaginationError,
     SupermetricsRequestError,
     SupermetricsResponseError,
     SupermetricsServerError,
     SupermetricsValidationError,
 )
+from airflow_provider_supermetrics.export.formats import JsonLines
+from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics.export.window import Window
+from airflow_provider_supermetrics.export.writer import ExportWriter
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
@@ -246,6 +251,11 @@ def test_which_window_is_exported(
         ({"end": "2026-01-01T05:00:00"}, {}, "no time zone"),
         ({"start": "yesterday"}, {}, "not an ISO 8601 time"),
         ({"start": 5}, {}, "must be a datetime"),
+        ({"path": ""}, {}, "path must be a URL"),
+        ({"path": "my-bucket/logs"}, {}, "path must be a URL"),
+        ({"path": "./logs"}, {}, "path must be a URL"),
+        ({"path": "s3://"}, {}, "path must be a URL"),
+        ({"path": "file://logs"}, {}, "path must be a URL"),
         ({"connector_identifier": "../x"}, {}, "connector_identifier"),
         ({"connector_identifier": ""}, {}, "connector_identifier"),
         ({"team_id": "x"}, {}, "team_id"),
@@ -277,12 +287,20 @@ def test_bad_input_is_refused_before_any_request(
         ({"entries_per_file": 0}, "entries_per_file"),
         ({"entries_per_file": True}, "entries_per_file"),
         ({"start": START, "window": HOUR}, "start or window, not both"),
+        ({"window": "1h"}, "window must be a timedelta"),
     ],
 )
 def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
     """Before any run."""
     with pytest.raises(SupermetricsValidationError, match=complaint):
         SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///x", **arguments)
+
+
+def test_a_local_path_needs_no_scheme(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """An absolute path is a place, too."""
+    simulate(log_of(10))
+    export(path=str(exported.folder))
+    assert len(exported.receipts) == 1
 
 
 # Failures
@@ -349,6 +367,51 @@ def test_leftovers_of_a_killed_export_go(simulate: Simulate, export: Export, exp
     export()
     assert mine not in exported.names
     assert other in exported.names
+
+
+def test_a_rerun_that_fails_after_its_first_part_leaves_no_receipt(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
+    """The receipt of the earlier run goes before the first object changes: it would vouch for a mixture."""
+    sim = simulate(log_of(5000, hours=1), faults=[None] * 7 + [None, None, Fault(400)])
+    export(entries_per_file=600)
+    assert len(exported.receipts) == 1
+    assert len(sim.requests) == 7
+    with pytest.raises(SupermetricsRequestError):
+        export(entries_per_file=600)
+    assert exported.receipts == []
+
+
+def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> None:
+    """An earlier try that was taken for dead goes on after its retry: what the retry vouches for stays."""
+    sim = simulate(log_of(100, hours=1))
+    window = Window(START, START + HOUR)
+
+    def writer() -> ExportWriter:
+        destination = Destination.at(str(exported.folder))
+        return ExportWriter(destination, CONNECTOR, TEAM, window, JsonLines("jsonl", "gzip"), 30)
+
+    truth = sim.truth(CONNECTOR)
+    early, retry = writer(), writer()
+    early.add(truth[:40], parse_time(truth[39]["log_time"]).at)
+    assert early.objects == 1
+    retry.add([{"id": "late", "log_time": "2026-01-01T00:59:59Z"}, *truth], None)
+    retry.finish(1)
+    complete = exported.bytes()
+    with pytest.raises(SupermetricsConflictError, match="another export of the same window"):
+        early.add(truth[40:], None)
+    assert exported.bytes() == complete
+
+    # The other way round: the retry has just begun when the earlier one ends.
+    early, retry = writer(), writer()
+    early.add(truth, None)
+    retry.add(truth[:40], parse_time(truth[39]["log_time"]).at)
+    with pytest.raises(SupermetricsConflictError):
+        early.finish(1)
+    assert exported.receipts == []
+    retry.add(truth[40:], None)
+    retry.finish(1)
+    assert len(exported.entries()) == len(truth)
 
 
 # Lists of connectors

@@ -49,18 +49,27 @@ def test_put_and_put_again(destination: Destination, tmp_path: Path) -> None:
     assert content(destination, "x.txt") == b"one"
     destination.put(spool(tmp_path, b"second"), "x.txt")
     assert content(destination, "x.txt") == b"second"
-    assert destination.names("") == ["x.txt"]
+    assert list(destination.stamps("")) == ["x.txt"]
+
+
+def test_a_stamp_tells_one_object_from_another(destination: Destination, tmp_path: Path) -> None:
+    """As long as an object stays, its stamp does; when other bytes take its place, it changes."""
+    assert destination.stamp("x.txt") is None
+    first = destination.put(spool(tmp_path, b"one"), "x.txt")
+    assert destination.stamp("x.txt") == destination.stamps("x")["x.txt"] == first
+    second = destination.put(spool(tmp_path, b"two"), "x.txt")
+    assert destination.stamp("x.txt") == destination.stamps("x")["x.txt"] == second != first
 
 
 def test_names_by_prefix(destination: Destination, tmp_path: Path) -> None:
     """Only this folder's own objects with the prefix, however special its characters."""
-    assert destination.names("a") == []
+    assert destination.stamps("a") == {}
     for name in ("a-1", "a-2", "ab", "b-1", "[a]*-1"):
         destination.put(spool(tmp_path, b""), name)
     deeper = Destination(destination.path / "a-sub")
     deeper.put(spool(tmp_path, b""), "a-3")
-    assert destination.names("a-") == ["a-1", "a-2"]
-    assert destination.names("[a]*") == ["[a]*-1"]
+    assert list(destination.stamps("a-")) == ["a-1", "a-2"]
+    assert list(destination.stamps("[a]*")) == ["[a]*-1"]
 
 
 def test_remove(destination: Destination, tmp_path: Path) -> None:
@@ -69,7 +78,7 @@ def test_remove(destination: Destination, tmp_path: Path) -> None:
     destination.put(spool(tmp_path, b"one"), "x.txt")
     destination.remove("x.txt")
     destination.remove("x.txt")
-    assert destination.names("") == []
+    assert destination.stamps("") == {}
 
 
 def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
@@ -129,7 +138,12 @@ def test_an_export_to_s3(simulate: Callable[..., Simulator], bucket: Bucket) -> 
     assert sorted(entry["id"] for entry in lines(objects, parts)) == sorted(entry["id"] for entry in truth)
     puts = [key for operation, key in calls if operation == "PutObject"]
     assert puts == [*parts, f"logs/_manifest-{BASE}.json"]
-    assert {operation for operation, _ in calls} <= {"PutObject", "DeleteObject", "ListObjectsV2"}
+    assert {operation for operation, _ in calls} <= {
+        "PutObject",
+        "DeleteObject",
+        "ListObjectsV2",
+        "HeadObject",
+    }
     assert sum(operation == "ListObjectsV2" for operation, _ in calls) == 1
     assert all(key.startswith(f"logs/{BASE}") for operation, key in calls if operation == "ListObjectsV2")
     run_export(bucket, entries_per_file=700)
