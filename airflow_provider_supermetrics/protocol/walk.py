@@ -25,7 +25,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from itertools import pairwise
 
-from airflow_provider_supermetrics.protocol.entries import Entry, identity, log_times
+from airflow_provider_supermetrics.protocol.entries import Entry, LogTime, identity, log_times
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_limit
 
@@ -91,12 +91,12 @@ class LogWalk:
         self.end = end
         #: The time of the oldest entry read so far; all that is newer has been read.
         self.oldest: datetime | None = None
-        #: The page to ask for next, or None when the window has been read.
         try:
             # From a whole second, because a time printed as before `end` can lie after it.
             top = None if end is None else _ceil(end, _SECOND)
         except OverflowError:
             raise InvalidRequest(f"end {end} is too late") from None
+        #: The page to ask for next, or None when the window has been read.
         self.next: Ask | None = Ask(top, valid_limit(limit))
         self._limit = limit
         self._step = _Step.TOP
@@ -136,7 +136,8 @@ class LogWalk:
         ask = self.next
         if ask is None:
             raise RuntimeError("the walk is over; nothing was asked for")
-        times = self._read_times(page, ask)
+        printed = self._read_times(page, ask)
+        times = [time.at for time in printed]
         if self._step is _Step.TOP and not page:
             self.next = None
             return []
@@ -165,14 +166,14 @@ class LogWalk:
         if self._page and not self._page.is_full and (reaches_older or new):
             self._cut_lengths.add(self._page.length)
         if reaches_older:
-            self._advance(received, times[-1])
+            self._advance(received, printed[-1])
         else:
             self._stand(ask, received, bool(new))
-        # Times are in order, so mostly one look at both ends says that all lie in the window.
-        first, stop = self._in_window(times)
-        return [page[i] for i in new if first <= i < stop]
+        if times and self._is_in_window(min(times)) and self._is_in_window(max(times)):
+            return [page[i] for i in new]
+        return [page[i] for i in new if self._is_in_window(times[i])]
 
-    def _read_times(self, page: Sequence[Entry], ask: Ask) -> list[datetime]:
+    def _read_times(self, page: Sequence[Entry], ask: Ask) -> list[LogTime]:
         printed = log_times(page)
         times = [time.at for time in printed]
         finest = min({time.tick for time in printed}, default=self._tick)
@@ -190,15 +191,17 @@ class LogWalk:
                 f"the page has an entry at {times[0].isoformat()}, "
                 f"although it was asked for entries before {ask.before.isoformat()}"
             )
-        return times
+        return printed
 
-    def _advance(self, received: _Page, oldest: datetime) -> None:
+    def _advance(self, received: _Page, oldest: LogTime) -> None:
         """The page reached older entries: all that is newer than its oldest time is complete."""
-        self.oldest = oldest
+        self.oldest = oldest.at
         self._page = received
         self._full_pages += received.is_full
         self._older_exist = None
-        if self.start is not None and oldest < self.start:
+        # An entry that is printed more coarsely than others may be up to its tick newer than it looks.
+        latest = oldest.at + (oldest.tick - _MICROSECOND if oldest.tick > self._tick else timedelta())
+        if self.start is not None and latest < self.start:
             self.next = None
             return
         if self._full_pages >= 2 and not received.is_full and not self._cut_lengths:
@@ -303,14 +306,8 @@ class LogWalk:
                 before -= _MICROSECOND
         self.next = Ask(before, limit)
 
-    def _in_window(self, times: list[datetime]) -> tuple[int, int]:
-        """The part of a page, from one index to before another, that lies in the window."""
-        first, stop = 0, len(times)
-        while self.end is not None and first < stop and times[first] >= self.end:
-            first += 1
-        while self.start is not None and first < stop and times[stop - 1] < self.start:
-            stop -= 1
-        return first, stop
+    def _is_in_window(self, time: datetime) -> bool:
+        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
 
     def _is_cut_length(self, length: int) -> bool:
         return bool(self._cut_lengths) and min(self._cut_lengths) <= length <= max(self._cut_lengths)

@@ -243,6 +243,21 @@ def test_a_coarser_entry_among_finer_ones_is_in_order() -> None:
     assert LogWalk().receive(page) == page
 
 
+@pytest.mark.parametrize("limit", [1, 2, 4, 10])
+def test_mixed_precision_at_the_ends_of_the_window(limit: int) -> None:
+    """Each entry goes by its own printed time, and one printed coarsely does not end the walk early."""
+    times = {"05.300": 5.3, "05": 5.2, "05.100": 5.1, "04": 4.8, "04.600": 4.6, "04.300": 4.3, "03.900": 3.9}
+    entries = [
+        (ORIGIN + at * SECOND, {"id": text, "log_time": f"2026-01-01T00:00:{text}Z"})
+        for text, at in times.items()
+    ]
+    source = Server(
+        entries, inclusive=False, precision="second", finer=True, cap=None, cuts=None, shuffled=None
+    )
+    got = run(source, LogWalk(start=ORIGIN + 4.5 * SECOND, end=ORIGIN + 5.2 * SECOND, limit=limit))
+    assert [entry["id"] for entry in got] == ["05", "05.100", "04.600"]
+
+
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 def test_times_at_the_end_of_all_times(text: str) -> None:
     """What cannot be asked past is refused, not an OverflowError."""
