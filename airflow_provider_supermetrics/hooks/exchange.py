@@ -54,7 +54,9 @@ class Exchange:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of every request, the credential's excepted."""
-        return {"User-Agent": USER_AGENT, "Accept": "application/json", **self.settings.headers}
+        own = {"User-Agent": USER_AGENT, "Accept": "application/json"}
+        given = {name.lower() for name in self.settings.headers}
+        return {n: v for n, v in own.items() if n.lower() not in given} | dict(self.settings.headers)
 
     @property
     def authorization(self) -> str:

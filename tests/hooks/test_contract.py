@@ -78,6 +78,16 @@ def test_the_headers_of_a_request(simulate: Simulate, connection: Callable[..., 
     assert set(headers) <= {"host", "accept-encoding", "connection"}
 
 
+def test_the_connections_headers_go_before_ours(
+    simulate: Simulate, connection: Callable[..., None], hook: Any
+) -> None:
+    """Whatever the letter case, each header is sent once."""
+    sim = simulate()
+    connection(sim.url, extra={"team_id": TEAM, "headers": {"user-agent": "mine"}})
+    hook.list_connectors()
+    assert sim.requests[0].headers["user-agent"] == "mine"
+
+
 def test_a_netrc_file_does_not_replace_the_credential(
     simulate: Simulate, hook: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,6 +449,17 @@ def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
     assert hook.rate_limit is None
     assert hook.list_logs(CONNECTOR).rate_limit is None
     assert len(sim.requests) == 2
+
+
+def test_an_answer_without_rate_limit_headers_changes_nothing(simulate: Simulate, hook: Any) -> None:
+    """Absent headers are no opinion: what was told before still stands."""
+    simulate(rate_limit_headers="errors")
+    with pytest.raises(SupermetricsRequestError):
+        hook.get_log(CONNECTOR, "no-such-id")
+    told = hook.rate_limit
+    assert told is not None
+    hook.list_connectors()
+    assert hook.rate_limit == told
 
 
 # test_connection
