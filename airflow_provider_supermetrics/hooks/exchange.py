@@ -139,7 +139,7 @@ class Exchange:
         if answer.description:
             parts.append(f" ({answer.description})")
         if answer.request_id:
-            parts.append(f" [request id {answer.request_id}]")
+            parts.append(f" (request id {answer.request_id})")
         if advice := self._advice(answer):
             parts.append(f"; {advice}")
         return "".join(parts)
@@ -155,7 +155,7 @@ class Exchange:
         return {
             401: f"check the API key or access token in the password of Connection '{conn_id}'",
             403: f"the credential of Connection '{conn_id}' has no right to this team or connector",
-            404: "this credential knows no such team, connector or entry; check the ids in the path",
+            404: "this credential knows none such; check team_id and connector_identifier, or the entry's id",
         }.get(answer.status, "")
 
     def _reason(self, error: Exception) -> str:

@@ -73,6 +73,6 @@ def _brief(error: BaseException | None) -> str:
     parts = [
         f"The API answered {error.status_code}",
         error.code,
-        error.request_id and f"[{error.request_id}]",
+        error.request_id and f"(request id {error.request_id})",
     ]
     return " ".join(part for part in parts if part)

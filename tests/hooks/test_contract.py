@@ -483,7 +483,7 @@ def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
             "401 UNAUTHORIZED.*check the API key or access token in the password of this Connection",
         ),
         ({"extra": {"team_id": 7}}, "403 FORBIDDEN.*no right to this team"),
-        ({"extra": {"team_id": 8}}, "404 NOT_FOUND.*knows no such team"),
+        ({"extra": {"team_id": 8}}, "404 NOT_FOUND.*check team_id"),
         ({"password": ""}, "this Connection: password is empty"),
         ({"extra": {}}, "Nothing was asked: set the Team ID"),
         ({"url": "http://example.com"}, "https"),
