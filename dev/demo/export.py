@@ -49,9 +49,8 @@ def export() -> int:
     simulator = Simulator(connectors=_connectors(end, now), tokens={KEY: {TEAM_ID}}, faults=_FAULTS)
     with own_folder(ROOT / ".demo" / "run") as folder, simulator:
         demo = _Demo(folder, simulator, end)
-        print(
-            f"A simulated Supermetrics API listens on {simulator.url}, with {len(_CONNECTORS)} connectors and a new log."
-        )
+        print(f"A simulated Supermetrics API listens on {simulator.url}.")
+        print(f"It has {len(_CONNECTORS)} connectors, whose logs are made anew each time.")
         print("Its first answers include a 429 and a 503, so that there is some waiting to see.")
         _step("An Airflow with an empty database")
         demo.run("db", "migrate")
