@@ -21,7 +21,7 @@ os.environ["SQLALCHEMY_SILENCE_UBER_WARNING"] = "1"
 
 import pytest  # noqa: E402  # after the environment
 
-from dev.simulator import Connector, Simulator, generate_entries  # noqa: E402
+from dev.simulator import Connector, Simulator, generate_entries  # noqa: E402  # likewise
 
 KEY = "sm-test-key/with+odd=characters"
 TEAM = 936506

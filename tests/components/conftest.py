@@ -81,7 +81,7 @@ def export(exported: Exported) -> Callable[..., dict[str, Any]]:
                 **arguments,
             }
         )
-        result: dict[str, Any] = operator.execute(run_context or context())  # type: ignore[arg-type]
+        result: dict[str, Any] = operator.execute(run_context or context())
         return result
 
     return run

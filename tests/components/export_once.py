@@ -32,5 +32,5 @@ if __name__ == "__main__":
     )
     ObjectStoragePath(f"file://{folder}").fs  # noqa: B018  # loads Airflow's file systems
     idle = peak()
-    operator.execute(context())  # type: ignore[arg-type]
+    operator.execute(context())
     print("grown by", peak() - idle)

@@ -50,7 +50,7 @@ def export(folder: Path) -> None:
     """Export the first hour in several parts."""
     SupermetricsExportLogsOperator(
         task_id="export", connector_identifier=CONNECTOR, path=f"file://{folder}", entries_per_file=20
-    ).execute(context())  # type: ignore[arg-type]
+    ).execute(context())
 
 
 def main(folder: Path) -> None:

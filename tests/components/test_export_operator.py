@@ -198,7 +198,7 @@ def test_what_a_person_reads_in_the_log(
     )
     assert f"Wrote {BASE}-00000.jsonl.gz: 1,000 entries" in text
     assert "of 5,000 requests left in the hour" in text
-    assert f"Receipt: file://" in text  # noqa: F541
+    assert "Receipt: file://" in text
     assert KEY not in text
 
 
@@ -421,7 +421,7 @@ def test_list_connectors(simulate: Simulate) -> None:
     """The identifiers, ready for expand()."""
     sim = simulate(connectors=[Connector("B2", team_id=TEAM), Connector("A1", team_id=TEAM)])
     operator = SupermetricsListConnectorsOperator(task_id="list")
-    assert operator.execute(context()) == ["B2", "A1"]  # type: ignore[arg-type]
+    assert operator.execute(context()) == ["B2", "A1"]
     assert len(sim.requests) == 1
 
 

@@ -32,7 +32,7 @@ def server(seconds: list[int], **switches: object) -> Server:
         "cuts": None,
         "shuffled": None,
     }
-    return Server(entries, **{**defaults, **switches})  # type: ignore[arg-type]
+    return Server(entries, **{**defaults, **switches})
 
 
 @pytest.mark.parametrize("inclusive", [False, True])
@@ -282,5 +282,5 @@ def test_what_a_page_may_still_bring_is_known() -> None:
             [{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]
             if walk.next.before > ORIGIN + 5 * SECOND
             else []
-        )  # type: ignore[operator]
+        )
     assert walk.repeated is None

@@ -269,7 +269,7 @@ def test_leaving_stops_everything():
 def test_url_needs_a_running_server():
     """Outside its `with` block the simulator has no address to give."""
     with pytest.raises(RuntimeError, match="with"):
-        Simulator(connectors=[], tokens={}).url  # noqa: B018
+        Simulator(connectors=[], tokens={}).url  # noqa: B018  # the reading is what raises
 
 
 def test_identifiers_are_unique():

@@ -117,7 +117,7 @@ def run_export(bucket: Bucket, **arguments: Any) -> dict[str, Any]:
         path=f"s3://aws_local@{bucket.name}/logs",
         **arguments,
     )
-    result: dict[str, Any] = operator.execute(context())  # type: ignore[arg-type]
+    result: dict[str, Any] = operator.execute(context())
     return result
 
 
