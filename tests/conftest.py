@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
@@ -78,6 +81,21 @@ def simulate(connection: Callable[..., None]) -> Iterator[Callable[..., Simulato
     yield start
     for simulator in running:
         simulator.__exit__(None, None, None)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time passes at once; the list tells, in seconds, how long each wait would have been."""
+    slept: list[float] = []
+
+    async def sleep_async(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=slept.append))
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(slept))
+    monkeypatch.setattr("airflow_provider_supermetrics.hooks.exchange.time", clock)
+    monkeypatch.setattr(asyncio, "sleep", sleep_async)
+    return slept
 
 
 @pytest.fixture

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from airflow_provider_supermetrics.export.window import Window, format_utc
+from airflow_provider_supermetrics.export.plan import ExportPlan
+from airflow_provider_supermetrics.export.window import format_utc
+from airflow_provider_supermetrics.protocol.response import RateLimit
 
 
 @dataclass(frozen=True)
@@ -23,27 +26,25 @@ class ExportedObject:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was exported. ``objects`` go from newest to oldest; ``requests`` counts repeated ones too."""
+    """What was exported.
 
-    connector_identifier: str
-    team_id: int
-    window: Window
-    format: str
-    compression: str | None
+    :param plan: what was to be.
+    :param objects: from newest to oldest.
+    :param requests: how many it took, repeated and refused ones, and those of earlier tries included.
+    :param rate_limit: the hourly budget as last told.
+    """
+
+    plan: ExportPlan
+    objects: Sequence[ExportedObject]
     requests: int
-    objects: list[ExportedObject] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The object's name."""
-        return receipt_name(self.connector_identifier, self.window)
+    rate_limit: RateLimit | None = None
 
     def to_json(self) -> bytes:
-        """The object's bytes, the same for the same export."""
+        """The object's bytes."""
         document = {
             **self._facts(),
-            "format": self.format,
-            "compression": self.compression,
+            "format": self.plan.file_format.format,
+            "compression": self.plan.file_format.compression,
             "objects": [asdict(item) for item in self.objects],
             "complete": True,
         }
@@ -55,22 +56,30 @@ class Receipt:
             **self._facts(),
             "objects": len(self.objects),
             "path": folder,
-            "receipt": f"{folder.rstrip('/')}/{self.name}",
+            "receipt": f"{folder.rstrip('/')}/{self.plan.receipt_name}",
             "complete": True,
         }
 
     def _facts(self) -> dict[str, Any]:
         return {
-            "connector_identifier": self.connector_identifier,
-            "team_id": self.team_id,
-            "start": format_utc(self.window.start),
-            "end": format_utc(self.window.end),
+            "connector_identifier": self.plan.connector_identifier,
+            "team_id": self.plan.team_id,
+            "start": format_utc(self.plan.window.start),
+            "end": format_utc(self.plan.window.end),
             "entries": sum(item.entries for item in self.objects),
             "bytes": sum(item.bytes for item in self.objects),
             "requests": self.requests,
+            "rate_limit": asdict(self.rate_limit) if self.rate_limit else None,
         }
 
 
-def receipt_name(connector_identifier: str, window: Window) -> str:
-    """The name of a window's receipt."""
-    return f"_manifest-{connector_identifier}-{window.slug}.json"
+def objects_of(data: bytes, plan: ExportPlan) -> list[ExportedObject] | None:
+    """The objects that a receipt lists, or None where it is not one of this plan."""
+    try:
+        document = json.loads(data)
+        known = {**plan.facts, "complete": True}
+        if any(document[name] != known[name] for name in ("team_id", "format", "compression", "complete")):
+            return None
+        return [ExportedObject(**item) for item in document["objects"]]
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
@@ -48,16 +50,37 @@ class Destination:
 
     def put(self, local: Path, name: str) -> str:
         """Let the bytes of the file ``local`` appear as the object ``name``, at once; return its stamp."""
-        if self._local is None:
-            # One PUT, or one multipart upload that shows nothing before it is completed.
-            self._fs.put_file(str(local), self._key(name))
-            return _remote_stamp(self._fs.info(self._key(name)))
-        self._local.mkdir(parents=True, exist_ok=True)
+        stamp = self._put(local, name)
+        return _remote_stamp(self._fs.info(self._key(name))) if stamp is None else stamp
+
+    def write(self, data: bytes, name: str) -> None:
+        """Let these bytes appear as the object ``name``, at once."""
+        with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
+            local = Path(folder, name)
+            local.write_bytes(data)
+            self._put(local, name)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of the object ``name``, or None without it."""
         try:
-            return self._put_locally(local, self._local, name)
+            if self._local is None:
+                data: bytes = self._fs.cat_file(self._key(name))
+                return data
+            return (self._local / name).read_bytes()
         except FileNotFoundError:
-            # Another export of the same window began just now and took the temporary file for a leftover.
-            return self._put_locally(local, self._local, name)
+            return None
+
+    def sha256(self, name: str) -> str | None:
+        """The digest of the object ``name`` as it lies there now, or None without it."""
+        try:
+            with (
+                self._fs.open(self._key(name), "rb")
+                if self._local is None
+                else (self._local / name).open("rb") as file
+            ):
+                return sha256(file)
+        except FileNotFoundError:
+            return None
 
     def stamp(self, name: str) -> str | None:
         """What tells whether the object ``name`` is still the one that was put, or None without it."""
@@ -99,6 +122,18 @@ class Destination:
                 if name.endswith(".tmp"):
                     self.remove(name)
 
+    def _put(self, local: Path, name: str) -> str | None:
+        if self._local is None:
+            # One PUT, or one multipart upload that shows nothing before it is completed.
+            self._fs.put_file(str(local), self._key(name))
+            return None
+        self._local.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._put_locally(local, self._local, name)
+        except FileNotFoundError:
+            # Another export of the same window began just now and took the temporary file for a leftover.
+            return self._put_locally(local, self._local, name)
+
     @staticmethod
     def _put_locally(local: Path, folder: Path, name: str) -> str:
         temporary = folder / _TEMPORARY.format(name=name, unique=uuid.uuid4().hex)
@@ -115,6 +150,14 @@ class Destination:
 
     def _key(self, name: str) -> str:
         return f"{self.path.path.rstrip('/')}/{name}"
+
+
+def sha256(file: BinaryIO) -> str:
+    """The digest of a file's bytes."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _local_stamp(stat: os.stat_result) -> str:

@@ -7,7 +7,6 @@ each part takes the newest that are left: the same log gives the same bytes, whe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -19,12 +18,14 @@ from operator import itemgetter
 from pathlib import Path
 
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
-from airflow_provider_supermetrics.export.formats import JsonLines
-from airflow_provider_supermetrics.export.receipt import ExportedObject, Receipt, receipt_name
-from airflow_provider_supermetrics.export.storage import Destination
-from airflow_provider_supermetrics.export.window import Window
+from airflow_provider_supermetrics.export.checkpoint import Checkpoint, Written
+from airflow_provider_supermetrics.export.plan import ExportPlan
+from airflow_provider_supermetrics.export.receipt import ExportedObject, Receipt, objects_of
+from airflow_provider_supermetrics.export.storage import Destination, sha256
 from airflow_provider_supermetrics.protocol import entries as _entries
 from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.response import RateLimit
+from airflow_provider_supermetrics.protocol.walk import LogWalk
 
 log = logging.getLogger(__name__)
 
@@ -35,47 +36,41 @@ class ExportWriter:
     In memory at any time: ``entries_per_file`` lines, and one page.
 
     :param destination: where to.
-    :param connector_identifier: whose logs.
-    :param team_id: whose connector.
-    :param window: which time.
-    :param file_format: as what.
-    :param entries_per_file: entries in each object but the last.
+    :param plan: what.
+    :param checkpoint: what to go on from.
     """
 
     def __init__(
-        self,
-        destination: Destination,
-        connector_identifier: str,
-        team_id: int,
-        window: Window,
-        file_format: JsonLines,
-        entries_per_file: int,
+        self, destination: Destination, plan: ExportPlan, checkpoint: Checkpoint | None = None
     ) -> None:
         self._destination = destination
-        self._connector_identifier = connector_identifier
-        self._team_id = team_id
-        self._window = window
-        self._format = file_format
-        self._entries_per_file = entries_per_file
-        self._prefix = f"{connector_identifier}-{window.slug}-"
+        self._plan = plan
         # Entries whose time may still get more: (log_time, line), in any order.
         self._open: list[tuple[datetime, bytes]] = []
         # The part that is being filled: runs of lines, each oldest first, the newest run first.
         self._runs: list[bytes] = []
         self._lines = 0
-        self._objects: list[ExportedObject] = []
-        self._stamps: dict[str, str] = {}
-        self._has_begun = False
+        self._written: list[Written] = []
+        # What an earlier export of this window says is there, while nothing of that has been changed.
+        self._earlier: Sequence[ExportedObject] | None = None
+        self._has_looked = self._has_begun = False
+        if checkpoint is not None:
+            times = [_entries.log_time(json.loads(line)).at for line in checkpoint.open]
+            self._open = list(zip(times, checkpoint.open, strict=True))
+            if checkpoint.pending:
+                self._runs = [b"\n".join(checkpoint.pending) + b"\n"]
+            self._lines = len(checkpoint.pending)
+            self._written = list(checkpoint.written)
 
     @property
     def entries(self) -> int:
         """Entries taken so far."""
-        return sum(item.entries for item in self._objects) + self._lines + len(self._open)
+        return sum(part.item.entries for part in self._written) + self._lines + len(self._open)
 
     @property
     def objects(self) -> int:
         """Objects written so far."""
-        return len(self._objects)
+        return len(self._written)
 
     def add(self, entries: Sequence[Entry], repeated: datetime | None) -> None:
         """Take further entries, older than those before; write the parts that are full.
@@ -90,89 +85,130 @@ class ExportWriter:
         lines = [line for _, line in self._open[complete:]]
         del self._open[complete:]
         while lines:
-            run = lines[-(self._entries_per_file - self._lines) :]
+            run = lines[-(self._plan.entries_per_file - self._lines) :]
             del lines[-len(run) :]
             self._runs.append(b"\n".join(run) + b"\n")
             self._lines += len(run)
-            if self._lines == self._entries_per_file:
+            if self._lines == self._plan.entries_per_file:
                 self._write_part()
 
-    def finish(self, requests: int) -> Receipt:
+    def checkpoint(self, walk: LogWalk, requests: int, waits: int = 0) -> Checkpoint:
+        """How far this is, for a later writer to go on from.
+
+        :param walk: the walk whose entries these are, all of which were added.
+        :param requests: how many requests it took so far.
+        :param waits: see :class:`Checkpoint`.
+        """
+        return Checkpoint(
+            walk=walk,
+            written=self._written,
+            pending=b"".join(reversed(self._runs)).split(b"\n")[:-1],
+            open=[line for _, line in self._open],
+            requests=requests,
+            waits=waits,
+        )
+
+    def finish(self, requests: int, rate_limit: RateLimit | None) -> Receipt:
         """Write what is left, remove what an earlier export of this window left over, and write the receipt.
 
+        Where that earlier export wrote the very same, its receipt stays as it is.
+
         :param requests: how many requests it took.
+        :param rate_limit: the budget as last told.
         """
         self.add([], None)
         if self._runs:
             self._write_part()
-        self._begin()
+        objects = [part.item for part in self._written]
+        receipt = Receipt(self._plan, objects, requests, rate_limit)
+        is_as_before = self._unchanged() == objects
+        if not is_as_before:
+            self._begin()
         self._settle()
-        receipt = Receipt(
-            self._connector_identifier,
-            self._team_id,
-            self._window,
-            self._format.format,
-            self._format.compression,
-            requests,
-            self._objects,
-        )
-        with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
-            local = Path(folder, receipt.name)
-            local.write_bytes(receipt.to_json())
-            self._destination.put(local, receipt.name)
+        # Before the receipt: left behind beside one, it would make the next rerun go on from here.
+        self._destination.remove(self._plan.checkpoint_name)
+        if not is_as_before:
+            self._destination.write(receipt.to_json(), self._plan.receipt_name)
         return receipt
 
     def _write_part(self) -> None:
-        name = f"{self._prefix}{len(self._objects):05d}{self._format.suffix}"
+        name = self._plan.part_name(len(self._written))
         with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
             local = Path(folder, name)
-            with local.open("wb") as raw, self._format.open(raw) as file:
+            with local.open("wb") as raw, self._plan.file_format.open(raw) as lines:
                 for run in reversed(self._runs):
-                    file.write(run)
+                    lines.write(run)
+            with local.open("rb") as file:
+                digest = sha256(file)
             item = ExportedObject(
                 name,
                 self._lines,
                 local.stat().st_size,
-                _sha256(local),
+                digest,
                 first_log_time=_log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
                 last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
             )
-            self._begin()
-            self._stamps[name] = self._destination.put(local, name)
+            self._look()
+            stamp = self._stamp_if_there(item)
+            if stamp is None:
+                self._begin()
+                stamp = self._destination.put(local, name)
+                log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
+            else:
+                log.info("Left %s as it was: the same %s entries", name, f"{item.entries:,}")
         self._runs, self._lines = [], 0
-        self._objects.append(item)
-        log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
+        self._written.append(Written(item, stamp))
 
-    def _begin(self) -> None:
-        """Before anything changes, take away the receipt that vouches for what is there.
+    def _look(self) -> None:
+        """See that what was written last is still there.
 
         :raises SupermetricsConflictError: when another export has begun to replace ours meanwhile.
         """
-        if self._objects and self._destination.stamp(last := self._objects[-1].name) != self._stamps[last]:
-            raise self._conflict(last)
+        if self._written:
+            last = self._written[-1]
+            if self._destination.stamp(last.item.name) != last.stamp:
+                raise self._conflict(last.item.name)
+
+    def _unchanged(self) -> Sequence[ExportedObject] | None:
+        """What an earlier export of this plan has left, while its receipt still vouches for it."""
+        if not self._has_looked:
+            self._has_looked = True
+            receipt = self._destination.read(self._plan.receipt_name)
+            self._earlier = None if receipt is None else objects_of(receipt, self._plan)
+        return self._earlier
+
+    def _stamp_if_there(self, item: ExportedObject) -> str | None:
+        """The stamp of the object that the earlier export wrote, if it is the same."""
+        if item not in (self._unchanged() or ()):
+            return None
+        stamp = self._destination.stamp(item.name)
+        return stamp if self._destination.sha256(item.name) == item.sha256 else None
+
+    def _begin(self) -> None:
+        """Before anything changes, take away the receipt that vouches for what is there."""
         if not self._has_begun:
-            receipt = receipt_name(self._connector_identifier, self._window)
-            self._destination.remove(receipt)
-            for prefix in (self._prefix, receipt):
-                self._destination.remove_leftovers(prefix)
-            self._has_begun = True
+            self._destination.remove(self._plan.receipt_name)
+            self._earlier, self._has_looked, self._has_begun = None, True, True
 
     def _settle(self) -> None:
         """See that all that was written is there, and remove what an earlier export of this window left over.
 
         :raises SupermetricsConflictError: when another export has replaced a part of ours.
         """
-        part = re.compile(re.escape(self._prefix) + r"\d{5,}\..+")
-        found = self._destination.stamps(self._prefix)
-        for name, stamp in self._stamps.items():
+        part = re.compile(re.escape(self._plan.prefix) + r"\d{5,}\..+")
+        found = self._destination.stamps(self._plan.prefix)
+        stamps = {part.item.name: part.stamp for part in self._written}
+        for name, stamp in stamps.items():
             if found.get(name) != stamp:
                 # Two exports have written; a receipt, whosever it is, would vouch for a mixture.
-                self._destination.remove(receipt_name(self._connector_identifier, self._window))
+                self._destination.remove(self._plan.receipt_name)
                 raise self._conflict(name)
         for name in found:
-            if name not in self._stamps and part.fullmatch(name):
+            if name not in stamps and part.fullmatch(name):
                 log.info("Removing %s, which an earlier export of this window left", name)
                 self._destination.remove(name)
+        for prefix in (self._plan.prefix, self._plan.receipt_name, self._plan.checkpoint_name):
+            self._destination.remove_leftovers(prefix)
 
     def _conflict(self, name: str) -> SupermetricsConflictError:
         return SupermetricsConflictError(
@@ -184,11 +220,3 @@ class ExportWriter:
 def _log_time(line: bytes) -> str:
     text: str = json.loads(line)["log_time"]
     return text
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.protocol.errors import InvalidRequest
 from airflow_provider_supermetrics.protocol.request import valid_team_id
+from airflow_provider_supermetrics.protocol.retry import WaitPolicy
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -40,6 +41,7 @@ class ConnectionSettings:
     :param verify: whether to verify the server's certificate, or the path of a bundle to verify it with.
     :param cert: path of a client certificate, or the paths of certificate and key.
     :param headers: further headers of every request.
+    :param wait_policy: how long to wait for a failing API, and how much of its budget to leave to others.
     """
 
     conn_id: str
@@ -51,6 +53,7 @@ class ConnectionSettings:
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    wait_policy: WaitPolicy = field(default_factory=WaitPolicy)
 
     @classmethod
     def from_connection(cls, conn: Connection, extra: Mapping[str, Any]) -> ConnectionSettings:
@@ -70,6 +73,7 @@ class ConnectionSettings:
             verify=reader.verify(),
             cert=reader.cert(),
             headers=reader.headers(),
+            wait_policy=reader.wait_policy(),
         )
 
 
@@ -171,6 +175,16 @@ class _Reader:
         raise self._wrong(
             "cert", "must be the path of a certificate, or a list of the paths of certificate and key"
         )
+
+    def wait_policy(self) -> WaitPolicy:
+        policy = WaitPolicy()
+        for name in (item.name for item in fields(WaitPolicy)):
+            if (value := self._get(name)) is not None:
+                try:
+                    policy = policy.changed({name: value})
+                except InvalidRequest as error:
+                    raise self._wrong(name, str(error).removeprefix(f"{name} ")) from None
+        return policy
 
     def _path(self, key: str, value: str) -> str:
         if not Path(value).exists():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -25,6 +27,7 @@ from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
 from airflow_provider_supermetrics.protocol.response import Answer, Meaning, RateLimit, classify
+from airflow_provider_supermetrics.protocol.retry import WaitPolicy, unnamed_wait
 
 USER_AGENT = f"airflow-provider-supermetrics/{__version__} apache-airflow/{airflow_version}"
 
@@ -39,15 +42,29 @@ Answered = TypeVar("Answered")
 Parsed = TypeVar("Parsed")
 
 
+@dataclass(frozen=True)
+class _Pause:
+    """Until when, by the monotonic clock, nothing is sent, and why; whether the API named that time."""
+
+    until: float
+    reason: str
+    is_named: bool
+
+
 class Exchange:
     """Requests of one Connection and what became of them.
 
     :param settings: the Connection's settings.
+    :param wait_policy: what the task or caller says different from the Connection.
+    :raises SupermetricsValidationError: for a wait policy that makes no sense.
     """
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, wait_policy: Mapping[str, Any]) -> None:
         self.settings = settings
+        self.wait_policy: WaitPolicy = build(settings.wait_policy.changed, wait_policy)
         self.rate_limit: RateLimit | None = None
+        self._pause: _Pause | None = None
+        self._told_of_scarcity = False
         #: Requests sent, repeated ones included.
         self.requests_sent = 0
 
@@ -86,6 +103,35 @@ class Exchange:
             _request.list_logs, self.team_id(team_id), connector_identifier, limit=limit, before=before
         )
 
+    def admit(self, request: Request) -> None:
+        """Let a request through, unless a time that was named has not come yet.
+
+        :raises SupermetricsRateLimitError: while it has not.
+        """
+        left = self._pause.until - time.monotonic() if self._pause else 0.0
+        # A sleep may end a moment before its time.
+        if self._pause is None or left < 0.05:
+            self._pause = None
+            return
+        raise SupermetricsRateLimitError(
+            f"{request.method} {request.path}: not sent: {self._pause.reason}; ask again in {left:.0f} s",
+            retry_after=left if self._pause.is_named else None,
+            rate_limit=self.rate_limit,
+        )
+
+    def scarcity(self) -> str | None:
+        """What a person should know of the budget, once, when less than a tenth of it is left."""
+        known = self.rate_limit
+        if self._told_of_scarcity or known is None or known.limit is None or known.remaining is None:
+            return None
+        if known.remaining * 10 >= known.limit:
+            return None
+        self._told_of_scarcity = True
+        return (
+            f"Less than a tenth of the hour's requests is left to Connection '{self.settings.conn_id}': "
+            f"{known.remaining:,} of {known.limit:,}"
+        )
+
     def body(self, request: Request, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body of a success.
 
@@ -96,6 +142,7 @@ class Exchange:
             body = body.replace(self.settings.credential.encode(), b"***")
         answer = classify(status, headers, body, now=datetime.now(timezone.utc))
         self.rate_limit = answer.rate_limit or self.rate_limit
+        self._pause = self._pause_after(answer)
         if answer.meaning is Meaning.OK:
             return answer.body
         raise _ERRORS[answer.meaning](
@@ -130,6 +177,19 @@ class Exchange:
             kind = SupermetricsPaginationError if isinstance(error, NoProgress) else SupermetricsResponseError
             message = f"{request.method} {request.path}: {error}; nothing of this page was used"
             raise kind(self._redact(message), status_code=200) from None
+
+    def _pause_after(self, answer: Answer) -> _Pause | None:
+        if answer.meaning in (Meaning.RATE_LIMITED, Meaning.SERVER_FAILED) and answer.retry_after is not None:
+            reason = f"the API answered {answer.status} and named a time"
+            return _Pause(time.monotonic() + answer.retry_after, reason, is_named=True)
+        reserve = self.wait_policy.rate_limit_reserve
+        remaining = answer.rate_limit.remaining if answer.rate_limit else None
+        if answer.meaning is Meaning.OK and reserve and remaining is not None and remaining <= reserve:
+            reason = (
+                f"{remaining:,} requests are left in the hour, of which {reserve:,} are reserved for others"
+            )
+            return _Pause(time.monotonic() + unnamed_wait(1), reason, is_named=False)
+        return None
 
     def _describe(self, request: Request, answer: Answer) -> str:
         said = ": ".join(text for text in (answer.code, answer.message) if text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ from airflow_provider_supermetrics.hooks.exchange import (
     connection_verdict,
 )
 from airflow_provider_supermetrics.hooks.form import connection_form_widgets, ui_field_behaviour
-from airflow_provider_supermetrics.hooks.waiting import retrying_options
+from airflow_provider_supermetrics.hooks.waiting import Waiting
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol import response as _response
 from airflow_provider_supermetrics.protocol.entries import Entry
@@ -46,6 +46,8 @@ DEFAULT_CONN_NAME = "supermetrics_default"
 HOOK_NAME = "Supermetrics"
 
 Parsed = TypeVar("Parsed")
+
+_ONCE = WaitPolicy(max_attempts=1)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class SupermetricsHook(HttpHook):
     close it, or use it as a context manager.
 
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
-    :param wait_policy: how long to wait, inside a request, for a failing API.
+    :param wait_policy: what of the Connection's waiting is different here, such as
+        ``{"max_inline_wait": 300}``; the numbers are those of ``protocol.retry.WaitPolicy``.
     """
 
     conn_name_attr = CONN_NAME_ATTR
@@ -86,11 +89,11 @@ class SupermetricsHook(HttpHook):
     hook_name = HOOK_NAME
 
     def __init__(
-        self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: WaitPolicy | None = None
+        self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: Mapping[str, float] | None = None
     ) -> None:
         super().__init__(method="GET", http_conn_id=supermetrics_conn_id)
         self.supermetrics_conn_id = supermetrics_conn_id
-        self.wait_policy = wait_policy or WaitPolicy()
+        self._wait_policy = dict(wait_policy or {})
         self._exchange: Exchange | None = None
         self._session: requests.Session | None = None
 
@@ -178,9 +181,10 @@ class SupermetricsHook(HttpHook):
         :raises SupermetricsError: of the kind that says what to do.
         """
         exchange = self._open()
+        waiting = Waiting(exchange.wait_policy, self.log)
         while ask := walk.next:
             request = exchange.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
-            page = self._get(request, _response.parse_unchecked_log_page)
+            page = self._get(request, _response.parse_unchecked_log_page, waiting)
             yield exchange.read(request, walk.receive, page)
 
     def get_log(self, connector_identifier: str, log_id: str, team_id: int | str | None = None) -> Entry:
@@ -207,15 +211,16 @@ class SupermetricsHook(HttpHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask once for the connectors of the Connection's team; say what is wrong and what to do."""
-        policy, self.wait_policy = self.wait_policy, WaitPolicy(max_attempts=1)
         try:
             settings = self._open().settings
-            connectors = None if settings.team_id is None else self.list_connectors()
+            connectors = None
+            if settings.team_id is not None:
+                request = build(_request.list_connectors, settings.team_id)
+                connectors = self._get(request, _response.parse_connectors, Waiting(_ONCE, self.log))
             return connection_verdict(settings, connectors)
         except SupermetricsError as error:
             return False, connection_complaint(error, self.supermetrics_conn_id)
         finally:
-            self.wait_policy = policy
             self.close()
 
     def get_conn(
@@ -261,7 +266,8 @@ class SupermetricsHook(HttpHook):
     def _open(self) -> Exchange:
         if self._exchange is None:
             connection = self.get_connection(self.supermetrics_conn_id)
-            self._exchange = Exchange(ConnectionSettings.from_connection(connection, connection.extra_dejson))
+            settings = ConnectionSettings.from_connection(connection, connection.extra_dejson)
+            self._exchange = Exchange(settings, self._wait_policy)
         if self._session is None:
             self._session = self._new_session(self._exchange)
         return self._exchange
@@ -277,8 +283,11 @@ class SupermetricsHook(HttpHook):
         session.cert = settings.cert
         return self._configure_session_from_mount_adapters(session)
 
-    def _get(self, request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
-        retrying = tenacity.Retrying(**retrying_options(self.wait_policy, self.log))
+    def _get(
+        self, request: Request, parse: Callable[[bytes], Parsed], waiting: Waiting | None = None
+    ) -> Parsed:
+        waiting = waiting or Waiting(self._open().wait_policy, self.log)
+        retrying = tenacity.Retrying(**waiting.options)
         try:
             body: bytes = retrying(self._send, request)
         except SupermetricsError as error:
@@ -288,6 +297,7 @@ class SupermetricsHook(HttpHook):
 
     def _send(self, request: Request) -> bytes:
         exchange, session = self._open(), self.get_conn()
+        exchange.admit(request)
         exchange.requests_sent += 1
         try:
             response = session.get(
@@ -301,7 +311,10 @@ class SupermetricsHook(HttpHook):
             )
         except (requests.RequestException, OSError) as error:
             raise exchange.lost(request, error) from None
-        return exchange.body(request, response.status_code, response.headers, response.content)
+        body = exchange.body(request, response.status_code, response.headers, response.content)
+        if scarcity := exchange.scarcity():
+            self.log.warning(scarcity)
+        return body
 
 
 class _SessionConfig(SessionConfig):
@@ -319,7 +332,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     call has a session of its own.
 
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
-    :param wait_policy: how long to wait, inside a request, for a failing API.
+    :param wait_policy: what of the Connection's waiting is different here, such as
+        ``{"max_inline_wait": 300}``; the numbers are those of ``protocol.retry.WaitPolicy``.
     """
 
     conn_name_attr = CONN_NAME_ATTR
@@ -328,11 +342,11 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     hook_name = HOOK_NAME
 
     def __init__(
-        self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: WaitPolicy | None = None
+        self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: Mapping[str, float] | None = None
     ) -> None:
         super().__init__(method="GET", http_conn_id=supermetrics_conn_id)
         self.supermetrics_conn_id = supermetrics_conn_id
-        self.wait_policy = wait_policy or WaitPolicy()
+        self._wait_policy = dict(wait_policy or {})
         self._exchange: Exchange | None = None
         self._session: aiohttp.ClientSession | None = None
         self._depth = 0
@@ -384,12 +398,13 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     ) -> AsyncIterator[list[Entry]]:
         """As :meth:`SupermetricsHook.walk`."""
         exchange = await self._open()
+        waiting = Waiting(exchange.wait_policy, self.log)
         async with self._borrowed_session() as session:
             while ask := walk.next:
                 request = exchange.list_logs(
                     connector_identifier, team_id, limit=ask.limit, before=ask.before
                 )
-                page = await self._get(request, _response.parse_unchecked_log_page, session)
+                page = await self._get(request, _response.parse_unchecked_log_page, waiting, session)
                 yield exchange.read(request, walk.receive, page)
 
     async def get_log(
@@ -408,15 +423,15 @@ class SupermetricsAsyncHook(HttpAsyncHook):
 
     async def test_connection(self) -> tuple[bool, str]:
         """As :meth:`SupermetricsHook.test_connection`."""
-        policy, self.wait_policy = self.wait_policy, WaitPolicy(max_attempts=1)
         try:
             settings = (await self._open()).settings
-            connectors = None if settings.team_id is None else await self.list_connectors()
+            connectors = None
+            if settings.team_id is not None:
+                request = build(_request.list_connectors, settings.team_id)
+                connectors = await self._get(request, _response.parse_connectors, Waiting(_ONCE, self.log))
             return connection_verdict(settings, connectors)
         except SupermetricsError as error:
             return False, connection_complaint(error, self.supermetrics_conn_id)
-        finally:
-            self.wait_policy = policy
 
     async def config(self) -> SessionConfig:
         """Settings for the inherited ``run()`` and ``session()``: no header from unknown extra keys."""
@@ -454,7 +469,7 @@ class SupermetricsAsyncHook(HttpAsyncHook):
                 # Reading the extra masks its secrets, which may block on the supervisor, and certificates
                 # are files: not on this loop.
                 settings, self._options = await sync_to_async(_settings_and_options)(connection)
-                self._exchange = Exchange(settings)
+                self._exchange = Exchange(settings, self._wait_policy)
             return self._exchange
 
     @asynccontextmanager
@@ -476,13 +491,15 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         self,
         request: Request,
         parse: Callable[[bytes], Parsed],
+        waiting: Waiting | None = None,
         session: aiohttp.ClientSession | None = None,
     ) -> Parsed:
         exchange = await self._open()
         if session is None:
             async with self._borrowed_session() as borrowed:
-                return await self._get(request, parse, borrowed)
-        retrying = tenacity.AsyncRetrying(**retrying_options(self.wait_policy, self.log))
+                return await self._get(request, parse, waiting, borrowed)
+        waiting = waiting or Waiting(exchange.wait_policy, self.log)
+        retrying = tenacity.AsyncRetrying(**waiting.options)
         try:
             body: bytes = await retrying(self._send, exchange, session, request)
         except SupermetricsError as error:
@@ -490,6 +507,7 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         return exchange.read(request, parse, body)
 
     async def _send(self, exchange: Exchange, session: aiohttp.ClientSession, request: Request) -> bytes:
+        exchange.admit(request)
         exchange.requests_sent += 1
         try:
             async with session.get(
@@ -502,7 +520,10 @@ class SupermetricsAsyncHook(HttpAsyncHook):
                 content = await response.read()
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise exchange.lost(request, error) from None
-        return exchange.body(request, response.status, response.headers, content)
+        body = exchange.body(request, response.status, response.headers, content)
+        if scarcity := exchange.scarcity():
+            self.log.warning(scarcity)
+        return body
 
 
 def _settings_and_options(connection: Connection) -> tuple[ConnectionSettings, dict[str, Any]]:

@@ -26,44 +26,50 @@ class Log(Protocol):
         """Tell what a person should know."""
 
 
-def retrying_options(policy: WaitPolicy, log: Log) -> dict[str, Any]:
-    """Arguments for ``tenacity.Retrying`` and ``tenacity.AsyncRetrying``.
+class Waiting:
+    """The waits inside one call of a hook, over all its requests.
 
+    :param policy: their limits.
     :param log: where each wait is told.
     """
 
-    def wait(state: tenacity.RetryCallState) -> float:
+    def __init__(self, policy: WaitPolicy, log: Log) -> None:
+        self._policy = policy
+        self._log = log
+        self._waited = 0.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments for ``tenacity.Retrying`` and ``tenacity.AsyncRetrying``, for one request."""
+        return {
+            "retry": tenacity.retry_if_exception_type(_TRANSIENT),
+            "wait": self._wait,
+            # tenacity computes the wait first.
+            "stop": lambda state: math.isinf(state.upcoming_sleep),
+            "before_sleep": self._tell,
+            "reraise": True,
+        }
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        retry_after = error.retry_after if isinstance(error, SupermetricsError) else None
-        if isinstance(error, SupermetricsRateLimitError) and retry_after is None:
-            return math.inf  # the budget is per hour: asking again within seconds only spends more of it
-        seconds = policy.next_wait(
+        seconds = self._policy.inline_wait(
             attempts=state.attempt_number,
-            waited=state.idle_for,
-            retry_after=retry_after,
+            waited=self._waited,
+            retry_after=error.retry_after if isinstance(error, SupermetricsError) else None,
+            rate_limited=isinstance(error, SupermetricsRateLimitError),
             jitter=random.random(),
         )
         return math.inf if seconds is None else seconds
 
-    def stop(state: tenacity.RetryCallState) -> bool:
-        return math.isinf(state.upcoming_sleep)  # tenacity computes the wait first
-
-    def tell(state: tenacity.RetryCallState) -> None:
-        log.warning(
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        self._waited += state.upcoming_sleep
+        self._log.warning(
             "%s; asking again in %.1f s (attempt %d of %d)",
             _brief(state.outcome.exception() if state.outcome else None),
             state.upcoming_sleep,
             state.attempt_number + 1,
-            policy.max_attempts,
+            self._policy.max_attempts,
         )
-
-    return {
-        "retry": tenacity.retry_if_exception_type(_TRANSIENT),
-        "wait": wait,
-        "stop": stop,
-        "before_sleep": tell,
-        "reraise": True,
-    }
 
 
 def _brief(error: BaseException | None) -> str:

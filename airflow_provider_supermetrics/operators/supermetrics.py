@@ -3,29 +3,91 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import Asset, BaseOperator
+from airflow.providers.common.compat.sdk import Asset, BaseOperator, conf
+from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
-from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConnectionError,
+    SupermetricsError,
+    SupermetricsPaginationError,
+    SupermetricsRateLimitError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsServerError,
+    SupermetricsValidationError,
+)
 from airflow_provider_supermetrics.export.formats import JsonLines
+from airflow_provider_supermetrics.export.plan import ExportPlan
+from airflow_provider_supermetrics.export.run import ExportRun
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.export.window import Window, resolve_window
-from airflow_provider_supermetrics.export.writer import ExportWriter
 from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
-from airflow_provider_supermetrics.protocol.walk import LogWalk
+from airflow_provider_supermetrics.protocol.retry import WaitPolicy
+from airflow_provider_supermetrics.waiting import seconds_away, wait_as_named
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 _SECONDS_BETWEEN_PROGRESS = 10.0
+# Raised before an answer reaches the walk, which so stays as it was.
+_BETWEEN_PAGES = (
+    SupermetricsRateLimitError,
+    SupermetricsServerError,
+    SupermetricsConnectionError,
+    SupermetricsRequestError,
+)
 
 
-class SupermetricsExportLogsOperator(BaseOperator):
+class _SupermetricsOperator(BaseOperator):
+    """What the operators share: a Connection, and what to do when the API says to wait."""
+
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
+        wait_policy: Mapping[str, float] | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.supermetrics_conn_id = supermetrics_conn_id
+        self.wait_policy = wait_policy
+        self.deferrable = deferrable
+        build(WaitPolicy().changed, wait_policy or {})
+        wait_as_named(self)
+
+    def _hook(self) -> SupermetricsHook:
+        return SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
+
+    def _wait_or_raise(
+        self, error: SupermetricsError, waits: int, kwargs: dict[str, Any] | None = None
+    ) -> NoReturn:
+        """Give up the worker slot until the time that the error names; else fail with it.
+
+        :param waits: how many times in a row it has come to this.
+        :param kwargs: for ``resume()``; ``dag.test()`` drops them.
+        """
+        seconds = seconds_away(error, waits)
+        if seconds is None or not self.deferrable:
+            raise error
+        self.log.warning("%s", error)
+        self.log.info(
+            "Waiting until %s (%.0f s), without a worker slot",
+            (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+            seconds,
+        )
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="resume", kwargs=kwargs)
+
+
+class SupermetricsExportLogsOperator(_SupermetricsOperator):
     """
     Export the execution logs of a connector to object storage, all of a window or fail.
 
@@ -47,6 +109,10 @@ class SupermetricsExportLogsOperator(BaseOperator):
     :param compression: ``"gzip"``, or ``"none"``.
     :param entries_per_file: entries in each object but the last; bounds the memory used.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
+    :param wait_policy: what of the Connection's waiting is different here, such as
+        ``{"max_inline_wait": 300}``.
+    :param deferrable: whether to give up the worker slot while the API says to wait; by default what
+        ``[operators] default_deferrable`` says.
     """
 
     template_fields: Sequence[str] = (
@@ -57,7 +123,6 @@ class SupermetricsExportLogsOperator(BaseOperator):
         "end",
         "supermetrics_conn_id",
     )
-    ui_color = "#e8f0fe"
 
     def __init__(
         self,
@@ -71,7 +136,6 @@ class SupermetricsExportLogsOperator(BaseOperator):
         format: str = "jsonl",
         compression: str | None = "gzip",
         entries_per_file: int = 100_000,
-        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,7 +148,6 @@ class SupermetricsExportLogsOperator(BaseOperator):
         self.format = format
         self.compression = compression
         self.entries_per_file = entries_per_file
-        self.supermetrics_conn_id = supermetrics_conn_id
         self._file_format = JsonLines(format, compression)
         if start is not None and window is not None:
             raise SupermetricsValidationError("give start or window, not both")
@@ -106,19 +169,17 @@ class SupermetricsExportLogsOperator(BaseOperator):
         connector_identifier = build(valid_connector_identifier, self.connector_identifier)
         destination = Destination.at(self.path)
         self.log.info("Exporting the logs of %s in %s to %s", connector_identifier, window, destination)
-        with SupermetricsHook(self.supermetrics_conn_id) as hook:
-            team_id = hook.team_id(self.team_id)
-            walk = build(LogWalk, start=window.start, end=window.end)
-            writer = ExportWriter(
-                destination, connector_identifier, team_id, window, self._file_format, self.entries_per_file
+        with self._hook() as hook:
+            plan = ExportPlan(
+                connector_identifier,
+                hook.team_id(self.team_id),
+                window,
+                self._file_format,
+                self.entries_per_file,
             )
-            told = time.monotonic()
-            for new in hook.walk(walk, connector_identifier, team_id):
-                writer.add(new, walk.repeated)
-                if time.monotonic() - told >= _SECONDS_BETWEEN_PROGRESS:
-                    self._tell_progress(hook, walk, writer, window)
-                    told = time.monotonic()
-            receipt = writer.finish(hook.requests_sent)
+            run = build(ExportRun, destination, plan)
+            self._read(hook, run, plan)
+            receipt = run.finish(hook.requests_sent, hook.rate_limit)
             summary = receipt.summary(str(destination))
             self.log.info(
                 "Exported %s in %s, %s, with %s%s",
@@ -134,20 +195,45 @@ class SupermetricsExportLogsOperator(BaseOperator):
                 context["outlet_events"][outlet].extra.update(summary)
         return summary
 
-    def _tell_progress(
-        self, hook: SupermetricsHook, walk: LogWalk, writer: ExportWriter, window: Window
-    ) -> None:
+    def resume(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
+        """Go on after a wait: all that has to survive it lies in the checkpoint."""
+        return self.execute(context)
+
+    def _read(self, hook: SupermetricsHook, run: ExportRun, plan: ExportPlan) -> None:
+        told = time.monotonic()
+        try:
+            for new in hook.walk(run.walk, plan.connector_identifier, plan.team_id):
+                run.add(new, hook.requests_sent)
+                if time.monotonic() - told >= _SECONDS_BETWEEN_PROGRESS:
+                    self._tell_progress(hook, run, plan.window)
+                    told = time.monotonic()
+        except _BETWEEN_PAGES as error:
+            waits = 0
+            if run.pages or seconds_away(error, waits=1) is not None:
+                waits = run.keep(hook.requests_sent)
+                self.log.info(
+                    "%s read so far; the next try goes on from %s/%s",
+                    _count(run.writer.entries, "entry", "entries"),
+                    self.path.rstrip("/"),
+                    plan.checkpoint_name,
+                )
+            self._wait_or_raise(error, waits)
+        except (SupermetricsResponseError, SupermetricsPaginationError):
+            run.doubt()
+            raise
+
+    def _tell_progress(self, hook: SupermetricsHook, run: ExportRun, window: Window) -> None:
         self.log.info(
             "%3.0f %% of the window read: %s, %s, %s%s",
-            100 * window.share_behind(walk.oldest),
-            _count(writer.entries, "entry", "entries"),
-            _count(writer.objects, "object"),
+            100 * window.share_behind(run.walk.oldest),
+            _count(run.writer.entries, "entry", "entries"),
+            _count(run.writer.objects, "object"),
             _count(hook.requests_sent, "request"),
             _budget(hook),
         )
 
 
-class SupermetricsListConnectorsOperator(BaseOperator):
+class SupermetricsListConnectorsOperator(_SupermetricsOperator):
     """
     List the connectors of a team, for ``.expand(connector_identifier=...)``.
 
@@ -155,26 +241,37 @@ class SupermetricsListConnectorsOperator(BaseOperator):
 
     :param team_id: the team; by default the Connection's. (templated)
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
+    :param wait_policy: what of the Connection's waiting is different here, such as
+        ``{"max_inline_wait": 300}``.
+    :param deferrable: whether to give up the worker slot while the API says to wait; by default what
+        ``[operators] default_deferrable`` says.
     """
 
     template_fields: Sequence[str] = ("team_id", "supermetrics_conn_id")
-    ui_color = "#e8f0fe"
 
-    def __init__(
-        self,
-        *,
-        team_id: int | str | None = None,
-        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, team_id: int | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.team_id = team_id
-        self.supermetrics_conn_id = supermetrics_conn_id
 
-    def execute(self, context: Context) -> list[str]:  # noqa: ARG002  # BaseOperator's signature
+    def execute(self, context: Context) -> list[str]:
         """List the connectors; return their identifiers."""
-        with SupermetricsHook(self.supermetrics_conn_id) as hook:
-            connectors = hook.list_connectors(self.team_id)
+        return self.resume(context)
+
+    def resume(
+        self,
+        context: Context,  # noqa: ARG002  # Airflow's call
+        event: Any = None,  # noqa: ARG002  # likewise
+        waits: int = 0,
+    ) -> list[str]:
+        """Ask, again after a wait.
+
+        :param waits: how many there were before this.
+        """
+        try:
+            with self._hook() as hook:
+                connectors = hook.list_connectors(self.team_id)
+        except SupermetricsError as error:
+            self._wait_or_raise(error, waits + 1, {"waits": waits + 1})
         self.log.info("The credential sees %s", _count(len(connectors), "connector"))
         for connector in connectors:
             self.log.info("%s  %s", connector["connector_identifier"], connector.get("name") or "")

@@ -24,6 +24,9 @@ _MAX_MESSAGE_LENGTH = 255
 _MAX_DESCRIPTION_LENGTH = 2048
 _MAX_REQUEST_ID_LENGTH = 64
 
+# Millions of years mean the same as any number that is beyond a float.
+_LONGEST_TIME = 1e15
+
 _decoder = msgspec.json.Decoder()
 
 
@@ -67,12 +70,14 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, *, now: datet
     """Say what an answer means.
 
     :param headers: any letter case.
-    :param now: the current time (aware), for a ``Retry-After`` that is a date.
+    :param now: the current time (aware), for a ``Retry-After`` that is a date where no ``Date`` comes along.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     rate_limit = _rate_limit(lowered)
     if 200 <= status < 300:
         return Answer(status, Meaning.OK, rate_limit, body=body)
+    # A date means the server's clock, which may differ from ours.
+    now = _http_date(lowered.get("date")) or now
     envelope = _object(body)
     error = envelope.get("error") if isinstance(envelope.get("error"), dict) else {}
     meta = envelope.get("meta") if isinstance(envelope.get("meta"), dict) else {}
@@ -135,15 +140,18 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     """Seconds to wait, from ``Retry-After`` in seconds or as an HTTP date; None where it says neither."""
     if value is None:
         return None
-    if re.fullmatch(r"\d{1,12}(\.\d*)?", value.strip(), re.ASCII):
-        return float(value)
+    if re.fullmatch(r"\d+(\.\d*)?", value.strip(), re.ASCII):
+        return min(float(value), _LONGEST_TIME)
+    date = _http_date(value)
+    return None if date is None else max(0.0, (date - now).total_seconds())
+
+
+def _http_date(value: str | None) -> datetime | None:
     try:
-        date = parsedate_to_datetime(value)
+        date = parsedate_to_datetime(value or "")
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - now).total_seconds())
+    return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date
 
 
 def _meaning(status: int) -> Meaning:

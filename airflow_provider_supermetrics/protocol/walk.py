@@ -19,11 +19,12 @@ shows no more of it when asked again. It looks like a history that ends there, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from itertools import pairwise
+from typing import Any
 
 from airflow_provider_supermetrics.protocol.entries import Entry, LogTime, identity, log_times
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
@@ -120,6 +121,53 @@ class LogWalk:
         if self.next is None or self.next.before is None:
             return None
         return self.next.before if self.oldest is None else max(self.next.before, self.oldest + self._tick)
+
+    def to_state(self) -> dict[str, Any]:
+        """How far the walk is, as plain JSON values; :meth:`from_state` goes on from there.
+
+        Not after :meth:`receive` has raised: what it took of that page was given to nobody.
+        """
+        page = self._page
+        return {
+            "start": _to_text(self.start),
+            "end": _to_text(self.end),
+            "oldest": _to_text(self.oldest),
+            "next": self.next and {"before": _to_text(self.next.before), "limit": self.next.limit},
+            "limit": self._limit,
+            "step": self._step.name,
+            "tick": self._tick // _MICROSECOND,
+            "least_tick": self._least_tick // _MICROSECOND,
+            "seen": [[key, _to_text(time)] for key, time in self._seen.items()],
+            "last": self._last,
+            "page": page and [page.step.name, page.length, page.limit, _to_text(page.newest)],
+            "older_exist": self._older_exist,
+            "full_pages": self._full_pages,
+            "cut_lengths": sorted(self._cut_lengths),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> LogWalk:
+        """The walk whose :meth:`to_state` this is.
+
+        :raises ContractViolation: where it is not such a state.
+        """
+        try:
+            walk = cls(start=_from_text(state["start"]), end=_from_text(state["end"]), limit=state["limit"])
+            ask, page = state["next"], state["page"]
+            walk.oldest = _from_text(state["oldest"])
+            walk.next = ask and Ask(_from_text(ask["before"]), valid_limit(ask["limit"]))
+            walk._step = _Step[state["step"]]
+            walk._tick = int(state["tick"]) * _MICROSECOND
+            walk._least_tick = int(state["least_tick"]) * _MICROSECOND
+            walk._seen = {_hashable(key): _known(time) for key, time in state["seen"]}
+            walk._last = _hashable(state["last"])
+            walk._page = page and _Page(_Step[page[0]], int(page[1]), int(page[2]), _from_text(page[3]))
+            walk._older_exist = state["older_exist"]
+            walk._full_pages = int(state["full_pages"])
+            walk._cut_lengths = {int(length) for length in state["cut_lengths"]}
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise ContractViolation(f"not the state of a walk: {type(error).__name__} {error}") from None
+        return walk
 
     def receive(self, page: Sequence[Entry]) -> list[Entry]:
         """Take the page that was asked for; return what is new in it and in the window, newest first.
@@ -327,6 +375,23 @@ def _identities(page: Sequence[Entry]) -> list[Hashable]:
             key = (key, counts[key])
         keys.append(key)
     return keys
+
+
+def _to_text(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _from_text(text: str | None) -> datetime | None:
+    return None if text is None else _known(text)
+
+
+def _known(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _hashable(key: Any) -> Hashable:
+    """An identity as it was before JSON made lists of its tuples."""
+    return tuple(_hashable(part) for part in key) if isinstance(key, list) else key
 
 
 def _ceil(time: datetime, unit: timedelta) -> datetime:

@@ -26,6 +26,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.export.formats import JsonLines
+from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.export.window import Window
 from airflow_provider_supermetrics.export.writer import ExportWriter
@@ -377,6 +378,7 @@ def test_a_rerun_that_fails_after_its_first_part_leaves_no_receipt(
     export(entries_per_file=600)
     assert len(exported.receipts) == 1
     assert len(sim.requests) == 7
+    sim.append(CONNECTOR, [{"id": "late", "log_time": START + HOUR - timedelta(seconds=1)}])
     with pytest.raises(SupermetricsRequestError):
         export(entries_per_file=600)
     assert exported.receipts == []
@@ -389,14 +391,15 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
 
     def writer() -> ExportWriter:
         destination = Destination.at(str(exported.folder))
-        return ExportWriter(destination, CONNECTOR, TEAM, window, JsonLines("jsonl", "gzip"), 30)
+        plan = ExportPlan(CONNECTOR, TEAM, window, JsonLines("jsonl", "gzip"), 30)
+        return ExportWriter(destination, plan)
 
     truth = sim.truth(CONNECTOR)
     early, retry = writer(), writer()
     early.add(truth[:40], parse_time(truth[39]["log_time"]).at)
     assert early.objects == 1
     retry.add([{"id": "late", "log_time": "2026-01-01T00:59:59Z"}, *truth], None)
-    retry.finish(1)
+    retry.finish(1, None)
     complete = exported.bytes()
     with pytest.raises(SupermetricsConflictError, match="another export of the same window"):
         early.add(truth[40:], None)
@@ -407,10 +410,10 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
     early.add(truth, None)
     retry.add(truth[:40], parse_time(truth[39]["log_time"]).at)
     with pytest.raises(SupermetricsConflictError):
-        early.finish(1)
+        early.finish(1, None)
     assert exported.receipts == []
     retry.add(truth[40:], None)
-    retry.finish(1)
+    retry.finish(1, None)
     assert len(exported.entries()) == len(truth)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,16 +64,3 @@ class _Listed:
 def hook(new_hook: Callable[..., Any]) -> Any:
     """A hook for the Connection `supermetrics_default`."""
     return new_hook()
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Time passes at once; the list tells, in seconds, how long each wait would have been."""
-    slept: list[float] = []
-
-    async def sleep_async(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=slept.append))
-    monkeypatch.setattr(asyncio, "sleep", sleep_async)
-    return slept

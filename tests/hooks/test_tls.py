@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_supermetrics.exceptions import SupermetricsConnectionError
-from airflow_provider_supermetrics.protocol.retry import WaitPolicy
 from tests.conftest import TEAM
 
 pytestmark = pytest.mark.airflow_2
@@ -85,7 +84,7 @@ def server(certificate: Path) -> Iterator[str]:
 
 def ask(new_hook: Callable[..., Any]) -> list[dict[str, Any]]:
     """One request, once."""
-    connectors: list[dict[str, Any]] = new_hook(wait_policy=WaitPolicy(max_attempts=1)).list_connectors()
+    connectors: list[dict[str, Any]] = new_hook(wait_policy={"max_attempts": 1}).list_connectors()
     return connectors
 
 

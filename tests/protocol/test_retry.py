@@ -2,63 +2,157 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_supermetrics.protocol.retry import WaitPolicy
+from airflow_provider_supermetrics.protocol.errors import InvalidRequest
+from airflow_provider_supermetrics.protocol.retry import (
+    LONGEST_RETRY_AFTER,
+    SHORTEST_AWAY,
+    WaitPolicy,
+    away_wait,
+    unnamed_wait,
+)
 
 POLICY = WaitPolicy(
     max_inline_wait=60, max_attempts=5, max_total_wait=100, backoff_first=1, backoff_longest=8
 )
+PATIENT = WaitPolicy(max_inline_wait=2000, max_total_wait=2000)
+POLICIES = st.builds(
+    WaitPolicy,
+    max_inline_wait=st.floats(0, 1e4),
+    max_attempts=st.integers(1, 2000),
+    max_total_wait=st.floats(0, 1e4),
+    backoff_first=st.floats(0, 100),
+    backoff_longest=st.floats(0, 1e4),
+)
 
 
 @pytest.mark.parametrize(
-    ("attempts", "waited", "retry_after", "jitter", "wait"),
+    ("policy", "attempts", "waited", "retry_after", "rate_limited", "jitter", "wait"),
     [
-        (1, 0, None, 1, 1),
-        (1, 0, None, 0, 0.5),
-        (2, 1, None, 1, 2),
-        (4, 7, None, 1, 8),
-        (5, 15, None, 1, None),  # attempts used up
-        (1, 0, 7, 0.5, 7),  # the API's word, to the second
-        (1, 0, 60, 0, 60),
-        (1, 0, 61, 0, None),  # too long: not begun
-        (2, 60, 41, 0, None),  # too much in all
-        (1, 0, 0, 1, 0),
+        (POLICY, 1, 0, None, False, 1, 1),
+        (POLICY, 1, 0, None, False, 0, 0.5),
+        (POLICY, 2, 1, None, False, 1, 2),
+        (POLICY, 4, 7, None, False, 1, 8),
+        (POLICY, 5, 15, None, False, 1, None),  # attempts used up
+        (POLICY, 1, 0, 7, True, 0, 7),  # the API's word, to the second
+        (POLICY, 1, 0, 7, False, 0.5, 7.5),  # spread within it
+        (POLICY, 1, 0, 60, True, 1, 60),
+        (POLICY, 1, 0, 61, True, 0, None),  # too long: not begun
+        (POLICY, 2, 60, 41, True, 0, None),  # too much in all
+        (POLICY, 1, 0, 0, True, 1, 1),  # a time that has come already is no reason to hurry
+        (POLICY, 1, 0, 0.9, False, 0, 0.9),
+        (POLICY, 1, 0, None, True, 0, None),  # the budget is per hour, and no time was named
+        (PATIENT, 1, 0, None, True, 0, 300),
+        (PATIENT, 2, 300, None, True, 1, 660),
+        (PATIENT, 3, 900, None, True, 0, None),
     ],
 )
-def test_next_wait(
-    attempts: int, waited: float, retry_after: float | None, jitter: float, wait: float | None
+def test_inline_wait(
+    policy: WaitPolicy,
+    attempts: int,
+    waited: float,
+    retry_after: float | None,
+    rate_limited: bool,
+    jitter: float,
+    wait: float | None,
 ) -> None:
     """Doubling with jitter, the API's word where it gives one, and three bounds."""
-    assert POLICY.next_wait(attempts=attempts, waited=waited, retry_after=retry_after, jitter=jitter) == wait
+    assert wait == policy.inline_wait(
+        attempts=attempts, waited=waited, retry_after=retry_after, rate_limited=rate_limited, jitter=jitter
+    )
 
 
 @given(
-    st.builds(
-        WaitPolicy,
-        max_inline_wait=st.floats(0, 1e4),
-        max_attempts=st.integers(1, 2000),
-        max_total_wait=st.floats(0, 1e4),
-        backoff_first=st.floats(0, 100),
-        backoff_longest=st.floats(0, 1e4),
-    ),
-    st.lists(st.none() | st.floats(0, 1e6), max_size=30),
-    st.floats(0, 1),
+    POLICIES,
+    st.lists(st.tuples(st.none() | st.floats(0, 1e6), st.booleans(), st.floats(0, 1)), max_size=30),
 )
 def test_the_bounds_hold_for_any_policy(
-    policy: WaitPolicy, answers: list[float | None], jitter: float
+    policy: WaitPolicy, answers: list[tuple[float | None, bool, float]]
 ) -> None:
     """No sum of waits exceeds its cap, no attempt its number, and no Retry-After is shortened."""
     waited, attempts = 0.0, 0
-    for retry_after in answers:
+    for retry_after, rate_limited, jitter in answers:
         attempts += 1
-        wait = policy.next_wait(attempts=attempts, waited=waited, retry_after=retry_after, jitter=jitter)
+        wait = policy.inline_wait(
+            attempts=attempts,
+            waited=waited,
+            retry_after=retry_after,
+            rate_limited=rate_limited,
+            jitter=jitter,
+        )
         if wait is None:
             break
         assert 0 <= wait <= policy.max_inline_wait
-        assert retry_after is None or wait == retry_after
+        assert retry_after is None or retry_after <= wait
+        assert retry_after is None or retry_after < 1 or wait <= retry_after + 1
         waited += wait
     assert attempts <= policy.max_attempts
     assert waited <= policy.max_total_wait
+
+
+@given(st.integers(1, 10**6), st.none() | st.floats(0, 1e12), st.floats(0, 1))
+def test_away_wait(waits: int, retry_after: float | None, jitter: float) -> None:
+    """Never early, never much too late, never so short that Airflow stumbles; an absurd time is refused."""
+    wait = away_wait(waits=waits, retry_after=retry_after, jitter=jitter)
+    if retry_after is not None and retry_after > LONGEST_RETRY_AFTER:
+        assert wait is None
+        return
+    assert wait is not None
+    named = unnamed_wait(waits) if retry_after is None else retry_after
+    assert max(named, SHORTEST_AWAY) <= wait <= max(named, SHORTEST_AWAY) + 60
+
+
+def test_many_that_were_refused_together_do_not_return_together() -> None:
+    """A hundred tasks, with jitters spread evenly, come in no fewer than sixty different seconds."""
+    seconds = {int(away_wait(waits=1, retry_after=3600, jitter=i / 100) or 0) for i in range(100)}
+    assert len(seconds) >= 60
+
+
+def test_the_wait_without_a_time_grows() -> None:
+    """From minutes to the hour in which the budget comes back."""
+    assert [unnamed_wait(n) for n in (1, 2, 3, 4, 5, 6, 10**6)] == [300, 600, 1200, 2400, 3600, 3600, 3600]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "value"),
+    [
+        ({"max_inline_wait": 5}, "max_inline_wait", 5.0),
+        ({"max_inline_wait": "5.5"}, "max_inline_wait", 5.5),
+        ({"max_attempts": "3"}, "max_attempts", 3),
+        ({"rate_limit_reserve": 1000.0}, "rate_limit_reserve", 1000),
+        ({"max_total_wait": 0}, "max_total_wait", 0.0),
+    ],
+)
+def test_numbers_can_be_changed(changes: dict[str, Any], name: str, value: float) -> None:
+    """Forms, URIs and templates give texts; the rest stays."""
+    changed = WaitPolicy(backoff_first=7).changed(changes)
+    assert getattr(changed, name) == value
+    assert type(getattr(changed, name)) is type(value)
+    assert changed.backoff_first == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"max_wait": 5}, "no 'max_wait' in a wait policy, but max_inline_wait, max_attempts"),
+        ({"max_attempts": 0}, "max_attempts must be a whole number from 1 on"),
+        ({"max_attempts": 1.5}, "max_attempts must be a whole number from 1 on"),
+        ({"max_attempts": "1.5"}, "max_attempts must be a whole number"),
+        ({"rate_limit_reserve": -1}, "rate_limit_reserve must be a whole number from 0 on"),
+        ({"max_inline_wait": -0.1}, "max_inline_wait must be a number from 0 on"),
+        ({"max_inline_wait": True}, "max_inline_wait must be a number from 0 on"),
+        ({"max_inline_wait": None}, "max_inline_wait must be a number from 0 on"),
+        ({"max_inline_wait": "soon"}, "max_inline_wait must be a number"),
+        ({"max_total_wait": float("inf")}, "max_total_wait must be a number"),
+        ({"max_total_wait": float("nan")}, "max_total_wait must be a number"),
+    ],
+)
+def test_what_is_no_policy(changes: dict[str, Any], complaint: str) -> None:
+    """It says which name, and what it should be."""
+    with pytest.raises(InvalidRequest, match=complaint):
+        WaitPolicy().changed(changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -284,3 +285,32 @@ def test_what_a_page_may_still_bring_is_known() -> None:
             else []
         )
     assert walk.repeated is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "ELSEWHERE"},
+        {"limit": 0},
+        {"tick": "x"},
+        {"oldest": "yesterday"},
+        {"seen": [["x"]]},
+        {"page": [1]},
+        {"next": {"before": None}},
+        {"cut_lengths": None},
+        {"start": "2026-01-01T00:00:00+00:00", "end": "2026-01-01T00:00:00+00:00"},
+    ],
+)
+def test_a_state_that_is_none(change: dict[str, Any]) -> None:
+    """What was cut, changed or written by something else is refused, not guessed at."""
+    walk = LogWalk(limit=10)
+    walk.receive([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}])
+    state = walk.to_state()
+    assert LogWalk.from_state(state).next == walk.next
+    with pytest.raises(ContractViolation):
+        LogWalk.from_state({**state, **change})
+    for name in state:
+        with pytest.raises(ContractViolation):
+            LogWalk.from_state({key: value for key, value in state.items() if key != name})
+    with pytest.raises(ContractViolation):
+        LogWalk.from_state([])  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections import Counter
@@ -111,11 +112,17 @@ def servers(draw: st.DrawFn) -> Server:
     )
 
 
-def run(server: Server, walk: LogWalk, most_requests: int = 500) -> list[Entry]:
-    """Walk to the end, with a bound on the requests so that a loop fails."""
+def run(server: Server, walk: LogWalk, most_requests: int = 500, moves: bool = False) -> list[Entry]:
+    """Walk to the end, with a bound on the requests so that a loop fails.
+
+    ``moves``: before each request the walk is another one, made of the state of the one before.
+    """
     received = []
     while walk.next is not None:
         assert server.requests < most_requests, "the walk does not end"
+        if moves:
+            walk = LogWalk.from_state(json.loads(json.dumps(walk.to_state())))
+            assert walk.next is not None
         received += walk.receive(server.page(walk.next.before, walk.next.limit))
     return received
 
@@ -149,7 +156,9 @@ def test_every_entry_of_the_window_exactly_once(server: Server, limit: int, data
     assume(not history or history[min(history)] < longest_page)
     expected = in_window(server, start, end)
     try:
-        got = run(server, LogWalk(start=start, end=end, limit=limit))
+        got = run(
+            server, LogWalk(start=start, end=end, limit=limit), moves=data.draw(st.booleans(), label="moves")
+        )
     except NoProgress:
         event("no progress")
         assert max(ties(server).values()) >= longest_page

@@ -1,0 +1,126 @@
+"""How far an export has come: an object beside its parts, so that any worker can go on from it.
+
+It holds the walk's state, the parts that are finished, and the lines that no part has yet. The lines
+lie in it as they are, so that going on needs none of the pages again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+
+from airflow_provider_supermetrics.export.plan import ExportPlan
+from airflow_provider_supermetrics.export.receipt import ExportedObject
+from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.walk import LogWalk
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1
+# It is read once, if ever.
+_GZIP_LEVEL = 1
+
+
+@dataclass(frozen=True)
+class Written:
+    """A part that is in storage, and the stamp that tells whether it still is the same."""
+
+    item: ExportedObject
+    stamp: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An export on its way.
+
+    :param walk: where to ask next.
+    :param written: the finished parts, the newest first.
+    :param pending: lines of the part that is being filled, oldest first.
+    :param open: lines whose time may still get more, oldest first.
+    :param requests: how many requests it took so far.
+    :param waits: how many times in a row the task has given up its slot without getting far since.
+    """
+
+    walk: LogWalk
+    written: Sequence[Written] = ()
+    pending: Sequence[bytes] = ()
+    open: Sequence[bytes] = ()
+    requests: int = 0
+    waits: int = 0
+    saved_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    def to_bytes(self, plan: ExportPlan) -> bytes:
+        """The object's bytes: a line of JSON, then the lines; compressed."""
+        head = {
+            "version": _VERSION,
+            "plan": plan.facts,
+            "saved_at": self.saved_at.isoformat(),
+            "walk": self.walk.to_state(),
+            "written": [asdict(part) for part in self.written],
+            "pending": len(self.pending),
+            "open": len(self.open),
+            "requests": self.requests,
+            "waits": self.waits,
+        }
+        lines = [json.dumps(head).encode(), *self.pending, *self.open]
+        return gzip.compress(b"\n".join(lines), _GZIP_LEVEL, mtime=0)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, plan: ExportPlan) -> Checkpoint:
+        """The checkpoint of this plan whose :meth:`to_bytes` this is.
+
+        :raises ContractViolation: where it is of another plan, or cannot be read.
+        """
+        try:
+            first, *lines = gzip.decompress(data).split(b"\n")
+            head = json.loads(first)
+            if (version := head["version"]) != _VERSION:
+                raise ContractViolation(f"it has version {version}, this is {_VERSION}")
+            if differing := [name for name, value in plan.facts.items() if head["plan"].get(name) != value]:
+                raise ContractViolation(f"it has another {' and '.join(differing)}")
+            pending = int(head["pending"])
+            if len(lines) != pending + head["open"]:
+                raise ContractViolation("it is not whole")
+            return cls(
+                walk=LogWalk.from_state(head["walk"]),
+                written=[
+                    Written(ExportedObject(**part["item"]), str(part["stamp"])) for part in head["written"]
+                ],
+                pending=lines[:pending],
+                open=lines[pending:],
+                requests=int(head["requests"]),
+                waits=int(head["waits"]),
+                saved_at=datetime.fromisoformat(head["saved_at"]),
+            )
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, ContractViolation):
+                raise
+            raise ContractViolation(f"it cannot be read: {type(error).__name__}") from None
+
+
+def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:
+    """The checkpoint to go on from, or None to begin. One that does not fit is removed."""
+    data = destination.read(plan.checkpoint_name)
+    if data is None:
+        return None
+    try:
+        checkpoint = Checkpoint.from_bytes(data, plan)
+        for part in checkpoint.written:
+            if destination.stamp(part.item.name) != part.stamp:
+                raise ContractViolation(f"{part.item.name} is not the one that it knows")
+    except ContractViolation as error:
+        log.warning("Beginning anew: the checkpoint %s does not fit: %s", plan.checkpoint_name, error)
+        destination.remove(plan.checkpoint_name)
+        return None
+    return checkpoint
+
+
+def save(destination: Destination, plan: ExportPlan, checkpoint: Checkpoint) -> None:
+    """Let the checkpoint appear beside the parts, in place of the one before."""
+    destination.write(checkpoint.to_bytes(plan), plan.checkpoint_name)

@@ -1,0 +1,559 @@
+"""An export that has to wait: deferral, retries, what survives, what is asked again. Time is virtual."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConnectionError,
+    SupermetricsError,
+    SupermetricsPaginationError,
+    SupermetricsRateLimitError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsServerError,
+    SupermetricsValidationError,
+)
+from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsExportLogsOperator,
+    SupermetricsListConnectorsOperator,
+)
+from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
+from tests.components.conftest import Exported, context
+from tests.conftest import CONNECTOR, HOUR, KEY, START
+
+pytestmark = pytest.mark.airflow_2
+
+Simulate = Callable[..., Simulator]
+BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
+CHECKPOINT = f"_checkpoint-{BASE}.gz"
+
+
+class Task:
+    """An export whose every try and resume happens on another worker: nothing but storage survives.
+
+    :param waits: the virtual waits inside requests; those of deferrals are added to it, so that time passes.
+    """
+
+    def __init__(self, folder: Path, waits: list[float], **arguments: Any) -> None:
+        self.waits = waits
+        self.away: list[float] = []
+        self.deferrals: list[TaskDeferred] = []
+        self.arguments = {
+            "task_id": "export",
+            "connector_identifier": CONNECTOR,
+            "path": f"file://{folder}",
+            **arguments,
+        }
+
+    def step(self, method: str = "execute") -> dict[str, Any] | None:
+        """Run until the end, or until the slot is given up; then let that time pass."""
+        operator = SupermetricsExportLogsOperator(**self.arguments)
+        try:
+            result: dict[str, Any] = getattr(operator, method)(context())
+        except TaskDeferred as deferred:
+            seconds = (deferred.trigger.moment - datetime.now(timezone.utc)).total_seconds()
+            self.deferrals.append(deferred)
+            self.away.append(seconds)
+            self.waits.append(seconds)
+            return None
+        return result
+
+    def run(self, most: int = 50) -> dict[str, Any]:
+        """Run, and resume as often as it takes."""
+        result = self.step()
+        while result is None:
+            assert len(self.deferrals) < most, "it does not end"
+            result = self.step(self.deferrals[-1].method_name)
+        return result
+
+
+@pytest.fixture
+def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
+    """Start simulators whose clock runs with the virtual waits."""
+    return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic() + sum(waits), **kwargs)
+
+
+def log_of(count: int, **parts: Any) -> list[dict[str, Any]]:
+    """A connector's log, somewhat longer than the hour that is exported."""
+    return generate_entries(count=count, start=START - HOUR / 10, end=START + HOUR, seed=5, **parts)
+
+
+def objects(exported: Exported) -> dict[str, bytes]:
+    """The parts' bytes."""
+    return {name: data for name, data in exported.bytes().items() if name in exported.parts}
+
+
+def test_an_export_through_a_limit(
+    virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
+) -> None:
+    """More pages than a window has requests: it defers again and again, and writes what it would anyway."""
+    entries = log_of(20_000)
+    free = virtual(entries)
+    expected = Task(tmp_path / "free", waits, entries_per_file=4000).run()
+    sim = virtual(entries, rate_limit=RateLimitWindow(requests=4, seconds=3600))
+    task = Task(exported.folder, waits, entries_per_file=4000, deferrable=True)
+    result = task.run()
+    assert len(task.away) >= 4
+    assert objects(exported) == objects(Exported(tmp_path / "free"))
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR)) == expected["entries"]
+    assert len(sim.requests) == len(free.requests) + len(task.away) == result["requests"]
+    assert CHECKPOINT not in exported.names
+    assert [r["rate_limit"] for r in exported.receipts] == [result["rate_limit"]]
+    assert result["rate_limit"]["limit"] == 4
+    refused = [request for request in sim.requests if request.status == 429]
+    assert len(refused) == len(task.away)
+    for request, away in zip(refused, task.away, strict=True):
+        following = sim.requests[request.number]
+        assert following.status == 200
+        named = float(int(3600 - (request.time - sim.requests[request.number - 5].time)))
+        assert following.time - request.time >= named
+        assert named <= away <= named + 62
+
+
+def test_pages_are_not_fetched_twice(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """The page before a wait is not asked for again after it."""
+    sim = virtual(log_of(9000), rate_limit=RateLimitWindow(requests=2, seconds=3600))
+    Task(exported.folder, waits, deferrable=True).run()
+    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(asked) == len(set(asked))
+
+
+def test_what_the_trigger_holds(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """A time; no credential, no state that dag.test() would drop."""
+    virtual(log_of(500), faults=[Fault(429, headers={"Retry-After": "3600"})])
+    task = Task(exported.folder, waits, deferrable=True)
+    assert task.step() is None
+    [deferred] = task.deferrals
+    path, kwargs = deferred.trigger.serialize()
+    assert path.endswith(".DateTimeTrigger")
+    assert KEY not in str(kwargs)
+    assert not deferred.kwargs
+    assert task.away[0] >= 3599
+    assert task.step("resume")
+
+
+@pytest.mark.parametrize(
+    ("fault", "away"),
+    [
+        (Fault(429, headers={"Retry-After": "61"}), (61, 67)),
+        (Fault(503, headers={"Retry-After": "7200"}), (7200, 7261)),
+        (Fault(429, headers={"Retry-After": "86400"}), (86400, 86461)),
+        (Fault(429), (300, 316)),
+    ],
+    ids=lambda value: str(getattr(value, "status", value)),
+)
+def test_how_long_it_is_away(
+    virtual: Simulate, exported: Exported, waits: list[float], fault: Fault, away: tuple[float, float]
+) -> None:
+    """As long as the API says and a little more, so that not all who were refused return at once."""
+    sim = virtual(log_of(500), faults=[fault])
+    task = Task(exported.folder, waits, deferrable=True)
+    task.run()
+    assert len(task.away) == 1
+    assert away[0] - 1 <= task.away[0] <= away[1]
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+
+
+def test_unnamed_waits_grow_and_shrink_again(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """Refused again without a time, it stays away longer; a try that gets on makes it begin anew."""
+    refused = [Fault(429)]
+    sim = virtual(log_of(9000), faults=[*refused * 3, None, *refused, None, None, None, *refused])
+    task = Task(exported.folder, waits, deferrable=True)
+    task.run()
+    assert [round(seconds / 310) for seconds in task.away] == [1, 2, 4, 8, 1]
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+
+
+@pytest.mark.parametrize("retry_after", ["86401", "31536000000000", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_an_absurd_time_fails(
+    virtual: Simulate, exported: Exported, waits: list[float], retry_after: str
+) -> None:
+    """The API's page promises a day at most. Neither is it asked early, nor does a task sleep for years."""
+    sim = virtual(log_of(500), faults=[Fault(429, headers={"Retry-After": retry_after})])
+    with pytest.raises(SupermetricsRateLimitError):
+        Task(exported.folder, waits, deferrable=True).run()
+    assert len(sim.requests) == 1
+    assert exported.receipts == []
+
+
+def test_the_reserve_ends_a_try(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """A deferrable export leaves the reserve to others, looks in ever longer intervals, and ends complete."""
+    sim = virtual(log_of(9000), rate_limit=RateLimitWindow(requests=20, seconds=7200))
+    task = Task(
+        exported.folder, waits, deferrable=True, wait_policy={"rate_limit_reserve": 15, "max_attempts": 1}
+    )
+    task.run()
+    assert {request.status for request in sim.requests} == {200}
+    assert [round(seconds / 310) for seconds in task.away] == [1, 2, 4, 8][: len(task.away)]
+    assert len(task.away) >= 3
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+
+
+def test_short_waits_add_up_to_a_deferral(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """When the waits inside requests have used up their cap, the slot is given up, for at least 15 s."""
+    sim = virtual(log_of(9000), faults=[Fault(429, headers={"Retry-After": "5"}), None] * 9)
+    task = Task(exported.folder, waits, deferrable=True, wait_policy={"max_total_wait": 11})
+    task.run()
+    assert len(task.away) >= 2
+    assert all(15 - 1 <= seconds <= 20 for seconds in task.away)
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+
+
+# Tries
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(429, headers={"Retry-After": "3600"}), SupermetricsRateLimitError),
+        (Fault(500), SupermetricsServerError),
+        (Fault(kind="reset"), SupermetricsConnectionError),
+        (Fault(401), SupermetricsRequestError),
+    ],
+    ids=lambda value: str(getattr(value, "status", "")),
+)
+def test_a_retry_goes_on_where_the_try_failed(
+    virtual: Simulate,
+    exported: Exported,
+    tmp_path: Path,
+    waits: list[float],
+    fault: Fault,
+    kind: type[SupermetricsError],
+) -> None:
+    """Whatever ended the first try between two pages: nothing it has read is read again."""
+    entries = log_of(9000)
+    free = virtual(entries)
+    Task(tmp_path / "free", waits).run()
+    sim = virtual(entries, faults=[None] * 4 + [fault])
+    task = Task(exported.folder, waits, wait_policy={"max_attempts": 1})
+    with pytest.raises(kind):
+        task.run()
+    assert exported.names == [CHECKPOINT]
+    waits.append(3700)
+    result = task.run()
+    assert len(sim.requests) == len(free.requests) + 1 == result["requests"]
+    assert objects(exported) == objects(Exported(tmp_path / "free"))
+    assert CHECKPOINT not in exported.names
+
+
+def test_nothing_read_leaves_nothing(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """A first request that fails for good leaves no checkpoint of nothing."""
+    virtual(log_of(10), faults=[Fault(401)])
+    with pytest.raises(SupermetricsRequestError):
+        Task(exported.folder, waits).run()
+    assert exported.names == []
+
+
+def test_a_failed_part_goes_on_from_the_last_one(
+    virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
+) -> None:
+    """After an answer that breaks the walk the checkpoint of the last finished part counts."""
+    entries = log_of(20_000)
+    virtual(entries)
+    Task(tmp_path / "free", waits, entries_per_file=4000).run()
+    sim = virtual(entries, faults=[None] * 10 + [Fault(kind="no_logs")])
+    task = Task(exported.folder, waits, entries_per_file=4000)
+    with pytest.raises(SupermetricsResponseError):
+        task.run()
+    parts = len(exported.parts)
+    assert parts == 2
+    first = len(sim.requests)
+    task.run()
+    assert objects(exported) == objects(Exported(tmp_path / "free"))
+    asked = [request.params.get("before") for request in sim.requests]
+    again = set(asked[:first]) & set(asked[first:])
+    assert 0 < len(again) <= 4000 / 1000
+
+
+def test_what_a_person_reads(
+    virtual: Simulate,
+    exported: Exported,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Why it waits, until when, what is safe; and afterwards where it goes on."""
+    caplog.set_level(logging.INFO)
+    virtual(log_of(9000), rate_limit=RateLimitWindow(requests=4, seconds=3600))
+    Task(exported.folder, waits, deferrable=True).run()
+    text = caplog.text + capfd.readouterr().out
+    for said in (
+        "429 TOO_MANY_REQUESTS",
+        "ask again in 3600 s",
+        "without a worker slot",
+        f"entries read so far; the next try goes on from file://{exported.folder}/{CHECKPOINT}",
+        "Going on from the checkpoint of 20",
+        "entries are safe, after 5 requests",
+    ):
+        assert said in text
+    assert KEY not in text
+
+
+# Checkpoints that do not fit
+
+
+def test_another_plan_begins_anew(
+    virtual: Simulate,
+    exported: Exported,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was kept for other files is no use; it goes, and the log says why."""
+    caplog.set_level(logging.WARNING)
+    sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
+    with pytest.raises(SupermetricsRequestError):
+        Task(exported.folder, waits).run()
+    result = Task(exported.folder, waits, compression="none", entries_per_file=7).run()
+    assert "another compression and entries_per_file" in caplog.text
+    assert result["entries"] == len(sim.truth(CONNECTOR, START, START + HOUR))
+    assert result["requests"] == len(sim.requests) - 5
+    assert CHECKPOINT not in exported.names
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "old", "state", "lines", "part", "walk"])
+def test_a_checkpoint_that_is_none(
+    virtual: Simulate,
+    exported: Exported,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    """Damaged, of another version, or with parts that somebody has changed: the export begins anew."""
+    caplog.set_level(logging.WARNING)
+    sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
+    task = Task(exported.folder, waits, entries_per_file=1500)
+    with pytest.raises(SupermetricsRequestError):
+        task.run()
+    file = exported.folder / CHECKPOINT
+    data = file.read_bytes()
+    head, _, lines = gzip.decompress(data).partition(b"\n")
+    document = json.loads(head)
+    if damage == "empty":
+        data = b""
+    elif damage == "cut":
+        data = data[: len(data) // 2]
+    elif damage == "text":
+        data = b"{}"
+    elif damage == "part":
+        part = exported.folder / exported.parts[0]
+        part.write_bytes(part.read_bytes())
+    else:
+        if damage == "old":
+            document["version"] = 0
+        elif damage == "state":
+            del document["walk"]["step"]
+        elif damage == "walk":
+            document["walk"] = None
+        else:
+            lines = lines.rpartition(b"\n")[0]
+        data = gzip.compress(json.dumps(document).encode() + b"\n" + lines)
+    if damage != "part":
+        file.write_bytes(data)
+    result = task.run()
+    assert "Beginning anew" in caplog.text
+    assert result["requests"] == len(sim.requests) - 5
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+    assert CHECKPOINT not in exported.names
+
+
+def test_a_log_that_does_not_go_on_there(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """Where the API has dropped what was read last, nothing proves the rest: the next try begins anew."""
+    entries = log_of(9000)
+    sim = virtual(entries, faults=[None] * 4 + [Fault(400)])
+    task = Task(exported.folder, waits)
+    with pytest.raises(SupermetricsRequestError):
+        task.run()
+    oldest_read = sim.requests[3].params["before"]
+    kept = [
+        {**entry, "id": f"new-{i}"} if entry["log_time"].isoformat() <= oldest_read else entry
+        for i, entry in enumerate(entries)
+    ]
+    sim = virtual(kept)
+    with pytest.raises((SupermetricsResponseError, SupermetricsPaginationError)):
+        task.run()
+    assert exported.names == []
+    task.run()
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+
+
+# Reruns
+
+
+def test_a_rerun_of_the_same_changes_no_byte(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """Where the log is as it was, neither objects nor receipt are touched: no reader sees a gap."""
+    virtual(log_of(9000))
+    task = Task(exported.folder, waits, entries_per_file=2000)
+    task.run()
+    before = {path.name: (path.stat().st_ino, path.read_bytes()) for path in exported.folder.iterdir()}
+    assert task.run()["entries"] == sum(item["entries"] for item in exported.receipts)
+    assert {p.name: (p.stat().st_ino, p.read_bytes()) for p in exported.folder.iterdir()} == before
+
+
+def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """What a receipt says is believed of no object: its bytes count."""
+    virtual(log_of(9000))
+    task = Task(exported.folder, waits, entries_per_file=2000)
+    task.run()
+    before = exported.bytes()
+    damaged = exported.folder / exported.parts[1]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"X")
+    task.run()
+    assert exported.bytes().keys() == before.keys()
+    assert objects(exported) == {name: before[name] for name in exported.parts}
+
+
+def test_a_limited_rerun_goes_on(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """A rerun that waits goes on where it was, although the earlier export's receipt is still there."""
+    entries = log_of(9000)
+    virtual(entries)
+    Task(exported.folder, waits, entries_per_file=2000).run()
+    before = objects(exported)
+    sim = virtual(entries, rate_limit=RateLimitWindow(requests=3, seconds=3600))
+    task = Task(exported.folder, waits, entries_per_file=2000, deferrable=True)
+    task.run()
+    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(asked) == len(set(asked))
+    assert objects(exported) == before
+    assert len(exported.receipts) == 1
+
+
+# Anything
+
+
+FAULT = st.one_of(
+    st.none(),
+    st.sampled_from([429, 429, 503]).flatmap(
+        lambda status: st.sampled_from(["1", "40", "61", "3600", "86400", "90000", "x"]).map(
+            lambda after: Fault(status, headers={"Retry-After": after})
+        )
+    ),
+    st.sampled_from(
+        [
+            Fault(429),
+            Fault(500),
+            Fault(502, body="html"),
+            Fault(kind="reset"),
+            Fault(kind="reset_in_body"),
+            Fault(kind="truncated_json"),
+            Fault(kind="no_logs"),
+            Fault(404),
+        ]
+    ),
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    faults=st.lists(FAULT, max_size=25),
+    limit=st.none() | st.integers(1, 6),
+    seconds=st.sampled_from([10, 100, 3600]),
+    entries_per_file=st.sampled_from([300, 1500, 100_000]),
+    deferrable=st.booleans(),
+    tries=st.integers(1, 6),
+    most=st.sampled_from([0.0, 30.0, 200.0]),
+)
+@example(
+    faults=[None, Fault(429)] * 5,
+    limit=2,
+    seconds=3600,
+    entries_per_file=300,
+    deferrable=True,
+    tries=2,
+    most=30,
+)
+def test_complete_or_loud(
+    virtual: Simulate,
+    tmp_path_factory: pytest.TempPathFactory,
+    waits: list[float],
+    faults: list[Fault | None],
+    limit: int | None,
+    seconds: int,
+    entries_per_file: int,
+    deferrable: bool,
+    tries: int,
+    most: float,
+) -> None:
+    """For any faults and limits: the window exactly, or an error and no receipt; waits within their cap."""
+    exported = Exported(tmp_path_factory.mktemp("any"))
+    window = None if limit is None else RateLimitWindow(requests=limit, seconds=seconds)
+    sim = virtual(log_of(4000), faults=faults, rate_limit=window)
+    task = Task(
+        exported.folder,
+        waits,
+        entries_per_file=entries_per_file,
+        deferrable=deferrable,
+        wait_policy={"max_total_wait": most},
+    )
+    result, method = None, "execute"
+    for _ in range(tries):
+        try:
+            waited = sum(waits)
+            while result is None:
+                result = task.step(method)
+                inline = sum(waits) - waited - (task.away[-1] if result is None else 0)
+                assert inline <= most + 0.001
+                waited, method = sum(waits), "resume"
+            break
+        except SupermetricsError:
+            assert sum(waits) - waited <= most + 0.001
+            assert exported.receipts == []
+            waits.append(4000)  # Airflow's retry_delay
+            method = "execute"
+    if result is not None:
+        truth = sim.truth(CONNECTOR, START, START + HOUR)
+        assert sorted(e["id"] for e in exported.entries()) == sorted(e["id"] for e in truth)
+        assert [receipt["requests"] for receipt in exported.receipts] == [result["requests"]]
+        assert CHECKPOINT not in exported.names
+    for request in sim.requests:
+        if request.status == 429 and request.number < len(sim.requests):
+            fault = faults[request.number - 1] if request.number <= len(faults) else None
+            named = fault.headers.get("Retry-After", "0") if fault else "0"
+            if named.isdigit() and int(named) <= 4000:
+                assert sim.requests[request.number].time - request.time >= int(named) - 0.1
+
+
+# The other operator
+
+
+def test_a_list_of_connectors_waits_too(virtual: Simulate, waits: list[float]) -> None:
+    """Without a slot, if it may; the credential is not in what is kept meanwhile."""
+    sim = virtual(log_of(1), faults=[Fault(429), Fault(429)])
+    with pytest.raises(SupermetricsRateLimitError):
+        SupermetricsListConnectorsOperator(task_id="list").execute(context())
+    operator = SupermetricsListConnectorsOperator(task_id="list", deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context())
+    assert deferred.value.method_name == "resume"
+    assert deferred.value.kwargs == {"waits": 1}
+    waits.append(400)
+    assert operator.resume(context(), None, **deferred.value.kwargs) == [CONNECTOR]
+    assert len(sim.requests) == 3
+
+
+def test_a_wait_policy_is_checked_when_the_dag_is_read() -> None:
+    """Before any run."""
+    for kind in (SupermetricsExportLogsOperator, SupermetricsListConnectorsOperator):
+        arguments = {"connector_identifier": "A", "path": "file:///x"} if "Export" in kind.__name__ else {}
+        with pytest.raises(SupermetricsValidationError, match="no 'patience' in a wait policy"):
+            kind(task_id="t", wait_policy={"patience": 1}, **arguments)
