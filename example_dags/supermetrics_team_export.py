@@ -3,7 +3,9 @@ Keep the logs of all connectors of a team: every hour, export the hour that has 
 
 To use it, add a Connection ``supermetrics_default`` (type Supermetrics) with the team's number, and
 set the Variable ``supermetrics_log_path`` to a folder of yours. A new connector is exported from the
-next run on, without a change here.
+next run on, without a change here. Create the pool, or the tasks stay queued for ever::
+
+    airflow pools set supermetrics_api 4 "exports that ask the API at once" --include-deferred
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ with DAG(
         task_id="export_logs",
         path=PATH,
         window=timedelta(hours=1),
-        # So many connectors at a time, however many the team has.
-        max_active_tis_per_dag=4,
+        # All connectors share the key's requests per hour. When they are spent, a deferred export holds no
+        # worker slot; but it keeps its slot in this pool, so that the others are not refused, too.
+        deferrable=True,
+        pool="supermetrics_api",
     ).expand(connector_identifier=connectors.output)

@@ -1,0 +1,130 @@
+"""When Airflow tries again, by the error; and where the policy comes from."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowOptionalProviderFeatureException
+
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConflictError,
+    SupermetricsConnectionError,
+    SupermetricsError,
+    SupermetricsPaginationError,
+    SupermetricsRateLimitError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsServerError,
+)
+from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsExportLogsOperator,
+    SupermetricsListConnectorsOperator,
+)
+
+MODULE = "airflow_provider_supermetrics.retry_policies.supermetrics"
+HAS_POLICIES = tuple(int(part) for part in version("apache-airflow").split(".")[:2]) >= (3, 3)
+needs_policies = pytest.mark.skipif(not HAS_POLICIES, reason="retry policies came with Airflow 3.3")
+MINUTE = timedelta(minutes=1)
+
+
+def policy(**arguments: Any) -> Any:
+    """A policy; imported late, because older Airflow cannot."""
+    return importlib.import_module(MODULE).SupermetricsRetryPolicy(**arguments)
+
+
+@pytest.mark.airflow_2
+@pytest.mark.skipif(HAS_POLICIES, reason="here the import works")
+def test_older_airflow_says_what_to_do_instead() -> None:
+    """The import fails with a message, not with a missing name; operators work without."""
+    sys.modules.pop(MODULE, None)
+    with pytest.raises(AirflowOptionalProviderFeatureException, match=r"Airflow 3\.3.*deferrable=True"):
+        importlib.import_module(MODULE)
+    assert not hasattr(SupermetricsListConnectorsOperator(task_id="t"), "retry_policy")
+
+
+@needs_policies
+@pytest.mark.parametrize(
+    ("error", "try_number", "shortest", "longest"),
+    [
+        (SupermetricsRateLimitError(retry_after=3600), 1, 3600, 3660),
+        (SupermetricsRateLimitError(retry_after=86400), 5, 86400, 86460),
+        (SupermetricsRateLimitError(retry_after=1), 1, 15, 20),
+        (SupermetricsRateLimitError(), 1, 300, 315),
+        (SupermetricsRateLimitError(), 3, 1200, 1260),
+        (SupermetricsServerError(retry_after=700), 1, 700, 735),
+        (SupermetricsServerError(), 1, 60, 66),
+        (SupermetricsConnectionError(), 3, 240, 264),
+        (SupermetricsServerError(), 2000, 1800, 1980),
+    ],
+    ids=repr,
+)
+def test_delays(error: SupermetricsError, try_number: int, shortest: float, longest: float) -> None:
+    """The time that was named, else one that grows; always spread a little."""
+    decision = policy().evaluate(error, try_number, 3)
+    assert decision.action.name == "RETRY"
+    assert shortest <= decision.retry_delay.total_seconds() <= longest
+    assert type(error).__name__ in decision.reason
+
+
+@needs_policies
+@pytest.mark.parametrize(
+    "error",
+    [
+        SupermetricsRequestError(status_code=401),
+        SupermetricsPaginationError(),
+        SupermetricsRateLimitError(retry_after=90_000),
+        SupermetricsRateLimitError(retry_after=1e15),
+    ],
+    ids=repr,
+)
+def test_what_no_retry_can_help(error: SupermetricsError) -> None:
+    """It fails at once."""
+    assert policy().evaluate(error, 1, 3).action.name == "FAIL"
+
+
+@needs_policies
+@pytest.mark.parametrize(
+    "error",
+    [SupermetricsResponseError(), SupermetricsConflictError(), OSError(), KeyError("x")],
+    ids=repr,
+)
+def test_what_is_left_to_the_task(error: Exception) -> None:
+    """Its own retry_delay counts."""
+    assert policy().evaluate(error, 1, 3).action.name == "DEFAULT"
+
+
+@needs_policies
+def test_settings() -> None:
+    """A shorter patience, another backoff, or none."""
+    impatient = policy(max_delay=timedelta(hours=1))
+    assert impatient.evaluate(SupermetricsRateLimitError(retry_after=7200), 1, 3).action.name == "FAIL"
+    assert policy(backoff=None).evaluate(SupermetricsServerError(), 1, 3).action.name == "DEFAULT"
+    slow = policy(backoff=10 * MINUTE, backoff_longest=15 * MINUTE)
+    assert slow.evaluate(SupermetricsServerError(), 2, 3).retry_delay >= 15 * MINUTE
+
+
+@needs_policies
+def test_operators_have_it_by_default() -> None:
+    """Alone and mapped; what the task or its DAG says goes before."""
+    own = policy()
+    export = {"connector_identifier": "A", "path": "file:///x"}
+    for task in (
+        SupermetricsListConnectorsOperator(task_id="t"),
+        SupermetricsExportLogsOperator(task_id="e", **export),
+    ):
+        assert type(task.retry_policy) is type(own)
+        assert task.retry_policy.backoff is None, "the task's retry_delay counts where nothing was named"
+    assert SupermetricsListConnectorsOperator(task_id="t", retry_policy=own).retry_policy is own
+    with DAG("d", default_args={"retry_policy": own}):
+        assert SupermetricsExportLogsOperator(task_id="e", **export).retry_policy is own
+    with DAG("m"):
+        mapped = SupermetricsExportLogsOperator.partial(task_id="e", path="file:///x").expand(
+            connector_identifier=["A", "B"]
+        )
+        unmapped = mapped.unmap({"connector_identifier": "A"})
+    assert type(unmapped.retry_policy) is type(own)
