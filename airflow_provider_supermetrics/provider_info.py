@@ -39,7 +39,9 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-supermetrics",
         "name": "Supermetrics",
-        "description": "`Supermetrics <https://supermetrics.com/>`__: connector logs to object storage.",
+        "description": (
+            "`Supermetrics <https://supermetrics.com/>`__: connector logs to object storage, and alerts."
+        ),
         "versions": [__version__],
         "integrations": [
             {
@@ -58,6 +60,18 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Supermetrics",
                 "python-modules": ["airflow_provider_supermetrics.operators.supermetrics"],
+            }
+        ],
+        "sensors": [
+            {
+                "integration-name": "Supermetrics",
+                "python-modules": ["airflow_provider_supermetrics.sensors.supermetrics"],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "Supermetrics",
+                "python-modules": ["airflow_provider_supermetrics.triggers.supermetrics"],
             }
         ],
         "connection-types": [

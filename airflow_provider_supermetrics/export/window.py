@@ -52,8 +52,8 @@ def resolve_window(
     :param context: Airflow's task context; what the run does not have may be absent.
     :raises SupermetricsValidationError: for naive or unreadable times, and an empty or reversed window.
     """
-    end_time = _time("end", end) or _run_end(context)
-    start_time = _time("start", start)
+    end_time = to_utc("end", end) or _run_end(context)
+    start_time = to_utc("start", start)
     if start_time is None and window is not None:
         start_time = end_time - window
     if start_time is None:
@@ -75,6 +75,11 @@ def resolve_window(
     return resolved
 
 
+def run_start(context: Mapping[str, Any]) -> datetime:
+    """When the time of a run begins: its data interval, or where it has none, when it was due."""
+    return _run_time(context, "data_interval_start") or _run_end(context)
+
+
 def _run_end(context: Mapping[str, Any]) -> datetime:
     for name in ("data_interval_end", "logical_date"):
         if time := _run_time(context, name):
@@ -89,7 +94,12 @@ def _run_time(context: Mapping[str, Any], name: str) -> datetime | None:
     return None if time is None else _utc(time)
 
 
-def _time(name: str, value: datetime | str | None) -> datetime | None:
+def to_utc(name: str, value: datetime | str | None) -> datetime | None:
+    """A time that a user gave, or None where it is none, as templates give it.
+
+    :param name: what it is called, for messages.
+    :raises SupermetricsValidationError: for naive or unreadable times.
+    """
     if isinstance(value, str):
         text = value.strip()
         if text in ("", "None"):  # what a template gives for a value that is not there

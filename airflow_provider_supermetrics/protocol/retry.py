@@ -98,6 +98,18 @@ def away_wait(*, waits: int, retry_after: float | None, jitter: float) -> float 
     return wait + jitter * min(60.0, max(5.0, wait / 20))
 
 
+def stretched(interval: float, limit: int | None, remaining: int | None) -> float:
+    """The time until the next poll, in seconds: longer where less than a tenth of the hour's budget is left.
+
+    :param interval: the time between polls when there is enough.
+    :param limit: requests per hour, or None where the API did not say.
+    :param remaining: how many of them are left, or None likewise.
+    """
+    if limit is None or remaining is None or remaining * 10 >= limit:
+        return interval
+    return max(interval, min(interval * limit / (10 * max(remaining, 1)), _UNNAMED_LONGEST))
+
+
 def unnamed_wait(refusals: int) -> float:
     """Seconds to wait after so many refusals in a row, at least 1, that named no time."""
     return _doubled(_UNNAMED_FIRST, refusals, _UNNAMED_LONGEST)

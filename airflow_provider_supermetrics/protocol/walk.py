@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_supermetrics.protocol.entries import Entry, LogTime, identity, log_times
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
@@ -36,6 +36,9 @@ _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _COARSE_TICKS = (_SECOND, _MINUTE, timedelta(hours=1), _DAY)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+_Walk = TypeVar("_Walk", bound="LogWalk")
 
 
 class _Step(Enum):
@@ -77,11 +80,20 @@ class LogWalk:
     :param start: first time of the window (aware), or None for the beginning of the history.
     :param end: the time at which the window ends (aware), or None for no end.
     :param limit: entries per page, 1 to 1000. Where one time fills such a page, the walk goes on with 1000.
+    :param first_limit: entries of the first page, where little is expected; by default ``limit``.
     :raises InvalidRequest: for naive times, an empty or reversed window, or a limit out of range.
     """
 
+    # After so many full pages, one that is not full is most likely the history's end.
+    _pages_before_end = 2
+
     def __init__(
-        self, *, start: datetime | None = None, end: datetime | None = None, limit: int = MAX_LIMIT
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = MAX_LIMIT,
+        first_limit: int | None = None,
     ) -> None:
         for name, time in (("start", start), ("end", end)):
             if time is not None and time.utcoffset() is None:
@@ -98,8 +110,8 @@ class LogWalk:
         except OverflowError:
             raise InvalidRequest(f"end {end} is too late") from None
         #: The page to ask for next, or None when the window has been read.
-        self.next: Ask | None = Ask(top, valid_limit(limit))
-        self._limit = limit
+        self.next: Ask | None = Ask(top, valid_limit(limit if first_limit is None else first_limit))
+        self._limit = valid_limit(limit)
         self._step = _Step.TOP
         self._tick = _DAY
         # Set where times turn out to be cut more coarsely than they are printed.
@@ -146,7 +158,7 @@ class LogWalk:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> LogWalk:
+    def from_state(cls: type[_Walk], state: Mapping[str, Any]) -> _Walk:
         """The walk whose :meth:`to_state` this is.
 
         :raises ContractViolation: where it is not such a state.
@@ -159,8 +171,8 @@ class LogWalk:
             walk._step = _Step[state["step"]]
             walk._tick = int(state["tick"]) * _MICROSECOND
             walk._least_tick = int(state["least_tick"]) * _MICROSECOND
-            walk._seen = {_hashable(key): _known(time) for key, time in state["seen"]}
-            walk._last = _hashable(state["last"])
+            walk._seen = {hashable(key): _known(time) for key, time in state["seen"]}
+            walk._last = hashable(state["last"])
             walk._page = page and _Page(_Step[page[0]], int(page[1]), int(page[2]), _from_text(page[3]))
             walk._older_exist = state["older_exist"]
             walk._full_pages = int(state["full_pages"])
@@ -197,7 +209,7 @@ class LogWalk:
                 self._ask(_Step.TOP, ask.limit, top)
                 return []
 
-        keys = _identities(page)
+        keys = identities(page)
         reaches_older = bool(page) and (self.oldest is None or times[-1] < self.oldest)
         received = _Page(self._step, len(page), ask.limit, times[0] if page else self.oldest)
         if self._last is not None and self._last not in keys and (page or self._step is not _Step.BELOW):
@@ -252,7 +264,7 @@ class LogWalk:
         if self.start is not None and latest < self.start:
             self.next = None
             return
-        if self._full_pages >= 2 and not received.is_full and not self._cut_lengths:
+        if self._full_pages >= self._pages_before_end and not received.is_full and not self._cut_lengths:
             # A server that has filled its pages now has less to give: the history's end, most likely.
             # To ask that first saves a question at the end of every long history.
             self._ask(_Step.BELOW, self._limit)
@@ -361,7 +373,7 @@ class LogWalk:
         return bool(self._cut_lengths) and min(self._cut_lengths) <= length <= max(self._cut_lengths)
 
 
-def _identities(page: Sequence[Entry]) -> list[Hashable]:
+def identities(page: Sequence[Entry]) -> list[Hashable]:
     """What tells the entries of a page apart. Without an id, equal entries are told apart by their count."""
     keys: list[Hashable] = [entry.get("id") for entry in page]
     if all(type(key) is str for key in keys):
@@ -389,9 +401,9 @@ def _known(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _hashable(key: Any) -> Hashable:
+def hashable(key: Any) -> Hashable:
     """An identity as it was before JSON made lists of its tuples."""
-    return tuple(_hashable(part) for part in key) if isinstance(key, list) else key
+    return tuple(hashable(part) for part in key) if isinstance(key, list) else key
 
 
 def _ceil(time: datetime, unit: timedelta) -> datetime:

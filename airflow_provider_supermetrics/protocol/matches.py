@@ -1,0 +1,134 @@
+"""Which entries are errors that somebody asked for, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow_provider_supermetrics.protocol.entries import Entry, log_time
+from airflow_provider_supermetrics.protocol.errors import InvalidRequest
+
+_LONGEST_TEXT = 300
+# The API's page names these; production may send others.
+_KNOWN_FIELDS = ("id", "log_time", "status", "event", "request", "duration_ms", "request_id")
+_MOST_OTHERS = 10
+
+
+@dataclass(frozen=True)
+class ErrorFilter:
+    """What an entry must have to count; an entry without a status is no error.
+
+    :param min_status: the lowest status that counts; without meaning where ``statuses`` is given.
+    :param statuses: the statuses that count.
+    :param events: the events that count; by default all.
+    :param request_contains: a part of ``request``, upper or lower case; by default any request.
+    """
+
+    min_status: int = 400
+    statuses: tuple[int, ...] | None = None
+    events: tuple[str, ...] | None = None
+    request_contains: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        min_status: int = 400,
+        statuses: Collection[int] | None = None,
+        events: Collection[str] | None = None,
+        request_contains: str | None = None,
+    ) -> ErrorFilter:
+        """A filter, of values that were checked.
+
+        :raises InvalidRequest: for what can match nothing, or means something else than it looks.
+        """
+        if not _is_number(min_status):
+            raise InvalidRequest(f"min_status must be a whole number, not {min_status!r}")
+        if statuses is not None and not (_is_list(statuses) and all(map(_is_number, statuses))):
+            raise InvalidRequest(f"statuses must be a list of whole numbers, not {statuses!r}")
+        if events is not None and not (_is_list(events) and all(isinstance(e, str) for e in events)):
+            raise InvalidRequest(f"events must be a list of texts, not {events!r}")
+        if request_contains is not None and (not isinstance(request_contains, str) or not request_contains):
+            raise InvalidRequest(f"request_contains must be a text, not {request_contains!r}")
+        return cls(
+            min_status,
+            None if statuses is None else tuple(sorted(set(statuses))),
+            None if events is None else tuple(sorted(set(events))),
+            request_contains,
+        )
+
+    def matches(self, entry: Mapping[str, Any]) -> bool:
+        """Whether the entry counts."""
+        status = entry.get("status")
+        if isinstance(status, str) and status.strip().isdecimal():
+            status = int(status)
+        if not isinstance(status, (int, float)) or isinstance(status, bool):
+            return False
+        if status < self.min_status if self.statuses is None else status not in self.statuses:
+            return False
+        if self.events is not None and entry.get("event") not in self.events:
+            return False
+        if self.request_contains is None:
+            return True
+        request = entry.get("request")
+        return isinstance(request, str) and self.request_contains.casefold() in request.casefold()
+
+    def to_arguments(self) -> dict[str, Any]:
+        """What :meth:`of` makes this filter of, as plain JSON values."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+
+class Matches:
+    """How many entries have matched, and the newest of them, small enough for a message.
+
+    :param most: how many entries to keep.
+    """
+
+    def __init__(self, most: int, count: int = 0, entries: Iterable[dict[str, Any]] = ()) -> None:
+        self.most = most
+        self.count = count
+        #: Newest first; of equal times the one with the greater id first, whichever page brought it first.
+        self.entries = list(entries)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Count these, and keep the newest."""
+        new = [brief(entry) for entry in entries]
+        self.count += len(new)
+        self.entries = sorted([*self.entries, *new], key=_newest, reverse=True)[: self.most]
+
+
+def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry with long texts cut, and with values that any JSON, msgpack or database takes."""
+    names = [name for name in entry if name in _KNOWN_FIELDS]
+    names += [name for name in entry if name not in _KNOWN_FIELDS][:_MOST_OTHERS]
+    return {_text(name): _small(entry[name]) for name in names}
+
+
+def _newest(entry: Mapping[str, Any]) -> tuple[Any, str]:
+    return log_time(entry).at, str(entry.get("id"))
+
+
+def _small(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)[:_LONGEST_TEXT]
+    return _text(value if isinstance(value, str) else json.dumps(value))
+
+
+def _text(text: str) -> str:
+    # A lone surrogate has no form in UTF-8; NUL has none in a PostgreSQL database.
+    text = text.encode("utf-8", "replace").decode().replace("\0", "?")
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes)) and len(value) > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

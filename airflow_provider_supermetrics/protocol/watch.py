@@ -1,0 +1,295 @@
+"""Watching a log: what is new since the last look, each entry once, for as few requests as possible.
+
+A look reads from the newest entry down to where the last one ended, and a small overlap further, because
+entries can appear late. Where the first, small page brings nothing new, that is all: one request. So late
+entries below that page would wait for the next new one; therefore one more look, once the overlap
+has passed, reads it down to its ground.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_provider_supermetrics.protocol.entries import Entry, identity, log_time
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
+from airflow_provider_supermetrics.protocol.request import format_time
+from airflow_provider_supermetrics.protocol.walk import LogWalk, hashable
+
+FIRST_LIMIT = 100
+
+
+class Look(LogWalk):
+    """One look at the log: a walk that gives only what was not known, and ends early where nothing is new.
+
+    It takes the arguments of :class:`LogWalk`.
+    """
+
+    # Whose first page is not full has a short history.
+    _pages_before_end = 0
+
+    def __init__(self, *, first_limit: int | None = FIRST_LIMIT, **arguments: Any) -> None:
+        super().__init__(first_limit=first_limit, **arguments)
+        #: What earlier looks have given, as far as this one may meet it again.
+        self.known: Mapping[Hashable, datetime] = {}
+        #: How far below its newest entry the next look may meet what this one has given.
+        self.overlap = timedelta()
+        #: Whether to read on although the first page brings nothing new.
+        self.is_deep = True
+        #: The oldest entry of the whole history, where an earlier look has met it.
+        self.bottom: Hashable | None = None
+        #: What this look has given, as far as the next one may meet it again.
+        self.given: dict[Hashable, datetime] = {}
+        self.has_given = False
+        self.newest: datetime | None = None
+        # Equal entries without ids are told apart by their count.
+        self._equal: Counter[Hashable] = Counter()
+
+    def receive(self, page: Sequence[Entry]) -> list[Entry]:
+        """As :meth:`LogWalk.receive`; only what is not known."""
+        fresh = self.sift(super().receive(page))
+        if not self.has_given and (not self.is_deep or self._shows_bottom(page)):
+            self.next = None
+        return fresh
+
+    def history_end(self) -> Hashable | None:
+        """The oldest entry of all, where the walk had to come to the history's end; with an id only."""
+        ended_there = self.oldest is not None and (self.start is None or self.oldest >= self.start)
+        return self._last if ended_there and isinstance(self._last, str) else None
+
+    def _shows_bottom(self, page: Sequence[Entry]) -> bool:
+        return self.bottom is not None and bool(page) and identity(page[-1]) == self.bottom
+
+    def sift(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of the entries that are not known; which they are from now on."""
+        fresh = []
+        for entry in entries:
+            time = log_time(entry).at
+            self.newest = time if self.newest is None else max(self.newest, time)
+            key = identity(entry)
+            if entry.get("id") is None:
+                self._equal[key] += 1
+                key = (key, self._equal[key])
+            if key not in self.known:
+                fresh.append(entry)
+                if time >= self.newest - self.overlap:
+                    self.given[key] = time
+        self.has_given = self.has_given or bool(fresh)
+        return fresh
+
+
+class LogWatch:
+    """A log since a certain time, looked at again and again.
+
+    For each look, lead the walk that :meth:`look` returns to its end, and then :meth:`settle`. After an
+    error, :meth:`look` returns the same walk again, to go on.
+
+    :param since: first time that counts (aware).
+    :param overlap: how late an entry may appear, and still be found.
+    :param first_limit: entries of a look's first page.
+    """
+
+    def __init__(self, since: datetime, overlap: timedelta, first_limit: int = FIRST_LIMIT) -> None:
+        self.since = since
+        self.overlap = overlap
+        self._first_limit = first_limit
+        #: The newest time read, or None when nothing has been.
+        self.until: datetime | None = None
+        self._known: dict[Hashable, datetime] = {}
+        self._look: Look | None = None
+        self._bottom: Hashable | None = None
+        # When there was something new last, while late entries below it may still appear.
+        self._moved_at: datetime | None = None
+
+    @property
+    def floor(self) -> datetime:
+        """All that is older than this has been read."""
+        return self.since if self.until is None else max(self.since, self.until - self.overlap)
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look has begun and not come to its end."""
+        return self._look is not None
+
+    def look(self, now: datetime) -> Look:
+        """The walk to lead next.
+
+        :param now: the current time (aware).
+        """
+        if self._look is None:
+            self._look = Look(start=self.floor, first_limit=self._first_limit)
+            self._look.is_deep = self.until is None or (
+                self._moved_at is not None and now >= self._moved_at + self.overlap
+            )
+            self._look.known, self._look.overlap = self._known, self.overlap
+            self._look.bottom = self._bottom
+        return self._look
+
+    def settle(self, now: datetime) -> None:
+        """The look has come to its end.
+
+        :param now: the current time (aware).
+        """
+        look, self._look = self._look, None
+        if look is not None:
+            if look.has_given:
+                self._bottom = look.history_end()
+            self._learn(look, now)
+
+    def drop(self) -> None:
+        """The look has failed within itself; the next one reads the same again."""
+        self._look = None
+
+    def accept(self, entries: Sequence[Entry], now: datetime) -> list[Entry]:
+        """What is new among entries, newest first, that another watch of this log has found.
+
+        :param entries: all that it has, down to our :attr:`floor` or further.
+        :param now: the current time (aware).
+        """
+        look = Look(start=self.floor)
+        look.known, look.overlap = self._known, self.overlap
+        fresh = look.sift([entry for entry in entries if log_time(entry).at >= self.floor])
+        self._learn(look, now)
+        return fresh
+
+    def _learn(self, look: Look, now: datetime) -> None:
+        if look.has_given:
+            self._moved_at = now
+        elif look.is_deep:
+            self._moved_at = None
+        if look.newest is not None:
+            self.until = look.newest if self.until is None else max(self.until, look.newest)
+        if self.until is not None:
+            floor = self.until - self.overlap
+            self._known = {k: t for k, t in {**self._known, **look.given}.items() if t >= floor}
+
+    def to_state(self) -> dict[str, Any]:
+        """Where the watch is, as plain JSON values; :meth:`from_state` goes on from there."""
+        look = self._look
+        return {
+            "since": self.since.isoformat(),
+            "overlap": self.overlap.total_seconds(),
+            "until": self.until and self.until.isoformat(),
+            "moved_at": self._moved_at and self._moved_at.isoformat(),
+            "known": _to_lists(self._known),
+            "bottom": self._bottom,
+            "look": look
+            and {
+                "walk": look.to_state(),
+                "is_deep": look.is_deep,
+                "given": _to_lists(look.given),
+                "has_given": look.has_given,
+                "equal": [[key, count] for key, count in look._equal.items()],
+                "newest": look.newest and look.newest.isoformat(),
+            },
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> LogWatch:
+        """The watch whose :meth:`to_state` this is.
+
+        :raises ContractViolation: where it is not such a state.
+        """
+        try:
+            watch = cls(datetime.fromisoformat(state["since"]), timedelta(seconds=state["overlap"]))
+            watch.until = _from_text(state["until"])
+            watch._moved_at = _from_text(state["moved_at"])
+            watch._known = _from_lists(state["known"])
+            watch._bottom = hashable(state["bottom"])
+            if (saved := state["look"]) is not None:
+                look = Look.from_state(saved["walk"])
+                look.is_deep = bool(saved["is_deep"])
+                look.given = _from_lists(saved["given"])
+                look.newest = _from_text(saved["newest"])
+                look.has_given = bool(saved["has_given"])
+                look._equal = Counter({hashable(key): int(count) for key, count in saved["equal"]})
+                look.known, look.overlap, look.bottom = watch._known, watch.overlap, watch._bottom
+                watch._look = look
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ContractViolation(f"not the state of a watch: {type(error).__name__} {error}") from None
+        return watch
+
+
+def _to_lists(times: Mapping[Hashable, datetime]) -> list[list[Any]]:
+    return [[key, time.isoformat()] for key, time in times.items()]
+
+
+def _from_lists(items: Sequence[Sequence[Any]]) -> dict[Hashable, datetime]:
+    return {hashable(key): datetime.fromisoformat(time) for key, time in items}
+
+
+def _from_text(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+class ErrorWatch:
+    """How many entries of a log since a certain time match, looked at again and again.
+
+    :param watch: the log.
+    :param error_filter: which entries count.
+    :param matches: what has matched so far.
+    """
+
+    def __init__(self, watch: LogWatch, error_filter: ErrorFilter, matches: Matches) -> None:
+        self.watch = watch
+        self.filter = error_filter
+        self.matches = matches
+        self._before = (matches.count, matches.entries)
+
+    def look(self, now: datetime) -> Look:
+        """The walk to lead next; see :class:`LogWatch`."""
+        if not self.watch.is_looking:
+            self._before = (self.matches.count, self.matches.entries)
+        return self.watch.look(now)
+
+    def take(self, fresh: Sequence[Entry]) -> None:
+        """Count what the look has given."""
+        self.matches.add(entry for entry in fresh if self.filter.matches(entry))
+
+    def drop(self) -> None:
+        """The look has failed within itself; what it gave does not count."""
+        if self.watch.is_looking:
+            self.matches.count, self.matches.entries = self._before
+            self.watch.drop()
+
+    def result(self) -> dict[str, Any]:
+        """What has matched, as plain JSON values; ``until`` is the newest time read, or None."""
+        until = self.watch.until
+        return {
+            "matches": self.matches.count,
+            "entries": list(self.matches.entries),
+            "since": format_time(self.watch.since),
+            "until": until and format_time(until),
+        }
+
+    def to_state(self) -> dict[str, Any]:
+        """Where this is, as plain JSON values; :meth:`from_state` goes on from there."""
+        return {
+            "watch": self.watch.to_state(),
+            "count": self.matches.count,
+            "entries": self.matches.entries,
+            "before": list(self._before),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], error_filter: ErrorFilter, most: int) -> ErrorWatch:
+        """The watch whose :meth:`to_state` this is.
+
+        :param error_filter: which entries count.
+        :param most: how many to keep.
+        :raises ContractViolation: where it is not such a state.
+        """
+        try:
+            count, entries = state["before"]
+            watch = cls(
+                LogWatch.from_state(state["watch"]),
+                error_filter,
+                Matches(most, int(state["count"]), state["entries"]),
+            )
+            watch._before = (int(count), list(entries))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ContractViolation(f"not the state of a watch: {type(error).__name__} {error}") from None
+        return watch

@@ -1,0 +1,315 @@
+"""Sensor: wait until a connector logs errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsError,
+    SupermetricsPaginationError,
+    SupermetricsResponseError,
+    SupermetricsValidationError,
+)
+from airflow_provider_supermetrics.export.window import run_start, to_utc
+from airflow_provider_supermetrics.hooks.exchange import build
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+from airflow_provider_supermetrics.polling import Polling, utcnow
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
+from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, format_time, valid_connector_identifier
+from airflow_provider_supermetrics.protocol.retry import SHORTEST_AWAY, WaitPolicy
+from airflow_provider_supermetrics.protocol.watch import FIRST_LIMIT, ErrorWatch, LogWatch
+from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogTrigger, error_of
+from airflow_provider_supermetrics.waiting import wait_as_named
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+_STORE_KEY = "supermetrics_error_log"
+# Airflow ends a deferral by itself where the triggerer did not; the trigger should be first.
+_GRACE = timedelta(minutes=5)
+
+
+class SupermetricsErrorLogSensor(BaseSensorOperator):
+    """
+    Wait until a connector has logged errors.
+
+    Returns ``{"matches": how many, "entries": [the newest], "since": ..., "until": ...}``, the same in
+    poke, reschedule and deferrable mode.
+
+    :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
+    :param team_id: the team; by default the Connection's. (templated)
+    :param since: entries from this time on count, an aware datetime or ISO 8601 text; by default the
+        start of the run's data interval, else the time the run was due. Neither retries nor
+        reschedules move it. (templated)
+    :param min_status: the lowest status that counts as an error.
+    :param statuses: the statuses that count, in place of ``min_status``. (templated)
+    :param events: the event types that count; by default all. (templated)
+    :param request_contains: a part of ``request``, upper or lower case; by default any request
+        counts. (templated)
+    :param min_matches: how many entries there must be.
+    :param max_entries: how many of them to return, long texts cut.
+    :param overlap: how late an entry may appear in the log and still be found.
+    :param max_consecutive_failures: how many looks in a row may fail before the task does.
+    :param deferrable: whether to wait in the triggerer, without a worker slot; by default what
+        ``[operators] default_deferrable`` says.
+    :param wait_policy: what of the Connection's waiting is different here, such as
+        ``{"rate_limit_reserve": 1000}``.
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "connector_identifier",
+        "team_id",
+        "since",
+        "statuses",
+        "events",
+        "request_contains",
+        "supermetrics_conn_id",
+    )
+    ui_color = "#fde8e8"
+
+    def __init__(
+        self,
+        *,
+        connector_identifier: str,
+        team_id: int | str | None = None,
+        since: datetime | str | None = None,
+        min_status: int = 400,
+        statuses: Collection[int] | None = None,
+        events: Collection[str] | None = None,
+        request_contains: str | None = None,
+        min_matches: int = 1,
+        max_entries: int = 20,
+        overlap: timedelta = timedelta(minutes=1),
+        max_consecutive_failures: int = 5,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        wait_policy: Mapping[str, float] | None = None,
+        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.connector_identifier = connector_identifier
+        self.team_id = team_id
+        self.since = since
+        self.min_status = min_status
+        self.statuses = statuses
+        self.events = events
+        self.request_contains = request_contains
+        self.min_matches = min_matches
+        self.max_entries = max_entries
+        self.overlap = overlap
+        self.max_consecutive_failures = max_consecutive_failures
+        self.deferrable = deferrable
+        self.wait_policy = wait_policy
+        self.supermetrics_conn_id = supermetrics_conn_id
+        build(WaitPolicy().changed, wait_policy or {})
+        for name in ("min_matches", "max_consecutive_failures", "max_entries"):
+            number, least = getattr(self, name), 0 if name == "max_entries" else 1
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise SupermetricsValidationError(f"{name} must be a number from {least} on, not {number!r}")
+        if not isinstance(overlap, timedelta) or overlap < timedelta():
+            raise SupermetricsValidationError(f"overlap must be a timedelta, not {overlap!r}")
+        wait_as_named(self)
+        self._watch: ErrorWatch | None = None
+        self._polling = Polling(self.poke_interval, max_consecutive_failures)
+        self._pause = self.poke_interval
+        self._not_before: datetime | None = None
+        self._context: Context | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Wait; return what was found."""
+        self._begin(context)
+        # In deferrable mode this looks once, and then asks for the time until the next look: see below.
+        return super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once, unless the API has named a time that has not come yet."""
+        if self._watch is None:
+            self._begin(context)
+        watch = self._watch
+        assert watch is not None
+        now = utcnow()
+        if self._not_before is not None and now < self._not_before:
+            return PokeReturnValue(is_done=False)
+        self._not_before = None
+        try:
+            with SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy) as hook:
+                for fresh in hook.walk(watch.look(now), self.connector_identifier, self.team_id):
+                    watch.take(fresh)
+            watch.watch.settle(utcnow())
+        except SupermetricsError as error:
+            if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
+                watch.drop()
+            self._pause = self._polling.after_failure(error)
+            self._not_before = utcnow() + timedelta(seconds=self._pause)
+            self.log.warning("%s; looking again in %.0f s", error, self._pause)
+            self._save()
+            return PokeReturnValue(is_done=False)
+        self._pause = self._polling.after_success(hook.rate_limit)
+        result = watch.result()
+        is_done = result["matches"] >= self.min_matches
+        self.log.info(
+            "%d of at least %d matching entries since %s%s",
+            result["matches"],
+            self.min_matches,
+            result["since"],
+            "" if is_done else f"; read until {result['until']}",
+        )
+        if is_done:
+            self._forget()
+        else:
+            self._save()
+        return PokeReturnValue(is_done=is_done, xcom_value=result if is_done else None)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        """Return what the trigger has found, or fail as it says; also where it says nothing sensible."""
+        if not isinstance(event, Mapping):
+            raise SupermetricsError(f"The trigger fired with {type(event).__name__}, not with a result")
+        status, result = event.get("status"), event.get("result")
+        if status == "error":
+            raise error_of(event)
+        if status == "timeout":
+            raise AirflowSensorTimeout(self._timeout_message())
+        if (
+            status != "success"
+            or not isinstance(result, Mapping)
+            or not isinstance(result.get("matches"), int)
+            or result["matches"] < self.min_matches
+            or not isinstance(result.get("entries"), list)
+        ):
+            raise SupermetricsError(f"The trigger fired with status {status!r} and without a result")
+        self.log.info("%d matching entries since %s", result["matches"], result.get("since"))
+        return dict(result)
+
+    def _begin(self, context: Context) -> None:
+        self._context = context
+        build(valid_connector_identifier, self.connector_identifier)
+        since = to_utc("since", self.since) or run_start(context)
+        error_filter = build(
+            ErrorFilter.of,
+            min_status=self.min_status,
+            statuses=self.statuses,
+            events=self.events,
+            request_contains=self.request_contains,
+        )
+        # Where nothing remembers what was seen, a larger page finds it again with one request.
+        is_forgetful = self.reschedule and not self.deferrable and self._store is None
+        watch = LogWatch(since, self.overlap, MAX_LIMIT if is_forgetful else FIRST_LIMIT)
+        self._watch = ErrorWatch(watch, error_filter, Matches(self.max_entries))
+        self._polling = Polling(self.poke_interval, self.max_consecutive_failures)
+        self._pause = self._polling.interval
+        self._not_before = None
+        # What cannot be remembered cannot be counted: there, the first look that fails ends the try.
+        if is_forgetful:
+            self._polling.max_consecutive_failures = 1
+        self._go_on(error_filter)
+
+    # Between two looks
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Seconds until the next look; in deferrable mode, leave for the triggerer instead."""
+        interval: float = max(
+            super()._get_next_poke_interval(started_at, run_duration, poke_count), self._pause
+        )
+        left = self.timeout - run_duration()
+        if self._not_before is not None:
+            named = (self._not_before - utcnow()).total_seconds()
+            if named > max(left, self.poke_interval):
+                # Nothing may be asked before the timeout any more.
+                if self.soft_fail or getattr(self, "never_fail", False):
+                    raise AirflowSkipException(self._timeout_message())
+                raise AirflowSensorTimeout(self._timeout_message())
+            interval = max(interval, named)
+        if self.reschedule or self.deferrable:
+            interval = max(interval, SHORTEST_AWAY)
+        if self.deferrable:
+            self._leave(interval, left)
+        return interval
+
+    def _leave(self, interval: float, left: float) -> None:
+        assert self._watch is not None
+        now = utcnow()
+        self.defer(
+            trigger=SupermetricsErrorLogTrigger(
+                connector_identifier=self.connector_identifier,
+                team_id=self.team_id,
+                since=self._watch.watch.since.isoformat(),
+                deadline=(now + timedelta(seconds=max(left, SHORTEST_AWAY))).isoformat(),
+                not_before=(now + timedelta(seconds=interval)).isoformat(),
+                error_filter=self._watch.filter.to_arguments(),
+                min_matches=self.min_matches,
+                max_entries=self.max_entries,
+                overlap=self.overlap.total_seconds(),
+                poke_interval=self.poke_interval,
+                max_consecutive_failures=self.max_consecutive_failures,
+                state={"watch": self._watch.to_state(), "polling": self._polling.to_state()},
+                wait_policy=dict(self.wait_policy) if self.wait_policy else None,
+                supermetrics_conn_id=self.supermetrics_conn_id,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(left, SHORTEST_AWAY)) + _GRACE,
+        )
+
+    def _timeout_message(self) -> str:
+        return (
+            f"{self.connector_identifier} has not logged {self.min_matches} matching entries within the "
+            f"sensor's timeout of {self.timeout:.0f} s"
+        )
+
+    # What a rescheduled sensor remembers: Airflow 3.3 and later
+
+    @property
+    def _store(self) -> Any:
+        return self._context.get("task_state_store") if self._context and self.reschedule else None
+
+    def _fingerprint(self, error_filter: ErrorFilter, since: datetime) -> dict[str, Any]:
+        return {
+            "connector_identifier": self.connector_identifier,
+            "team_id": str(self.team_id),
+            "supermetrics_conn_id": self.supermetrics_conn_id,
+            "since": format_time(since),
+            "max_entries": self.max_entries,
+            **error_filter.to_arguments(),
+        }
+
+    def _go_on(self, error_filter: ErrorFilter) -> None:
+        assert self._watch is not None
+        if self._store is None or not (state := self._store.get(_STORE_KEY)):
+            return
+        # A cleared task finds what an earlier one has left.
+        if state.get("fingerprint") != self._fingerprint(error_filter, self._watch.watch.since):
+            return
+        with suppress(ContractViolation, ValueError, KeyError, TypeError):
+            watch = ErrorWatch.from_state(state["watch"], error_filter, self.max_entries)
+            not_before = state["not_before"]
+            self._polling.go_on(state["polling"])
+            self._not_before = not_before and datetime.fromisoformat(not_before)
+            self._watch = watch
+
+    def _save(self) -> None:
+        if self._store is not None and self._watch is not None:
+            state = {
+                "fingerprint": self._fingerprint(self._watch.filter, self._watch.watch.since),
+                "watch": self._watch.to_state(),
+                "polling": self._polling.to_state(),
+                "not_before": self._not_before and self._not_before.isoformat(),
+            }
+            self._store.set(_STORE_KEY, state)
+
+    def _forget(self) -> None:
+        if self._store is not None:
+            self._store.delete(_STORE_KEY)

@@ -1,0 +1,411 @@
+"""Triggers: wait for error entries without a worker slot, and start DAG runs by them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from hashlib import sha256
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_supermetrics import exceptions as _exceptions
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsError,
+    SupermetricsPaginationError,
+    SupermetricsResponseError,
+)
+from airflow_provider_supermetrics.hooks.exchange import build
+from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
+from airflow_provider_supermetrics.polling import Polling, utcnow
+from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
+from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
+from airflow_provider_supermetrics.protocol.retry import WaitPolicy
+from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch, Look
+
+try:
+    from airflow.triggers.base import BaseEventTrigger
+except ImportError:  # Airflow 2
+    BaseEventTrigger = None  # type: ignore[assignment,misc]
+
+_PATH = "airflow_provider_supermetrics.triggers.supermetrics"
+# An event reaches the database about a second after it was handed over.
+_SECONDS_TO_STORE_AN_EVENT = 3.0
+# Nobody but a person can mend what is refused; until then, asking often helps nobody.
+_SECONDS_AFTER_A_REFUSAL = 300.0
+# Triggers that start together begin at one time, so that none of them has to look by itself.
+_SAME_MOMENT = timedelta(seconds=60)
+
+
+class SupermetricsErrorLogTrigger(BaseTrigger):
+    """
+    Wait until a connector has logged errors; for :class:`SupermetricsErrorLogSensor`.
+
+    Fires once, with ``{"status": "success", "result": ...}``, ``"timeout"`` or ``"error"``.
+
+    :param connector_identifier: the connector.
+    :param since: first time that counts, ISO 8601 with an offset.
+    :param deadline: when to give up, likewise.
+    :param not_before: when to look first, likewise.
+    :param error_filter: which entries count: arguments of ``ErrorFilter.of``.
+    :param min_matches: how many there must be.
+    :param max_entries: how many to hand over.
+    :param overlap: how late an entry may appear, in seconds.
+    :param poke_interval: seconds between looks.
+    :param max_consecutive_failures: how many looks in a row may fail.
+    :param team_id: the team; by default the Connection's.
+    :param state: how far the sensor has looked already.
+    :param wait_policy: what of the Connection's waiting is different here.
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
+    """
+
+    def __init__(
+        self,
+        *,
+        connector_identifier: str,
+        since: str,
+        deadline: str,
+        not_before: str,
+        error_filter: Mapping[str, Any],
+        min_matches: int = 1,
+        max_entries: int = 20,
+        overlap: float = 60.0,
+        poke_interval: float = 60.0,
+        max_consecutive_failures: int = 5,
+        team_id: int | str | None = None,
+        state: Mapping[str, Any] | None = None,
+        wait_policy: Mapping[str, float] | None = None,
+        supermetrics_conn_id: str = DEFAULT_CONN_NAME,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+        self._arguments: dict[str, Any] = {
+            "connector_identifier": connector_identifier,
+            "since": since,
+            "deadline": deadline,
+            "not_before": not_before,
+            "error_filter": dict(error_filter),
+            "min_matches": min_matches,
+            "max_entries": max_entries,
+            "overlap": overlap,
+            "poke_interval": poke_interval,
+            "max_consecutive_failures": max_consecutive_failures,
+            "team_id": team_id,
+            "state": state,
+            "wait_policy": wait_policy,
+            "supermetrics_conn_id": supermetrics_conn_id,
+        }
+        self._connector_identifier = connector_identifier
+        self._team_id = team_id
+        self._deadline = datetime.fromisoformat(deadline)
+        self._not_before = datetime.fromisoformat(not_before)
+        self._min_matches = min_matches
+        self._polling = Polling(poke_interval, max_consecutive_failures)
+        error_filter_ = ErrorFilter.of(**error_filter)
+        watch = LogWatch(datetime.fromisoformat(since), timedelta(seconds=overlap))
+        self._watch = ErrorWatch(watch, error_filter_, Matches(max_entries))
+        if state is not None:
+            with suppress(ContractViolation, ValueError):
+                self._polling.go_on(state["polling"])
+                self._watch = ErrorWatch.from_state(state["watch"], error_filter_, max_entries)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and its arguments; none of them is a credential."""
+        return f"{_PATH}.SupermetricsErrorLogTrigger", dict(self._arguments)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, again and again; fire once."""
+        hook = SupermetricsAsyncHook(
+            self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
+        )
+        async with hook:
+            pause, is_named = (self._not_before - utcnow()).total_seconds(), True
+            while True:
+                left = (self._deadline - utcnow()).total_seconds()
+                if left <= 0 or (is_named and pause > max(left, self._polling.interval)):
+                    # Nothing may be asked before the deadline any more.
+                    yield TriggerEvent({"status": "timeout", "result": self._watch.result()})
+                    return
+                await asyncio.sleep(max(0.0, min(pause, left)))
+                try:
+                    async for fresh in hook.walk(
+                        self._watch.look(utcnow()), self._connector_identifier, self._team_id
+                    ):
+                        self._watch.take(fresh)
+                except SupermetricsError as error:
+                    if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
+                        self._watch.drop()
+                    try:
+                        pause, is_named = self._polling.after_failure(error), True
+                    except SupermetricsError:
+                        yield TriggerEvent(error_event(error))
+                        return
+                    self.log.warning("%s; looking again in %.0f s", error, pause)
+                    continue
+                self._watch.watch.settle(utcnow())
+                if self._watch.matches.count >= self._min_matches:
+                    yield TriggerEvent({"status": "success", "result": self._watch.result()})
+                    return
+                pause, is_named = self._polling.after_success(hook.rate_limit), False
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What one look has found: all that lies at or above ``floor``, but what earlier batches had."""
+
+    floor: datetime
+    entries: Sequence[Entry]
+
+
+class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type: ignore[misc]
+    """
+    Start DAG runs when a connector logs errors, through an ``AssetWatcher`` (Airflow 3.0 and later).
+
+    One event for each look that finds new errors. On Airflow 3.3 a restart of the triggerer neither
+    repeats nor misses an entry, and watchers of one connector share their looks.
+
+    The payload: ``connector_identifier``, ``team_id``, ``matches`` (how many), ``entries`` (the newest
+    of them, long texts cut), ``since`` and ``until``.
+
+    :param connector_identifier: the connector, such as ``"T3S70"``.
+    :param team_id: the team; by default the Connection's.
+    :param min_status: the lowest status that counts as an error.
+    :param statuses: the statuses that count, in place of ``min_status``.
+    :param events: the event types that count; by default all.
+    :param request_contains: a part of ``request``; by default any request counts.
+    :param max_entries: entries in the payload at most.
+    :param poll_interval: time between looks, in seconds or as a timedelta.
+    :param lookback: how far the very first look goes back, likewise.
+    :param overlap: how late an entry may appear and still be found, likewise.
+    :param wait_policy: what of the Connection's waiting is different here.
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
+    :raises AirflowOptionalProviderFeatureException: on Airflow 2, which has no event triggers.
+    """
+
+    def __init__(
+        self,
+        *,
+        connector_identifier: str,
+        team_id: int | str | None = None,
+        min_status: int = 400,
+        statuses: Collection[int] | None = None,
+        events: Collection[str] | None = None,
+        request_contains: str | None = None,
+        max_entries: int = 20,
+        poll_interval: float | timedelta = 60.0,
+        lookback: float | timedelta = 300.0,
+        overlap: float | timedelta = 60.0,
+        wait_policy: Mapping[str, float] | None = None,
+        supermetrics_conn_id: str = DEFAULT_CONN_NAME,
+    ) -> None:
+        if BaseEventTrigger is None:
+            raise AirflowOptionalProviderFeatureException(
+                "SupermetricsErrorLogEventTrigger needs Airflow 3.0 or later: Airflow 2 starts no DAG runs "
+                "by events. Use SupermetricsErrorLogSensor"
+            )
+        super().__init__()
+        self.connector_identifier = build(valid_connector_identifier, connector_identifier)
+        self.team_id = team_id
+        self.filter: ErrorFilter = build(
+            ErrorFilter.of,
+            min_status=min_status,
+            statuses=statuses,
+            events=events,
+            request_contains=request_contains,
+        )
+        self.max_entries = max_entries
+        self.poll_interval = _seconds(poll_interval)
+        self.lookback = _seconds(lookback)
+        self.overlap = _seconds(overlap)
+        self.wait_policy = dict(wait_policy) if wait_policy else None
+        build(WaitPolicy().changed, self.wait_policy or {})
+        self.supermetrics_conn_id = supermetrics_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and its arguments; none of them is a credential."""
+        return f"{_PATH}.SupermetricsErrorLogEventTrigger", {
+            **self._shared_arguments(),
+            **self.filter.to_arguments(),
+            "max_entries": self.max_entries,
+        }
+
+    def shared_stream_key(self) -> Hashable:
+        """Return what watchers must have in common to share their looks."""
+        return json.dumps([_PATH, self._shared_arguments()], sort_keys=True)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[_Batch]:
+        """Look, again and again, for as long as somebody listens."""
+        self = cls(**kwargs)
+        watch = LogWatch(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
+        polling = Polling(self.poll_interval, max_consecutive_failures=1)
+        async with self._hook() as hook:
+            found: list[Entry] = []
+            floor = watch.floor
+            while True:
+                if not watch.is_looking:
+                    found, floor = [], watch.floor
+                try:
+                    await self._lead(hook, watch.look(utcnow()), found)
+                except SupermetricsError as error:
+                    if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
+                        watch.drop()
+                    await asyncio.sleep(self._pause_after(polling, error))
+                    continue
+                watch.settle(utcnow())
+                yield _Batch(floor, found)
+                await asyncio.sleep(polling.after_success(hook.rate_limit))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[_Batch]) -> AsyncIterator[TriggerEvent]:
+        """Fire for what this trigger has not seen yet and looks for."""
+        watch = await self._load()
+        is_new = watch is None
+        if watch is None:
+            watch = LogWatch(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
+        async for batch in shared_stream:
+            if is_new and batch.floor - watch.since < _SAME_MOMENT:
+                watch.since = max(watch.since, batch.floor)
+            before = watch.until
+            since = watch.floor
+            if batch.floor <= since:
+                fresh = watch.accept(batch.entries, utcnow())
+            else:
+                # This one has seen less than the others, or was away for long.
+                fresh = await self._catch_up(watch)
+            matches = Matches(self.max_entries)
+            matches.add(entry for entry in fresh if self.filter.matches(entry))
+            if matches.count:
+                yield TriggerEvent(self._payload(ErrorWatch(watch, self.filter, matches), before))
+                # The watermark moves when the event is safe, not before: a crash in between repeats it.
+                await asyncio.sleep(_SECONDS_TO_STORE_AN_EVENT)
+            if fresh or is_new:
+                await self._save(watch)
+            is_new = False
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look and fire; where Airflow does not share streams, each trigger has one of its own."""
+        _, kwargs = self.serialize()
+        async for event in self.filter_shared_stream(self.open_shared_stream(kwargs)):
+            yield event
+
+    def _hook(self) -> SupermetricsAsyncHook:
+        return SupermetricsAsyncHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
+
+    async def _lead(self, hook: SupermetricsAsyncHook, look: Look, found: list[Entry]) -> None:
+        async for fresh in hook.walk(look, self.connector_identifier, self.team_id):
+            found += fresh
+
+    async def _catch_up(self, watch: LogWatch) -> list[Entry]:
+        polling = Polling(self.poll_interval, max_consecutive_failures=1)
+        found: list[Entry] = []
+        async with self._hook() as hook:
+            while True:
+                try:
+                    await self._lead(hook, watch.look(utcnow()), found)
+                except SupermetricsError as error:
+                    if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
+                        watch.drop()
+                        found = []
+                    await asyncio.sleep(self._pause_after(polling, error))
+                    continue
+                watch.settle(utcnow())
+                return found
+
+    def _pause_after(self, polling: Polling, error: SupermetricsError) -> float:
+        """Seconds until the next look. No task could fail here, so this only tells and tries again."""
+        try:
+            pause = polling.after_failure(error)
+        except SupermetricsError:
+            pause = max(self.poll_interval, _SECONDS_AFTER_A_REFUSAL)
+        self.log.error("%s; looking again in %.0f s", error, pause)
+        return pause
+
+    def _payload(self, found: ErrorWatch, before: datetime | None) -> dict[str, Any]:
+        result = found.result()
+        if before is not None:
+            result["since"] = before.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        return {
+            "connector_identifier": self.connector_identifier,
+            "team_id": self.team_id,
+            **result,
+        }
+
+    def _shared_arguments(self) -> dict[str, Any]:
+        return {
+            "connector_identifier": self.connector_identifier,
+            "team_id": self.team_id,
+            "poll_interval": self.poll_interval,
+            "lookback": self.lookback,
+            "overlap": self.overlap,
+            "wait_policy": self.wait_policy,
+            "supermetrics_conn_id": self.supermetrics_conn_id,
+        }
+
+    # The watermark, in the store of the asset that is watched: Airflow 3.3 and later
+
+    @property
+    def _key(self) -> str:
+        told_apart = [self._shared_arguments(), self.filter.to_arguments()]
+        digest = sha256(json.dumps(told_apart, sort_keys=True).encode()).hexdigest()[:16]
+        return f"supermetrics_error_log/{self.connector_identifier}/{digest}"
+
+    async def _load(self) -> LogWatch | None:
+        stored = None
+        store = getattr(self, "asset_state_store", None)
+        if store is not None and hasattr(store, "aget"):
+            try:
+                stored = await store.aget(self._key)
+            except ValueError:
+                self.log.warning(
+                    "One trigger watches for several assets, so no watermark is kept: after a restart it "
+                    "begins anew. Give each asset a trigger of its own, such as one with another max_entries"
+                )
+        if stored is not None:
+            try:
+                return LogWatch.from_state(stored)
+            except ContractViolation as error:
+                self.log.warning("The watermark cannot be read, so it begins anew: %s", error)
+        return None
+
+    async def _save(self, watch: LogWatch) -> None:
+        store = getattr(self, "asset_state_store", None)
+        if store is not None and hasattr(store, "aset"):
+            with suppress(ValueError):  # told when it was loaded
+                await store.aset(self._key, watch.to_state())
+
+
+def error_event(error: SupermetricsError) -> dict[str, Any]:
+    """An error as the event of a trigger."""
+    return {
+        "status": "error",
+        "kind": type(error).__name__,
+        "message": str(error),
+        "status_code": error.status_code,
+        "code": error.code,
+        "request_id": error.request_id,
+        "retry_after": error.retry_after,
+    }
+
+
+def error_of(event: Mapping[str, Any]) -> SupermetricsError:
+    """The error whose :func:`error_event` this is; of an unknown kind, the root of all."""
+    kind = getattr(_exceptions, str(event.get("kind")), None)
+    if not (isinstance(kind, type) and issubclass(kind, SupermetricsError)):
+        kind = SupermetricsError
+    return kind(
+        str(event.get("message") or "the trigger failed"),
+        status_code=event.get("status_code"),
+        code=event.get("code"),
+        request_id=event.get("request_id"),
+        retry_after=event.get("retry_after"),
+    )
+
+
+def _seconds(time: float | timedelta) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else float(time)

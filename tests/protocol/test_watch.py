@@ -1,0 +1,276 @@
+"""Watching a log: each entry once, whatever arrives in between, for few requests."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_supermetrics.protocol.entries import Entry, parse_time
+from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, brief
+from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch
+from tests.protocol.test_walk_properties import ORIGIN, Server, printed
+
+SECOND = timedelta(seconds=1)
+OVERLAP = 60 * SECOND
+
+
+def entry(number: int, at: datetime, status: int | None = 500, **parts: Any) -> tuple[datetime, Entry]:
+    """An entry and its time."""
+    return at, {"id": f"e{number}", "log_time": printed(at, "second"), "status": status, **parts}
+
+
+def server(entries: list[tuple[datetime, Entry]], inclusive: bool = False) -> Server:
+    """A server with these."""
+    return Server(entries, inclusive, "second", finer=False, cap=None, cuts=None, shuffled=random.Random(1))
+
+
+def look(source: Server, watch: LogWatch, now: datetime, most: int | None = None) -> list[Entry]:
+    """One look, or the first so many requests of one."""
+    walk, found = watch.look(now), []
+    while walk.next is not None:
+        if most == 0:
+            return found
+        most = None if most is None else most - 1
+        found += walk.receive(source.page(walk.next.before, walk.next.limit))
+    watch.settle(now)
+    return found
+
+
+def moved(watch: LogWatch) -> LogWatch:
+    """The same watch in another process."""
+    return LogWatch.from_state(json.loads(json.dumps(watch.to_state())))
+
+
+def test_an_idle_watch_costs_one_request_a_look() -> None:
+    """60 looks at a log in which nothing happens: at most 61 requests."""
+    history = [entry(i, ORIGIN + i * SECOND) for i in range(5000)]
+    for since in (ORIGIN + 4990 * SECOND, ORIGIN + 9000 * SECOND):
+        source, watch = server(list(history)), LogWatch(since, OVERLAP)
+        found = [look(source, watch, since + i * 60 * SECOND) for i in range(60)]
+        assert sum(map(len, found)) == sum(since <= at for at, _ in history)
+        assert source.requests <= 61
+
+
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_an_idle_watch_of_a_short_history(length: int) -> None:
+    """A new connector, whose whole log lies within the watch."""
+    source, watch = server([entry(i, ORIGIN + i * SECOND) for i in range(length)]), LogWatch(ORIGIN, OVERLAP)
+    found = [look(source, watch, ORIGIN + i * 60 * SECOND) for i in range(60)]
+    assert [len(new) for new in found] == [length] + [0] * 59
+    assert source.requests <= 61
+
+
+def test_a_burst() -> None:
+    """5,000 new entries with 37 errors between two looks: 37, in at most 7 requests."""
+    source = server([entry(i, ORIGIN - i * SECOND, 200) for i in range(1, 2000)])
+    watch = ErrorWatch(LogWatch(ORIGIN, OVERLAP), ErrorFilter(), Matches(20))
+    look(source, watch.watch, ORIGIN)
+    burst = [
+        entry(10_000 + i, ORIGIN + i // 10 * SECOND, 500 if i % 135 == 1 and i < 37 * 135 else 200)
+        for i in range(5000)
+    ]
+    source.entries += burst
+    before = source.requests
+    watch.take(look(source, watch.watch, ORIGIN + 600 * SECOND))
+    assert source.requests - before <= 7
+    assert watch.matches.count == 37
+    assert [e["id"] for e in watch.matches.entries][:2] == [f"e{10_000 + i * 135 + 1}" for i in (36, 35)]
+    assert len(watch.matches.entries) == 20
+    before = source.requests
+    for i in range(30):
+        assert look(source, watch.watch, ORIGIN + (601 + i) * SECOND) == []
+    assert source.requests - before == 30
+
+
+def test_late_entries_below_the_first_page() -> None:
+    """They wait until the overlap has passed, and no further entry is needed for them."""
+    source = server([entry(i, ORIGIN + i // 20 * SECOND) for i in range(1000)])
+    watch = LogWatch(ORIGIN, OVERLAP)
+    look(source, watch, ORIGIN + 50 * SECOND)
+    source.entries.append(entry(5000, ORIGIN + 10 * SECOND))
+    assert look(source, watch, ORIGIN + 60 * SECOND) == []
+    assert [e["id"] for e in look(source, watch, ORIGIN + 111 * SECOND)] == ["e5000"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 40), st.integers(0, 30)), max_size=60), min_size=1, max_size=6
+    ),
+    inclusive=st.booleans(),
+    moves=st.booleans(),
+    interrupted=st.lists(st.none() | st.integers(0, 2), min_size=6, max_size=6),
+    with_ids=st.booleans(),
+    first_limit=st.sampled_from([1, 2, 5, 100]),
+)
+def test_each_entry_is_given_once(
+    batches: list[list[tuple[int, int]]],
+    inclusive: bool,
+    moves: bool,
+    interrupted: list[int | None],
+    with_ids: bool,
+    first_limit: int,
+) -> None:
+    """Whatever arrives between looks, no later than the overlap, and whatever interrupts them."""
+    source = server([entry(9999, ORIGIN - SECOND)], inclusive)
+    watch = LogWatch(ORIGIN, 30 * SECOND, first_limit)
+    newest, count, given_, now = ORIGIN, 0, [], ORIGIN
+    for batch, cut in zip(batches, interrupted, strict=False):
+        for ahead, behind in batch:
+            at = max(ORIGIN, newest + ahead * SECOND - min(behind, 30) * SECOND)
+            count += 1
+            time, made = entry(count, at)
+            if not with_ids:
+                del made["id"]
+                made["number"] = count % 3  # some are equal
+            source.entries.append((time, made))
+        now += 10 * SECOND
+        given_ += look(source, watch, now, cut)
+        if moves:
+            watch = moved(watch)
+        newest = max([newest, *(parse_time(e["log_time"]).at for e in given_)])
+    # What is late waits for the overlap; after that, two quiet looks have found all.
+    for _ in range(3):
+        now += 31 * SECOND
+        given_ += look(source, watch, now)
+    expected = [e for _, e in source.entries if parse_time(e["log_time"]).at >= ORIGIN]
+    assert sorted(map(str, given_)) == sorted(map(str, expected))
+
+
+def test_a_failed_look_does_not_count() -> None:
+    """What a look gave before it failed within itself is taken back; the next one gives it again."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(3000)])
+    watch = ErrorWatch(LogWatch(ORIGIN, OVERLAP), ErrorFilter(), Matches(5))
+    walk = watch.look(ORIGIN)
+    assert walk.next is not None
+    watch.take(walk.receive(source.page(walk.next.before, walk.next.limit)))
+    assert watch.matches.count == 100
+    watch.drop()
+    assert (watch.matches.count, watch.matches.entries) == (0, [])
+    watch.take(look(source, watch.watch, ORIGIN))
+    assert watch.matches.count == 3000
+    watch.drop()
+    assert watch.matches.count == 3000, "a look that has settled is not taken back"
+
+
+def test_what_another_watch_has_found() -> None:
+    """It is new where it was not known, and known afterwards."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(200)])
+    mine, other = LogWatch(ORIGIN, OVERLAP), LogWatch(ORIGIN, OVERLAP)
+    first = look(source, other, ORIGIN)
+    assert mine.accept(first, ORIGIN) == first
+    assert mine.accept(first, ORIGIN) == []
+    source.entries += [entry(500, ORIGIN + 199 * SECOND)]
+    second = look(source, other, ORIGIN)
+    assert [e["id"] for e in moved(mine).accept(second, ORIGIN)] == ["e500"]
+    assert mine.until == other.until
+
+
+@pytest.mark.parametrize(
+    "change", [{"since": None}, {"known": 5}, {"until": "x"}, {"look": {}}, {"overlap": "x"}]
+)
+def test_a_state_that_is_none(change: dict[str, Any]) -> None:
+    """It is refused."""
+    state = LogWatch(ORIGIN, OVERLAP).to_state()
+    with pytest.raises(ContractViolation):
+        LogWatch.from_state({**state, **change})
+    with pytest.raises(ContractViolation):
+        ErrorWatch.from_state({"watch": state}, ErrorFilter(), 5)
+
+
+# Which entries count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts", "matches"),
+    [
+        ({}, {"status": 400}, True),
+        ({}, {"status": 399}, False),
+        ({}, {"status": 500.0}, True),
+        ({}, {"status": "503"}, True),
+        ({}, {"status": None}, False),
+        ({}, {}, False),
+        ({}, {"status": True}, False),
+        ({}, {"status": "error"}, False),
+        ({}, {"status": [500]}, False),
+        ({"min_status": 500}, {"status": 404}, False),
+        ({"min_status": 200}, {"status": 201}, True),
+        ({"statuses": [302, 404]}, {"status": 302}, True),
+        ({"statuses": [302, 404]}, {"status": 500}, False),
+        ({"events": ["a.b"]}, {"status": 500, "event": "a.b"}, True),
+        ({"events": ["a.b"]}, {"status": 500, "event": "a.bc"}, False),
+        ({"events": ["a.b"]}, {"status": 500, "event": None}, False),
+        ({"request_contains": "OAuth"}, {"status": 500, "request": "POST /api/oauth/x"}, True),
+        ({"request_contains": "oauth"}, {"status": 500, "request": "GET /x"}, False),
+        ({"request_contains": "oauth"}, {"status": 500, "request": None}, False),
+        ({"request_contains": "oauth"}, {"status": 500}, False),
+    ],
+)
+def test_filters(arguments: dict[str, Any], parts: dict[str, Any], matches: bool) -> None:
+    """All conditions hold; without a status nothing is an error."""
+    made = ErrorFilter.of(**arguments)
+    assert made.matches(parts) is matches
+    again = ErrorFilter.of(**json.loads(json.dumps(made.to_arguments())))
+    assert again == made
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"min_status": "400"},
+        {"min_status": True},
+        {"statuses": 404},
+        {"statuses": "404"},
+        {"statuses": []},
+        {"statuses": ["404"]},
+        {"events": "auth"},
+        {"events": []},
+        {"events": [5]},
+        {"request_contains": ""},
+        {"request_contains": 5},
+    ],
+)
+def test_filters_that_make_no_sense(arguments: dict[str, Any]) -> None:
+    """They are refused: they would match nothing, for ever, or each letter."""
+    with pytest.raises(InvalidRequest):
+        ErrorFilter.of(**arguments)
+
+
+def test_what_is_told_of_an_entry_is_small_and_plain() -> None:
+    """Long texts are cut, odd values are texts, known fields always stay."""
+    others = {f"x{i}": i for i in range(50)}
+    big = {"id": "1", **others, "log_time": "2026-01-01", "request": "r" * 5000, "deep": {"a": ["b"] * 1000}}
+    told = brief({**big, "x1": 2**70, "x2": "\ud800\0", "x3": None, "x4": 1.5, "x5": True})
+    assert told["request"] == "r" * 299 + "…"
+    assert (told["x1"], told["x3"], told["x4"], told["x5"]) == (str(2**70), None, 1.5, True)
+    assert told["log_time"] == "2026-01-01"
+    assert len(told) == 13
+    json.dumps(told, ensure_ascii=False).encode()
+    assert len(json.dumps(told)) < 2000
+    assert "\0" not in told["x2"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50)), max_size=40), st.integers(0, 8), st.randoms()
+)
+def test_the_newest_are_kept_in_one_order(
+    made: list[tuple[int, int]], most: int, shuffler: random.Random
+) -> None:
+    """However the pages came: the same count, the same entries, newest first."""
+    entries = [entry(number, ORIGIN + second * SECOND)[1] for second, number in made]
+    one, other = Matches(most), Matches(most)
+    one.add(entries)
+    shuffler.shuffle(entries)
+    for item in entries:
+        other.add([item])
+    assert one.count == other.count == len(entries)
+    assert one.entries == other.entries
+    times = [e["log_time"] for e in one.entries]
+    assert times == sorted(times, reverse=True)
