@@ -99,6 +99,23 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """All of time passes at once, by any clock; the list tells each sleep, in seconds."""
+    naps: list[float] = []
+    wall, steady, yield_ = time.time, time.monotonic, asyncio.sleep
+
+    async def sleep_async(seconds: float, result: Any = None) -> Any:
+        naps.append(seconds)
+        return await yield_(0, result)
+
+    monkeypatch.setattr(time, "sleep", naps.append)
+    monkeypatch.setattr(time, "time", lambda: wall() + sum(naps))
+    monkeypatch.setattr(time, "monotonic", lambda: steady() + sum(naps))
+    monkeypatch.setattr(asyncio, "sleep", sleep_async)
+    return naps
+
+
+@pytest.fixture
 def repository() -> Path:
     """The folder with pyproject.toml."""
     return Path(__file__).parent.parent

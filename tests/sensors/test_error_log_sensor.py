@@ -1,0 +1,464 @@
+"""What the sensor promises, in its three modes. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from airflow.exceptions import AirflowRescheduleException
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsError,
+    SupermetricsPaginationError,
+    SupermetricsRateLimitError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsServerError,
+    SupermetricsValidationError,
+)
+from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
+from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
+from tests.components.conftest import context
+from tests.conftest import CONNECTOR, HOUR, KEY, START
+
+pytestmark = pytest.mark.airflow_2
+
+Simulate = Callable[..., Simulator]
+MODES = ["poke", "reschedule", "reschedule with memory", "deferrable"]
+MINUTE = timedelta(minutes=1)
+
+
+class Store(dict[str, Any]):
+    """The task state store of Airflow 3.3, whose values are JSON."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self[key] = json.dumps(value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, a copy."""
+        return json.loads(self[key]) if key in self else default
+
+    def delete(self, key: str) -> None:
+        """Keep it no longer."""
+        self.pop(key, None)
+
+
+def began(slept: list[float]) -> datetime:
+    """When the last sensor began, as Airflow's clock would tell."""
+    return datetime.now(timezone.utc) - timedelta(seconds=sum(slept) - Wait.slept_before)
+
+
+class Wait:
+    """A sensor led to its end as Airflow would: each reschedule and each trigger in another process.
+
+    :param slept: the virtual sleeps; reschedules are added to it.
+    """
+
+    slept_before = 0.0
+
+    def __init__(self, mode: str, slept: list[float], **arguments: Any) -> None:
+        self.mode = mode
+        self.slept = slept
+        self.arguments = {
+            "task_id": "errors",
+            "connector_identifier": CONNECTOR,
+            "mode": "reschedule" if mode.startswith("reschedule") else "poke",
+            "deferrable": mode == "deferrable",
+            "poke_interval": 60,
+            **arguments,
+        }
+        self.store = Store()
+        self.context = context()
+        if mode == "reschedule with memory":
+            self.context["task_state_store"] = self.store
+        self.wakes = 0
+        self.serialized: list[Any] = []
+        # Airflow counts a rescheduled sensor's time by a clock that is not the virtual one.
+        Wait.slept_before = sum(slept)
+        self.context["ti"].get_first_reschedule_date = lambda _: began(slept)
+        self.context["ti"].max_tries = 0
+        self.context["ti"].dag_id, self.context["ti"].task_id, self.context["ti"].run_id = "d", "errors", "r"
+        self.context["task_reschedule"] = None
+
+    def run(self) -> Any:
+        """The sensor's result."""
+        while True:
+            self.wakes += 1
+            sensor = SupermetricsErrorLogSensor(**self.arguments)
+            try:
+                return sensor.execute(self.context)
+            except AirflowRescheduleException as later:
+                wait = (later.reschedule_date - datetime.now(timezone.utc)).total_seconds()
+                self.slept.append(max(0.0, wait))
+            except TaskDeferred as deferred:
+                return self._resume(deferred)
+
+    def _resume(self, deferred: TaskDeferred) -> Any:
+        assert deferred.method_name == "execute_complete"
+        assert not deferred.kwargs
+        self.serialized.append(deferred.trigger.serialize())
+        path, kwargs = json.loads(json.dumps(deferred.trigger.serialize()))
+        assert path == f"{type(deferred.trigger).__module__}.{type(deferred.trigger).__name__}"
+        again = SupermetricsErrorLogSensor(**self.arguments)
+        event = asyncio.run(self._fire(type(deferred.trigger)(**kwargs)))
+        return again.resume_execution("execute_complete", {"event": event}, self.context)
+
+    @staticmethod
+    async def _fire(trigger: Any) -> Any:
+        events = [event.payload async for event in trigger.run()]
+        assert len(events) == 1
+        return json.loads(json.dumps(events[0]))
+
+
+def at(seconds: float, status: int | None = 500, **parts: Any) -> dict[str, Any]:
+    """An entry so many seconds after the start."""
+    return {
+        "id": f"at-{seconds}-{status}",
+        "log_time": START + timedelta(seconds=seconds),
+        "status": status,
+        **parts,
+    }
+
+
+def quiet(count: int = 300) -> list[dict[str, Any]]:
+    """A log without errors, older than the watch."""
+    return good(generate_entries(count=count, start=START - HOUR, end=START, seed=4))
+
+
+def good(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries, none of them an error."""
+    return [{**entry, "status": 200} for entry in entries]
+
+
+@pytest.fixture
+def virtual(simulate: Simulate, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
+    """Start simulators whose clock is the virtual one."""
+    if version("apache-airflow").startswith("2."):  # which looks it up in its database
+        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(slept))
+    return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"min_status": 500, "min_matches": 3},
+        {"statuses": [401, 403], "max_entries": 2},
+        {"events": ["data.fetch"], "request_contains": "CUSTOMERS", "max_entries": 0},
+    ],
+    ids=str,
+)
+def test_the_same_answer_in_every_mode(
+    virtual: Simulate, slept: list[float], filters: dict[str, Any]
+) -> None:
+    """Same log, same filters: equal results, equal to what the log holds."""
+    entries = generate_entries(count=4000, start=START - HOUR, end=START + HOUR, seed=5)
+    results = {}
+    for mode in MODES:
+        # Nothing at first; then all at once, between the third and the fourth look.
+        sim = virtual(quiet(), arrivals={4: [(CONNECTOR, entries)]})
+        results[mode] = Wait(mode, slept, **filters).run()
+    matching = [
+        e
+        for e in sim.truth(CONNECTOR, START)
+        if (
+            e["status"] in filters["statuses"]
+            if "statuses" in filters
+            else (e["status"] or 0) >= filters.get("min_status", 400)
+        )
+        and e["event"] in filters.get("events", [e["event"]])
+        and filters.get("request_contains", "").lower() in e["request"].lower()
+    ]
+    first, *others = results.values()
+    assert others == [first] * 3
+    assert first["matches"] == len(matching) > 4
+    most = filters.get("max_entries", 20)
+    assert len(first["entries"]) == min(most, len(matching))
+    assert {e["id"] for e in first["entries"]} <= {e["id"] for e in matching}
+    times = [e["log_time"] for e in first["entries"]]
+    assert times == sorted((e["log_time"] for e in matching), reverse=True)[:most]
+    assert first["since"] == "2026-01-01T00:00:00Z"
+    assert first["until"] == max(e["log_time"] for e in sim.truth(CONNECTOR))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_idle_wait(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """60 looks, at most 61 requests; then an error, and one more look."""
+    sim = virtual(quiet(), arrivals={61: [(CONNECTOR, [at(5)])]})
+    result = Wait(mode, slept).run()
+    assert result["matches"] == 1
+    assert len(sim.requests) == 61
+    assert all(59 <= nap <= 61 for nap in slept)
+    assert len(slept) == 60
+    assert {int(request.params["limit"]) for request in sim.requests} <= {100, 1000}
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
+def test_what_was_seen_is_not_read_again(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """A busy log without errors is read once, and then a small page at a time."""
+    busy = good(generate_entries(count=5000, start=START, end=START + HOUR, seed=6))
+    sim = virtual(quiet() + busy, arrivals={36: [(CONNECTOR, [at(3601)])]})
+    Wait(mode, slept).run()
+    assert len(sim.requests) <= 38
+    assert sum(request.params["limit"] == "1000" for request in sim.requests) <= 7
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_asked_before_the_time(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """A 429 for an hour: no request in it, and hardly a wake-up."""
+    sim = virtual([*quiet(), at(5)], faults=[Fault(429, headers={"Retry-After": "3600"})] * 2)
+    wait = Wait(mode, slept)
+    assert wait.run()["matches"] == 1
+    assert len(sim.requests) == 3
+    for earlier, later in zip(sim.requests, sim.requests[1:], strict=False):
+        assert 3600 <= later.time - earlier.time <= 3662
+    assert len(slept) <= 3
+    assert wait.wakes <= 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_time_beyond_the_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """Where nothing may be asked before the timeout any more, the wait is over at once."""
+    sim = virtual(quiet(), faults=[None, Fault(429, headers={"Retry-After": "86400"})])
+    with pytest.raises(AirflowSensorTimeout, match="not logged 1 matching"):
+        Wait(mode, slept, timeout=600).run()
+    assert len(sim.requests) == 2
+    assert sum(slept) < 200
+    sim = virtual(quiet(), faults=[None, Fault(429, headers={"Retry-After": "86400"})])
+    with pytest.raises(AirflowSkipException):
+        Wait(mode, slept, timeout=600, soft_fail=True).run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """As every sensor: it fails without a retry, or is skipped."""
+    sim = virtual(quiet())
+    with pytest.raises(AirflowSensorTimeout):
+        Wait(mode, slept, timeout=300).run()
+    assert 5 <= len(sim.requests) <= 7
+    with pytest.raises(AirflowSkipException):
+        Wait(mode, slept, timeout=100, soft_fail=True).run()
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
+def test_failures_that_pass(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """Some looks fail; the wait goes on, and a good look makes the count begin anew."""
+    broken = Fault(500)
+    faults = [None, *[broken] * 2, None, Fault(kind="not_json"), Fault(kind="reset"), None]
+    sim = virtual(quiet(), faults=faults, arrivals={9: [(CONNECTOR, [at(5)])]})
+    wait = Wait(mode, slept, max_consecutive_failures=3, wait_policy={"max_attempts": 1})
+    assert wait.run()["matches"] == 1
+    assert len(sim.requests) == 9
+
+
+@pytest.mark.parametrize(
+    ("mode", "looks"), [("poke", 3), ("reschedule", 1), ("reschedule with memory", 3), ("deferrable", 3)]
+)
+def test_failures_that_stay(virtual: Simulate, slept: list[float], mode: str, looks: int) -> None:
+    """After so many in a row the task fails; where none can be counted, after the first."""
+    sim = virtual(quiet(), faults=[Fault(500)] * 99)
+    with pytest.raises(SupermetricsServerError):
+        Wait(mode, slept, max_consecutive_failures=3, wait_policy={"max_attempts": 2}).run()
+    assert len(sim.requests) == 2 * looks
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_refused_request_ends_it_at_once(
+    virtual: Simulate, slept: list[float], mode: str, first: bool
+) -> None:
+    """No retry of Airflow's either; with soft_fail the task is skipped."""
+    faults = [Fault(401)] if first else [None, Fault(401)]
+    sim = virtual(quiet(), faults=faults)
+    with pytest.raises(SupermetricsRequestError) as refused:
+        Wait(mode, slept).run()
+    assert isinstance(refused.value, AirflowFailException)
+    assert refused.value.status_code == 401
+    assert len(sim.requests) == len(faults)
+    virtual(quiet(), faults=faults)
+    with pytest.raises(AirflowSkipException):
+        Wait(mode, slept, soft_fail=True).run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_time_that_fills_a_page(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """It would be as full at the next look."""
+    virtual([*quiet(), *[{"id": str(i), "log_time": START, "status": 200} for i in range(1200)]])
+    with pytest.raises(SupermetricsPaginationError):
+        Wait(mode, slept).run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_polls_stretch_when_the_budget_runs_low(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """With less than a tenth left each look is later than the one before."""
+    virtual(
+        quiet(), rate_limit=RateLimitWindow(requests=40, seconds=10**6), arrivals={40: [(CONNECTOR, [at(5)])]}
+    )
+    Wait(mode, slept).run()
+    assert all(59 <= nap <= 61 for nap in slept[:35])
+    low = slept[36:39]
+    assert low == sorted(low)
+    assert low[-1] >= 200
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_interrupted_look_goes_on(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """A refusal in the middle of a burst: pages read before are not read again, nothing is counted twice."""
+    burst = generate_entries(count=5000, start=START, end=START + HOUR, seed=6)
+    faults = [None, None, None, Fault(429, headers={"Retry-After": "600"})]
+    sim = virtual(quiet() + burst, faults=faults)
+    result = Wait(mode, slept).run()
+    assert result["matches"] == sum((e["status"] or 0) >= 400 for e in sim.truth(CONNECTOR, START))
+    if mode != "reschedule":
+        asked = [request.params.get("before") for request in sim.requests if request.status == 200]
+        assert len(asked) == len(set(asked))
+
+
+def test_a_wait_of_less_than_15_seconds_sleeps(virtual: Simulate, slept: list[float]) -> None:
+    """Airflow 3.3 can lose a try that comes back within a heartbeat."""
+    for mode in MODES:
+        virtual(quiet(), arrivals={3: [(CONNECTOR, [at(5)])]})
+        del slept[:]
+        Wait(mode, slept, poke_interval=1).run()
+        away = slept[:1] if mode == "deferrable" else slept
+        assert all(nap == 1 for nap in slept) if mode == "poke" else all(nap >= 14.9 for nap in away)
+
+
+# Since when
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts", "since"),
+    [
+        ({}, {}, "2026-01-01T00:00:00Z"),
+        ({}, {"data_interval_start": None, "data_interval_end": START + HOUR}, "2026-01-01T01:00:00Z"),
+        ({}, {"data_interval_start": None, "data_interval_end": None}, "2026-01-01T00:00:00Z"),
+        (
+            {},
+            {"data_interval_start": None, "data_interval_end": None, "logical_date": None},
+            "2026-01-01T02:00:00Z",
+        ),
+        ({"since": "2025-12-31T23:30:00+00:00"}, {}, "2025-12-31T23:30:00Z"),
+        ({"since": START - HOUR}, {}, "2025-12-31T23:00:00Z"),
+        ({"since": ""}, {}, "2026-01-01T00:00:00Z"),
+    ],
+)
+def test_since(virtual: Simulate, arguments: dict[str, Any], parts: dict[str, Any], since: str) -> None:
+    """What is given, else what the run says; never the time at which a try happens to start."""
+    virtual([*quiet(), at(3 * 3600)])
+    sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments)
+    for _ in range(2):
+        assert sensor.execute(context(**parts))["since"] == since
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"since": "2026-01-01"}, "no time zone"),
+        ({"since": "yesterday"}, "not an ISO 8601 time"),
+        ({"connector_identifier": "../x"}, "connector_identifier"),
+        ({"statuses": []}, "statuses must be a list"),
+        ({"events": "auth"}, "events must be a list"),
+    ],
+)
+def test_bad_input_is_refused_before_any_request(
+    virtual: Simulate, slept: list[float], arguments: dict[str, Any], complaint: str
+) -> None:
+    """In every mode, without a retry."""
+    sim = virtual(quiet())
+    for mode in MODES:
+        with pytest.raises(SupermetricsValidationError, match=complaint):
+            Wait(mode, slept, **arguments).run()
+    assert sim.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"min_matches": 0}, "min_matches must be a number from 1 on"),
+        ({"max_entries": -1}, "max_entries must be a number from 0 on"),
+        ({"max_consecutive_failures": 0}, "max_consecutive_failures"),
+        ({"overlap": 5}, "overlap must be a timedelta"),
+        ({"wait_policy": {"x": 1}}, "no 'x' in a wait policy"),
+    ],
+)
+def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
+    """Before any run."""
+    with pytest.raises(SupermetricsValidationError, match=complaint):
+        SupermetricsErrorLogSensor(task_id="t", connector_identifier="A", **arguments)
+
+
+# What lies between
+
+
+def test_a_trigger_holds_no_credential_and_little_else(virtual: Simulate, slept: list[float]) -> None:
+    """It is stored in Airflow's database."""
+    busy = good(generate_entries(count=5000, start=START, end=START + HOUR, seed=6))
+    virtual(quiet() + busy, arrivals={10: [(CONNECTOR, [at(3601)])]})
+    wait = Wait("deferrable", slept)
+    wait.run()
+    [serialized] = wait.serialized
+    assert KEY not in str(serialized)
+    assert len(json.dumps(serialized)) < 10_000
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        "success",
+        {},
+        {"status": "success"},
+        {"status": "success", "result": {}},
+        {"status": "success", "result": {"matches": 0, "entries": []}},
+        {"status": "success", "result": {"matches": 1}},
+        {"status": "success", "result": {"matches": "1", "entries": []}},
+        {"status": "fine", "result": {"matches": 1, "entries": []}},
+        {"status": "error"},
+        {"status": "error", "kind": "OSError", "message": "x"},
+        {"status": "error", "kind": "SupermetricsResponseError", "message": "x"},
+    ],
+    ids=str,
+)
+def test_an_event_that_is_no_result_fails(event: Any) -> None:
+    """It fails closed."""
+    sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier="A")
+    with pytest.raises(SupermetricsError):
+        sensor.execute_complete(context(), event)
+
+
+def test_an_error_of_the_trigger_is_the_same_in_the_task() -> None:
+    """Its kind and its facts, so that Airflow does with it what it should."""
+    sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier="A")
+    event = {"status": "error", "kind": "SupermetricsRateLimitError", "message": "m", "retry_after": 5.0}
+    with pytest.raises(SupermetricsRateLimitError) as raised:
+        sensor.execute_complete(context(), {**event, "status_code": 429, "code": "C", "request_id": "r"})
+    error = raised.value
+    assert (str(error), error.retry_after, error.status_code, error.code, error.request_id) == (
+        "m", 5.0, 429, "C", "r"
+    )  # fmt: skip
+    with pytest.raises(SupermetricsResponseError):
+        sensor.execute_complete(context(), {**event, "kind": "SupermetricsResponseError"})
+
+
+def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate, slept: list[float]) -> None:
+    """A state of other filters, or one that is none, is passed over."""
+    virtual([*quiet(), at(5), at(6, 404)])
+    for state in ({"fingerprint": {}}, {"fingerprint": None}, {"x": 1}, {"fingerprint": "same", "watch": 1}):
+        wait = Wait("reschedule with memory", slept)
+        wait.store.set("supermetrics_error_log", state)
+        assert wait.run()["matches"] == 2
+        assert wait.store == {}, "what is done needs no memory"
