@@ -19,6 +19,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsPaginationError,
     SupermetricsResponseError,
+    SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
@@ -220,9 +221,11 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             request_contains=request_contains,
         )
         self.max_entries = max_entries
-        self.poll_interval = _seconds(poll_interval)
-        self.lookback = _seconds(lookback)
-        self.overlap = _seconds(overlap)
+        self.poll_interval = _seconds("poll_interval", poll_interval, least=1)
+        self.lookback = _seconds("lookback", lookback)
+        self.overlap = _seconds("overlap", overlap)
+        if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
+            raise SupermetricsValidationError(f"max_entries must be a number from 1 on, not {max_entries!r}")
         self.wait_policy = dict(wait_policy) if wait_policy else None
         build(WaitPolicy().changed, self.wait_policy or {})
         self.supermetrics_conn_id = supermetrics_conn_id
@@ -407,5 +410,10 @@ def error_of(event: Mapping[str, Any]) -> SupermetricsError:
     )
 
 
-def _seconds(time: float | timedelta) -> float:
-    return time.total_seconds() if isinstance(time, timedelta) else float(time)
+def _seconds(name: str, time: float | timedelta, least: float = 0) -> float:
+    seconds = time.total_seconds() if isinstance(time, timedelta) else time
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < least:
+        raise SupermetricsValidationError(
+            f"{name} must be a timedelta or a number of seconds from {least} on, not {time!r}"
+        )
+    return float(seconds)

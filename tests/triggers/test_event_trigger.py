@@ -1,0 +1,300 @@
+"""What the event trigger promises, in virtual time and without a triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
+from dev.simulator import Fault, Simulator
+from tests.conftest import CONNECTOR, KEY
+
+Simulate = Callable[..., Simulator]
+needs_events = pytest.mark.skipif(
+    version("apache-airflow").startswith("2."), reason="events came with Airflow 3"
+)
+
+
+@pytest.mark.airflow_2
+@pytest.mark.skipif(not version("apache-airflow").startswith("2."), reason="here it works")
+def test_airflow_2_says_why_not() -> None:
+    """The module can be imported there; using the class says what to use instead."""
+    with pytest.raises(AirflowOptionalProviderFeatureException, match=r"Airflow 3\.0.*Sensor"):
+        SupermetricsErrorLogEventTrigger(connector_identifier=CONNECTOR)
+
+
+class Store:
+    """An asset's state store: JSON, and a request each."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.writes = 0
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        """The value, a copy."""
+        return json.loads(self.values[key]) if key in self.values else default
+
+    async def aset(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self.writes += 1
+        self.values[key] = json.dumps(value)
+
+
+def error(name: str, ago: float = 0, status: int = 500) -> dict[str, Any]:
+    """An error logged so many virtual seconds ago."""
+    at = datetime.fromtimestamp(int(time.time() - ago), timezone.utc)
+    return {"id": name, "log_time": at, "status": status, "event": "data.fetch", "request": f"GET /{name}"}
+
+
+class Triggerer:
+    """Runs one trigger until it has looked so many times more, or fired so many times."""
+
+    def __init__(self, slept: list[float], store: Store | None = None, **arguments: Any) -> None:
+        self.slept = slept
+        self.store = store
+        self.arguments = {"connector_identifier": CONNECTOR, **arguments}
+        self.fired: list[dict[str, Any]] = []
+
+    def run(self, looks: int, between: Callable[[int], None] = lambda _: None) -> list[dict[str, Any]]:
+        """The payloads of the events; `between` is called before each look with its number, from 1."""
+        return asyncio.run(self._run(looks, between))
+
+    async def _run(self, looks: int, between: Callable[[int], None]) -> list[dict[str, Any]]:
+        trigger = SupermetricsErrorLogEventTrigger(**self.arguments)
+        if self.store is not None:
+            trigger.asset_state_store = self.store
+        _, kwargs = json.loads(json.dumps(trigger.serialize()))
+
+        async def counted() -> AsyncIterator[Any]:
+            number = 1
+            between(number)
+            async for batch in SupermetricsErrorLogEventTrigger.open_shared_stream(kwargs):
+                yield batch
+                if number == looks:
+                    return
+                number += 1
+                between(number)
+
+        return [json.loads(json.dumps(e.payload)) async for e in trigger.filter_shared_stream(counted())]
+
+
+def ids(payloads: list[dict[str, Any]]) -> list[list[str]]:
+    """The entries of each event."""
+    return [[entry["id"] for entry in payload["entries"]] for payload in payloads]
+
+
+@pytest.fixture
+def virtual(simulate: Simulate, slept: list[float]) -> Simulate:
+    """Start simulators whose clock is the virtual one."""
+    return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
+
+
+@needs_events
+def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, slept: list[float]) -> None:
+    """It names all of them; a look without new errors makes none; one request a look."""
+    sim = virtual([error("old", 4000), error("ok", 20, 200)])
+
+    def between(number: int) -> None:
+        if number == 3:
+            sim.append(CONNECTOR, [error("a", 1), error("b"), error("fine", 0, 200)])
+        if number == 5:
+            sim.append(CONNECTOR, [error("late", 150), error("c", 0, 404)])
+
+    payloads = Triggerer(slept).run(8, between)
+    assert ids(payloads) == [["b", "a"], ["c", "late"]]
+    first = payloads[0]
+    assert set(first) == {"connector_identifier", "team_id", "matches", "entries", "since", "until"}
+    assert (first["connector_identifier"], first["matches"]) == (CONNECTOR, 2)
+    assert first["entries"][0]["request"] == "GET /b"
+    assert first["until"] >= first["entries"][0]["log_time"] > first["since"]
+    assert len(sim.requests) <= 9
+    assert all(59 <= nap <= 61 or nap == 3 for nap in slept)
+
+
+@needs_events
+def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, slept: list[float]) -> None:
+    """The watermark lies in the asset's store: what came while nothing ran is found, what was told is not."""
+    sim = virtual([error("before", 4000)])
+    store = Store()
+    arguments: dict[str, Any] = {"min_status": 400}
+
+    def appending(at: int, *names: str) -> Callable[[int], None]:
+        return lambda number: sim.append(CONNECTOR, [error(n) for n in names]) if number == at else None
+
+    assert ids(Triggerer(slept, store, **arguments).run(4, appending(2, "up"))) == [["up"]]
+    slept.append(7200)
+    sim.append(CONNECTOR, [error("down-1", 3600), error("down-2", 1)])
+    assert ids(Triggerer(slept, store, **arguments).run(3)) == [["down-2", "down-1"]]
+    slept.append(7200)
+    assert ids(Triggerer(slept, store, **arguments).run(3)) == []
+    assert ids(Triggerer(slept, store, **arguments).run(3, appending(3, "again"))) == [["again"]]
+    assert KEY not in str(store.values)
+
+
+@needs_events
+def test_idle_looks_write_nothing(virtual: Simulate, slept: list[float]) -> None:
+    """The store is written where the watermark moves, and once at first."""
+    sim = virtual([error("before", 4000)])
+    store = Store()
+    Triggerer(slept, store).run(20)
+    assert store.writes == 1
+    assert len(sim.requests) == 20
+
+
+@needs_events
+def test_other_filters_are_other_watermarks(virtual: Simulate, slept: list[float]) -> None:
+    """Two triggers may keep theirs in one asset."""
+    sim = virtual([error("before", 4000)])
+    store = Store()
+    for arguments in ({"statuses": [500]}, {"statuses": [404]}):
+        Triggerer(slept, store, **arguments).run(1)
+    sim.append(CONNECTOR, [error("five"), error("four", 0, 404)])
+    assert ids(Triggerer(slept, store, statuses=[500]).run(2)) == [["five"]]
+    assert ids(Triggerer(slept, store, statuses=[404]).run(2)) == [["four"]]
+    assert len(store.values) == 2
+
+
+@needs_events
+def test_without_a_store_it_begins_some_time_ago(virtual: Simulate, slept: list[float]) -> None:
+    """Before Airflow 3.3: now minus lookback."""
+    virtual([error("long ago", 700), error("a while ago", 200)])
+    assert ids(Triggerer(slept).run(2)) == [["a while ago"]]
+    assert ids(Triggerer(slept, lookback=timedelta(minutes=15)).run(1)) == [["a while ago", "long ago"]]
+
+
+@needs_events
+@pytest.mark.parametrize("lookback", [0, 300])
+def test_watchers_share_their_looks(virtual: Simulate, slept: list[float], lookback: float) -> None:
+    """Five watchers with different filters: one stream, one request a look, to each its own."""
+    sim = virtual([error("before", 4000)])
+    watchers = [
+        SupermetricsErrorLogEventTrigger(
+            connector_identifier=CONNECTOR, statuses=[status], max_entries=status % 7 + 1, lookback=lookback
+        )
+        for status in (500, 501, 502, 503, 504)
+    ]
+    assert len({watcher.shared_stream_key() for watcher in watchers}) == 1
+    other = SupermetricsErrorLogEventTrigger(connector_identifier="OTHER")
+    assert other.shared_stream_key() != watchers[0].shared_stream_key()
+
+    async def run() -> list[list[list[str]]]:
+        queues: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in watchers]
+
+        async def read(queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:
+            while (batch := await queue.get()) is not None:
+                yield batch
+
+        async def watch(index: int) -> list[list[str]]:
+            trigger = watchers[index]
+            trigger.asset_state_store = Store()  # type: ignore[assignment]
+            return ids([e.payload async for e in trigger.filter_shared_stream(read(queues[index]))])
+
+        tasks = [asyncio.create_task(watch(index)) for index in range(5)]
+        number = 0
+        async for batch in SupermetricsErrorLogEventTrigger.open_shared_stream(watchers[2].serialize()[1]):
+            for queue in queues:
+                queue.put_nowait(batch)
+            number += 1
+            if number == 2:
+                sim.append(CONNECTOR, [error(f"e{status}", 0, status) for status in range(500, 505)])
+            if number == 5:
+                break
+        for queue in queues:
+            queue.put_nowait(None)
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(run()) == [[["e500"]], [["e501"]], [["e502"]], [["e503"]], [["e504"]]]
+    assert len(sim.requests) == 5
+
+
+@needs_events
+def test_a_refusal_is_waited_for(virtual: Simulate, slept: list[float]) -> None:
+    """No request before the time, no busy loop, nothing lost."""
+    sim = virtual([error("before", 4000)], faults=[None, Fault(429, headers={"Retry-After": "3600"})])
+
+    def between(number: int) -> None:
+        if number == 2:
+            sim.append(CONNECTOR, [error("meanwhile")])
+
+    assert ids(Triggerer(slept).run(3, between)) == [["meanwhile"]]
+    assert sim.requests[2].time - sim.requests[1].time >= 3600
+    assert len(sim.requests) <= 5
+    assert len(slept) <= 5
+
+
+@needs_events
+@pytest.mark.parametrize("fault", [Fault(401), Fault(500), Fault(kind="not_json"), Fault(404)], ids=str)
+def test_it_goes_on_whatever_happens(virtual: Simulate, slept: list[float], fault: Fault) -> None:
+    """There is no task that could fail: it tells, waits some minutes and tries again."""
+    sim = virtual([error("before", 4000)], faults=[None, *[fault] * 4])
+
+    def between(number: int) -> None:
+        if number == 2:
+            sim.append(CONNECTOR, [error("meanwhile")])
+
+    payloads = Triggerer(slept, wait_policy={"max_attempts": 1}).run(3, between)
+    assert ids(payloads) == [["meanwhile"]]
+    assert len([nap for nap in slept if nap >= 300]) == 4
+
+
+@needs_events
+def test_run_is_the_same_without_sharing(virtual: Simulate, slept: list[float]) -> None:
+    """Airflow before 3.3 calls run()."""
+    virtual([error("now", 5)])
+
+    async def first() -> Any:
+        trigger = SupermetricsErrorLogEventTrigger(connector_identifier=CONNECTOR)
+        async for event in trigger.run():
+            return event.payload
+
+    assert asyncio.run(first())["matches"] == 1
+
+
+@needs_events
+def test_what_is_stored_of_it() -> None:
+    """Plain values, the same for the same arguments; from them the same trigger can be made."""
+    arguments: dict[str, Any] = {
+        "connector_identifier": CONNECTOR,
+        "team_id": 5,
+        "statuses": {503, 500},
+        "events": ("a", "b"),
+        "request_contains": "x",
+        "poll_interval": timedelta(minutes=2),
+        "lookback": timedelta(hours=1),
+        "wait_policy": {"rate_limit_reserve": 10},
+    }
+    path, kwargs = SupermetricsErrorLogEventTrigger(**arguments).serialize()
+    assert path.endswith("triggers.supermetrics.SupermetricsErrorLogEventTrigger")
+    again = SupermetricsErrorLogEventTrigger(**json.loads(json.dumps(kwargs)))
+    assert again.serialize() == (path, kwargs)
+    assert kwargs["statuses"] == [500, 503]
+    assert (kwargs["poll_interval"], kwargs["lookback"]) == (120.0, 3600.0)
+
+
+@needs_events
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"connector_identifier": "../x"},
+        {"statuses": []},
+        {"events": "x"},
+        {"wait_policy": {"x": 1}},
+        {"poll_interval": 0},
+        {"lookback": -1},
+        {"max_entries": 0},
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_fails_when_the_dag_is_read(arguments: dict[str, Any]) -> None:
+    """Before it runs in a triggerer, where nobody looks."""
+    with pytest.raises(SupermetricsValidationError):
+        SupermetricsErrorLogEventTrigger(**{"connector_identifier": "A", **arguments})
