@@ -65,8 +65,8 @@ def _end(process: subprocess.Popen[str]) -> None:
                 os.kill(pid, number)
         deadline = monotonic() + _SECONDS_TO_END
         while monotonic() < deadline:
-            process.poll()
             if not _session(process.pid):
+                process.poll()  # reaps it, if it ended just now
                 return
             sleep(0.1)
 

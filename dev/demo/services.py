@@ -1,0 +1,168 @@
+"""Airflow's services, each a process that others may end, and Airflow's REST API."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import psutil  # type: ignore[import-untyped]  # Airflow's own dependency
+import requests
+
+from dev.demo.airflow import AIRFLOW
+from dev.demo.processes import Failed, running
+
+# Not `airflow standalone`, whose log servers would listen on all interfaces.
+COMMANDS: Final = {
+    "api-server": (AIRFLOW, "api-server"),
+    "dag-processor": (AIRFLOW, "dag-processor"),
+    "scheduler": (AIRFLOW, "scheduler", "--skip-serve-logs"),
+    "triggerer": (AIRFLOW, "triggerer", "--skip-serve-logs"),
+}
+SECONDS: Final = 180.0
+_SECONDS_BETWEEN_LOOKS: Final = 0.25
+
+Found = TypeVar("Found")
+
+
+def free_port(preferred: int = 0) -> int:
+    """A free port on the loopback interface: the preferred one, or any."""
+    for port in (preferred, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise Failed("There is no free port on 127.0.0.1.")
+
+
+def api_settings(port: int) -> dict[str, str]:
+    """Settings for an API server that everyone on this machine may use, and nobody else."""
+    url = f"http://127.0.0.1:{port}"
+    return {
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    }
+
+
+def wait(
+    what: str, look: Callable[[], Found | None], check: Callable[[], None], seconds: float = SECONDS
+) -> Found:
+    """Look until something is found. `check` raises when there is no sense in waiting any longer."""
+    deadline = monotonic() + seconds
+    while True:
+        if found := look():
+            return found
+        check()
+        if monotonic() > deadline:
+            raise Failed(f"Waited {seconds:.0f} s for {what}, in vain. Airflow's logs may say why.")
+        sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+class Processes:
+    """Processes by their names, each in a session of its own. They end with the block, last one first.
+
+    :param logs: a folder for what they print.
+    :param environment: all their environment variables.
+    """
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        self.logs = logs
+        self.environment = environment
+        self._running: dict[str, tuple[subprocess.Popen[str], ExitStack]] = {}
+
+    def __enter__(self) -> Processes:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with ExitStack() as all_of_them:
+            for _, stack in self._running.values():
+                all_of_them.push(stack)
+            self._running.clear()
+
+    def start(self, name: str, *command: str | Path) -> subprocess.Popen[str]:
+        """Start a process; a name can be used again when the process is gone."""
+        assert name not in self._running, f"{name} is running"
+        with ExitStack() as stack:
+            log = stack.enter_context((self.logs / f"{name}.log").open("a", encoding="utf-8"))
+            process = stack.enter_context(running(command, self.environment, log))
+            self._running[name] = process, stack.pop_all()
+        return process
+
+    def run(self, name: str, *command: str | Path) -> None:
+        """Run a process to its end, which has to be a good one."""
+        code = self.start(name, *command).wait()
+        self._running.pop(name)[1].close()
+        if code != 0:
+            raise Failed(f"{name} has failed; see {self.logs / name}.log")
+
+    def kill(self, name: str) -> None:
+        """Kill a process and all that it has started, without a word of warning to any of them."""
+        process, stack = self._running.pop(name)
+        with stack, suppress(psutil.NoSuchProcess):
+            first = psutil.Process(process.pid)
+            first.suspend()  # it shall start no other while we look
+            for each in (*first.children(recursive=True), first):
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            process.wait()
+
+    def check(self) -> None:
+        """Raise if a process has ended by itself."""
+        for name, (process, _) in self._running.items():
+            if process.poll() is not None:
+                raise Failed(f"{name} has ended by itself; see {self.logs / name}.log")
+
+
+class Site:
+    """Airflow's REST API at `url`. `check` raises when there is no sense in waiting any longer."""
+
+    def __init__(self, url: str, check: Callable[[], None]) -> None:
+        self.url = url
+        self._check = check
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy, no .netrc
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def log_in(self) -> None:
+        """Wait until Airflow answers, and take a token, which everyone gets here."""
+        token = self.wait("an answer", lambda: self.get("/auth/token"))
+        self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
+
+    def unpause(self, dag_id: str) -> None:
+        """Wait until Airflow knows a DAG, and let it run."""
+        dag = f"/api/v2/dags/{dag_id}"
+        self.wait(dag_id, lambda: self.get(dag))
+        self.send("PATCH", dag, {"is_paused": False})
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """The answer, or None as long as there is no good one."""
+        with suppress(requests.ConnectionError):
+            response = self._session.get(self.url + path, timeout=30)
+            if response.ok:
+                return dict(response.json())
+        return None
+
+    def send(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Ask Airflow to change something, which it has to do."""
+        response = self._session.request(method, self.url + path, json=body, timeout=60)
+        if not response.ok:
+            raise Failed(f"{method} {path}: {response.status_code} {response.text[:500]}")
+
+    def wait(self, what: str, look: Callable[[], Found | None]) -> Found:
+        """Look until something is found."""
+        return wait(what, look, self._check)
