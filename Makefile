@@ -60,6 +60,10 @@ format: $(AIRFLOW_3)/installed  ## put the sources into shape
 bench: $(AIRFLOW_3)/installed  ## export 200,000 entries, beside two usual ways
 	$(AIRFLOW_3)/bin/python -m benchmarks.export
 
+.PHONY: bench-triggers
+bench-triggers: $(AIRFLOW_3)/installed  ## 200 deferred sensors in one event loop: how long, how much memory
+	$(AIRFLOW_3)/bin/python -m benchmarks.triggers
+
 .PHONY: build
 build: $(UV)  ## build the wheel into dist/
 	$(UV) build --quiet --out-dir dist

@@ -78,7 +78,13 @@ def served(log: Log) -> Iterator[Simulator]:
         "--ties": log.ties,
         "--seed": log.seed,
     }
-    arguments = [str(part) for option in options.items() for part in option]
+    with simulating(*[str(part) for option in options.items() for part in option]) as simulator:
+        yield simulator
+
+
+@contextmanager
+def simulating(*arguments: str) -> Iterator[Simulator]:
+    """Run the simulator in a process of its own, with these arguments of its command line."""
     command = [sys.executable, "-m", "dev.simulator", *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from benchmarks import triggers
 from benchmarks.contestants import Job
 from benchmarks.log import CONNECTOR, KEY, TEAM_ID, Log, served, text
 from benchmarks.process import measure
@@ -71,3 +72,13 @@ def test_failure_shows_output(tmp_path):
 def test_table():
     """Columns are aligned."""
     assert table([["", "a"], ["bb", "10"]]) == "     a\n------\nbb  10"
+
+
+def test_deferred_sensors_leave_the_loop_free():
+    """200 sensors on 50 connectors: no piece of work takes the event loop for long."""
+    result = triggers.measure(sensors=200, connectors=50, looks=3)
+    assert (result.sensors, result.connectors) == (200, 50)
+    # CPU time of the loop's thread, which a busy machine does not change.
+    assert result.longest_cpu < 0.1
+    first_looks = 2 * result.sensors
+    assert result.sensors * 2 <= result.requests <= first_looks + 3 * result.sensors

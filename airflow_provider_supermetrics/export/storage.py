@@ -36,6 +36,12 @@ class Destination:
     def __str__(self) -> str:
         return str(self.path)
 
+    @property
+    def url(self) -> str:
+        """The folder as a URL without Airflow's connection in it, and without a slash at the end."""
+        path = self.path.path.rstrip("/")
+        return f"file://{path}" if self._local is not None else f"{self.path.protocol}://{path}"
+
     @classmethod
     def at(cls, path: str) -> Destination:
         """The folder at a URL such as ``s3://conn@bucket/folder``, or at an absolute local path.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import Asset, BaseOperator, conf
 from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
@@ -22,17 +23,20 @@ from airflow_provider_supermetrics.exceptions import (
 )
 from airflow_provider_supermetrics.export.formats import JsonLines
 from airflow_provider_supermetrics.export.plan import ExportPlan
+from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.run import ExportRun
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.export.window import Window, resolve_window
 from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+from airflow_provider_supermetrics.lineage import openlineage_of, tell_hook_lineage
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
-from airflow_provider_supermetrics.protocol.retry import WaitPolicy
+from airflow_provider_supermetrics.protocol.retry import SHORTEST_AWAY, WaitPolicy
 from airflow_provider_supermetrics.waiting import seconds_away, wait_as_named
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 _SECONDS_BETWEEN_PROGRESS = 10.0
 # Raised before an answer reaches the walk, which so stays as it was.
@@ -105,6 +109,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     :param start: first time of the window, an aware datetime or ISO 8601 text. (templated)
     :param end: the time at which the window ends, likewise. (templated)
     :param window: length of the window, where ``start`` is not given.
+    :param settle: how long to wait after the window's end before reading it, because entries can appear
+        late in the log. The worker slot is free meanwhile.
     :param format: ``"jsonl"``, one JSON object a line.
     :param compression: ``"gzip"``, or ``"none"``.
     :param entries_per_file: entries in each object but the last; bounds the memory used.
@@ -133,6 +139,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         window: timedelta | None = None,
+        settle: timedelta | None = None,
         format: str = "jsonl",
         compression: str | None = "gzip",
         entries_per_file: int = 100_000,
@@ -145,14 +152,18 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         self.start = start
         self.end = end
         self.window = window
+        self.settle = settle
         self.format = format
         self.compression = compression
         self.entries_per_file = entries_per_file
         self._file_format = JsonLines(format, compression)
+        self._exported: tuple[str, Destination, Receipt] | None = None
         if start is not None and window is not None:
             raise SupermetricsValidationError("give start or window, not both")
         if window is not None and not isinstance(window, timedelta):
             raise SupermetricsValidationError(f"window must be a timedelta, not {window!r}")
+        if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
+            raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
         if (
             isinstance(entries_per_file, bool)
             or not isinstance(entries_per_file, int)
@@ -168,6 +179,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         window = resolve_window(self.start, self.end, self.window, context)
         connector_identifier = build(valid_connector_identifier, self.connector_identifier)
         destination = Destination.at(self.path)
+        self._let_settle(window)
         self.log.info("Exporting the logs of %s in %s to %s", connector_identifier, window, destination)
         with self._hook() as hook:
             plan = ExportPlan(
@@ -180,6 +192,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             run = build(ExportRun, destination, plan)
             self._read(hook, run, plan)
             receipt = run.finish(hook.requests_sent, hook.rate_limit)
+            tell_hook_lineage(hook, destination, receipt)
+            self._exported = (hook.base_url, destination, receipt)
             summary = receipt.summary(str(destination))
             self.log.info(
                 "Exported %s in %s, %s, with %s%s",
@@ -194,6 +208,24 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(summary)
         return summary
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:  # noqa: ARG002
+        """Tell OpenLineage, whose provider calls this where it is installed, what was read and written."""
+        return openlineage_of(*self._exported) if self._exported else None
+
+    def _let_settle(self, window: Window) -> None:
+        if self.settle is None:
+            return
+        seconds = (window.end + self.settle - datetime.now(timezone.utc)).total_seconds()
+        if seconds <= 0:
+            return
+        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle)
+        if seconds <= SHORTEST_AWAY:
+            time.sleep(seconds)
+        elif self.deferrable:
+            self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="resume")
+        else:
+            raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=seconds))
 
     def resume(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
         """Go on after a wait: all that has to survive it lies in the checkpoint."""

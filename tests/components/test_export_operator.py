@@ -289,6 +289,8 @@ def test_bad_input_is_refused_before_any_request(
         ({"entries_per_file": True}, "entries_per_file"),
         ({"start": START, "window": HOUR}, "start or window, not both"),
         ({"window": "1h"}, "window must be a timedelta"),
+        ({"settle": 600}, "settle must be a timedelta"),
+        ({"settle": -HOUR}, "settle must be a timedelta"),
     ],
 )
 def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:

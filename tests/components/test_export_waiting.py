@@ -7,11 +7,12 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import TaskDeferred
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -531,6 +532,48 @@ def test_complete_or_loud(
             named = fault.headers.get("Retry-After", "0") if fault else "0"
             if named.isdigit() and int(named) <= 4000:
                 assert sim.requests[request.number].time - request.time >= int(named) - 0.1
+
+
+# Late entries
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_it_waits_until_the_window_has_settled(
+    virtual: Simulate, exported: Exported, waits: list[float], deferrable: bool
+) -> None:
+    """Nothing is asked before; the slot is free meanwhile, with or without a triggerer."""
+    sim = virtual(log_of(500))
+    end = datetime.now(timezone.utc) - timedelta(minutes=5)
+    times = {"start": START, "end": end, "settle": timedelta(minutes=10)}
+    task = Task(exported.folder, waits, deferrable=deferrable, **times)
+    if deferrable:
+        assert task.step() is None
+        [seconds] = task.away
+    else:
+        with pytest.raises(AirflowRescheduleException) as later:
+            task.step()
+        seconds = (later.value.reschedule_date - datetime.now(timezone.utc)).total_seconds()
+    assert 295 <= seconds <= 300
+    assert sim.requests == []
+    assert exported.names == []
+
+
+def test_a_window_that_has_settled_is_read_at_once(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """A backfill waits for nothing."""
+    virtual(log_of(500))
+    assert Task(exported.folder, waits, settle=timedelta(minutes=10)).step()
+    assert waits == []
+
+
+def test_the_last_seconds_are_slept(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """For less than a heartbeat of Airflow's no task goes away."""
+    virtual(log_of(500))
+    end = datetime.now(timezone.utc)
+    task = Task(exported.folder, waits, start=START, end=end, settle=timedelta(milliseconds=300))
+    assert task.step()
+    assert datetime.now(timezone.utc) >= end + timedelta(milliseconds=300)
 
 
 # The other operator

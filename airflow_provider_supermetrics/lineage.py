@@ -1,0 +1,78 @@
+"""What an export tells those who follow data: hook lineage, and OpenLineage where it is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+from airflow_provider_supermetrics.export.receipt import Receipt
+from airflow_provider_supermetrics.export.storage import Destination
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+# Of the API's page.
+_FIELDS = (
+    ("id", "string"),
+    ("log_time", "timestamp"),
+    ("status", "integer"),
+    ("event", "string"),
+    ("request", "string"),
+    ("duration_ms", "integer"),
+    ("request_id", "string"),
+)
+
+
+def tell_hook_lineage(hook: Any, destination: Destination, receipt: Receipt) -> None:
+    """Tell Airflow which objects were written: the final ones, and no temporary or checkpoint.
+
+    :param hook: who has read the entries.
+    """
+    collector = get_hook_lineage_collector()
+    for item in receipt.objects:
+        collector.add_output_asset(context=hook, uri=f"{destination.url}/{item.name}")
+
+
+def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) -> OperatorLineage:
+    """One input, the connector's log, and one output, the folder, with its schema and the sums of the window.
+
+    :param base_url: where the API is.
+    """
+    from airflow.providers.common.compat.openlineage.facet import (
+        Dataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+        SchemaDatasetFacet,
+        SchemaDatasetFacetFields,
+    )
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    schema = SchemaDatasetFacet(
+        fields=[SchemaDatasetFacetFields(name=name, type=kind) for name, kind in _FIELDS]
+    )
+    statistics = OutputStatisticsOutputDatasetFacet(
+        rowCount=sum(item.entries for item in receipt.objects),
+        size=sum(item.bytes for item in receipt.objects),
+        fileCount=len(receipt.objects),
+    )
+    plan = receipt.plan
+    url = urlsplit(destination.url)
+    return OperatorLineage(
+        inputs=[
+            Dataset(
+                namespace=f"supermetrics://{urlsplit(base_url).netloc}",
+                name=f"teams/{plan.team_id}/connectors/{plan.connector_identifier}/logs",
+                facets={"schema": schema},
+            )
+        ],
+        outputs=[
+            OutputDataset(
+                namespace="file" if url.scheme == "file" else f"{url.scheme}://{url.netloc}",
+                name=url.path if url.scheme == "file" else url.path.strip("/") or "/",
+                facets={"schema": schema},
+                outputFacets={"outputStatistics": statistics},
+            )
+        ],
+    )
