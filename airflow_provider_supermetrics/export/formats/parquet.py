@@ -43,8 +43,8 @@ class Parquet:
             raw,
             schema,
             compression=self.compression or "none",
-            # Of the others nearly every value is another.
-            use_dictionary=["log_time", "status", "event", "request", "duration_ms", "extra"],
+            # In the other columns hardly a value comes twice.
+            use_dictionary=["status", "event", "request", "duration_ms", "extra"],
             # All that Arrow could add to the file's own types is its own name for them.
             store_schema=False,
         ) as writer:

@@ -54,8 +54,9 @@ def row(entry: Entry, text: Callable[[Any], str | None] = text) -> Row:
             del entry[name]
         return value
 
-    at = _instant(entry.get("log_time"))
-    if at is not None and printed(at) == entry["log_time"]:
+    log_time = entry.get("log_time")
+    at, is_exact = _time(log_time) if isinstance(log_time, str) else (None, False)
+    if is_exact:
         del entry["log_time"]
     return (
         take("id", text(entry.get("id"))),
@@ -76,18 +77,20 @@ def entries(blocks: Iterable[bytes]) -> Iterator[Entry]:
             yield _decode(one)
 
 
-@lru_cache(maxsize=8192)
 def printed(at: datetime) -> str:
     """A time in UTC as most APIs print it: with ``Z``, and no, three or six digits of a second's fraction."""
     timespec = "microseconds" if at.microsecond % 1000 else "milliseconds" if at.microsecond else "seconds"
     return at.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
 
 
-def _instant(value: Any) -> datetime | None:
+@lru_cache(maxsize=8192)
+def _time(text: str) -> tuple[datetime | None, bool]:
+    """The time, and whether the text is what :func:`printed` makes of it."""
     try:
-        return parse_time(value).at
-    except (TypeError, ValueError, OverflowError):
-        return None
+        at = parse_time(text).at
+    except (ValueError, OverflowError):
+        return None, False
+    return at, printed(at) == text
 
 
 def _whole(value: Any, bits: int) -> int | None:
