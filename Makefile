@@ -60,6 +60,10 @@ format: $(AIRFLOW_3)/installed  ## put the sources into shape
 bench: $(AIRFLOW_3)/installed  ## export 200,000 entries, beside two usual ways
 	$(AIRFLOW_3)/bin/python -m benchmarks.export
 
+.PHONY: bench-formats
+bench-formats: $(AIRFLOW_3)/installed  ## the same 100,000 entries in every format: size, CPU, memory
+	$(AIRFLOW_3)/bin/python -m benchmarks.formats
+
 .PHONY: build
 build: $(UV)  ## build the wheel into dist/
 	$(UV) build --quiet --out-dir dist
