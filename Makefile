@@ -64,6 +64,10 @@ bench: $(AIRFLOW_3)/installed  ## export 200,000 entries, beside two usual ways
 bench-triggers: $(AIRFLOW_3)/installed  ## 200 deferred sensors in one event loop: how long, how much memory
 	$(AIRFLOW_3)/bin/python -m benchmarks.triggers
 
+.PHONY: bench-formats
+bench-formats: $(AIRFLOW_3)/installed  ## the same 100,000 entries in every format: size, CPU, memory
+	$(AIRFLOW_3)/bin/python -m benchmarks.formats
+
 .PHONY: build
 build: $(UV)  ## build the wheel into dist/
 	$(UV) build --quiet --out-dir dist
@@ -71,10 +75,10 @@ build: $(UV)  ## build the wheel into dist/
 .PHONY: constraints
 constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, the lowest allowed for 2.11
 	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
-	    --no-annotate pyproject.toml - --extra s3 --group test --group lint --group build \
+	    --no-annotate pyproject.toml - --all-extras --group test --group readers --group lint --group build \
 	    --upgrade --output-file constraints/airflow-3.3.txt
 	echo 'apache-airflow==2.11.0' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
-	    --no-annotate pyproject.toml - --extra s3 --group test --resolution lowest-direct \
+	    --no-annotate pyproject.toml - --all-extras --group test --resolution lowest-direct \
 	    --upgrade --output-file constraints/airflow-2.11.txt
 
 .PHONY: clean
@@ -88,13 +92,13 @@ $(UV): constraints/uv.txt dev/bootstrap.sh
 $(AIRFLOW_3)/installed: $(UV) pyproject.toml constraints/airflow-3.3.txt
 	$(UV) venv --quiet --clear --python $(PYTHON) $(AIRFLOW_3)
 	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_3)/bin/python \
-	    --constraint constraints/airflow-3.3.txt --editable '.[s3]' \
-	    --group test --group lint --group build 'apache-airflow>=3.3,<3.4'
+	    --constraint constraints/airflow-3.3.txt --editable '.[parquet,s3,zstd]' \
+	    --group test --group readers --group lint --group build 'apache-airflow>=3.3,<3.4'
 	@touch $@
 
 $(AIRFLOW_2)/installed: $(UV) pyproject.toml constraints/airflow-2.11.txt
 	$(UV) venv --quiet --clear --python '$(PYTHON_2_11)' $(AIRFLOW_2)
 	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_2)/bin/python \
-	    --constraint constraints/airflow-2.11.txt --editable '.[s3]' \
+	    --constraint constraints/airflow-2.11.txt --editable '.[parquet,s3,zstd]' \
 	    --group test 'apache-airflow>=2.11,<2.12'
 	@touch $@

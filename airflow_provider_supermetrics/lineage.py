@@ -35,7 +35,7 @@ def tell_hook_lineage(hook: Any, destination: Destination, receipt: Receipt) -> 
         collector.add_output_asset(context=hook, uri=f"{destination.url}/{item.name}")
 
 
-def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) -> OperatorLineage:
+def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) -> OperatorLineage[Any, Any]:
     """One input, the connector's log, and one output, the folder, with its schema and the sums of the window.
 
     :param base_url: where the API is.

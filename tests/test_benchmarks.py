@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from benchmarks import triggers
+from benchmarks import formats, triggers
 from benchmarks.contestants import Job
 from benchmarks.log import CONNECTOR, KEY, TEAM_ID, Log, served, text
 from benchmarks.process import measure
@@ -67,6 +67,14 @@ def test_failure_shows_output(tmp_path):
     """A contestant that fails ends the benchmark with what it said."""
     with pytest.raises(RuntimeError, match="no such thing"):
         measure("-c", "raise SystemExit('no such thing')", environment={}, log=tmp_path / "output.txt")
+
+
+def test_formats(tmp_path):
+    """What is measured writes the lines that it holds, all of them."""
+    lines, target = tmp_path / "lines", tmp_path / "object"
+    lines.write_bytes(b'{"id":"1"}\n' * 2500)
+    assert formats.main(["--hold", str(lines), "--write", "jsonl", "gzip", str(target)]) == 0
+    assert gzip.decompress(target.read_bytes()) == lines.read_bytes()
 
 
 def test_table():

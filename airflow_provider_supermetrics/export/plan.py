@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_supermetrics.export.formats import JsonLines
+from airflow_provider_supermetrics.export.formats import FileFormat
 from airflow_provider_supermetrics.export.window import Window
 
 
@@ -23,7 +23,7 @@ class ExportPlan:
     connector_identifier: str
     team_id: int
     window: Window
-    file_format: JsonLines
+    file_format: FileFormat
     entries_per_file: int
 
     @property

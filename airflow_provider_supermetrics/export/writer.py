@@ -135,9 +135,8 @@ class ExportWriter:
         name = self._plan.part_name(len(self._written))
         with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
             local = Path(folder, name)
-            with local.open("wb") as raw, self._plan.file_format.open(raw) as lines:
-                for run in reversed(self._runs):
-                    lines.write(run)
+            with local.open("wb") as raw:
+                self._plan.file_format.write(raw, reversed(self._runs))
             with local.open("rb") as file:
                 digest = sha256(file)
             item = ExportedObject(

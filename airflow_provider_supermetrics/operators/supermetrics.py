@@ -21,7 +21,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
     SupermetricsValidationError,
 )
-from airflow_provider_supermetrics.export.formats import JsonLines
+from airflow_provider_supermetrics.export.formats import file_format
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.run import ExportRun
@@ -95,9 +95,10 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     """
     Export the execution logs of a connector to object storage, all of a window or fail.
 
-    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects, each whole or not at all, and at the
-    end the receipt ``_manifest-{connector}-{start}-{end}.json``: where it is, the window is complete.
-    A rerun replaces the window. Returns the receipt's summary, which outlet asset events carry too.
+    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects (or ``.csv.gz``, ``.parquet``, …), each whole
+    or not at all, and at the end the receipt ``_manifest-{connector}-{start}-{end}.json``: where it is, the
+    window is complete. A rerun replaces the window. Returns the receipt's summary, which outlet asset events
+    carry too.
 
     The window is ``[start, end)`` by ``log_time``. ``end`` defaults to the end of the run's data
     interval, else its logical date, else the time it was due; ``start`` to ``end - window``, else to
@@ -111,8 +112,9 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     :param window: length of the window, where ``start`` is not given.
     :param settle: how long to wait after the window's end before reading it, because entries can appear
         late in the log. The worker slot is free meanwhile.
-    :param format: ``"jsonl"``, one JSON object a line.
-    :param compression: ``"gzip"``, or ``"none"``.
+    :param format: ``"jsonl"``, one JSON object a line; ``"csv"``; or ``"parquet"``.
+    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet ``"snappy"``, too. By default
+        gzip, inside Parquet zstd.
     :param entries_per_file: entries in each object but the last; bounds the memory used.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
     :param wait_policy: what of the Connection's waiting is different here, such as
@@ -141,7 +143,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         window: timedelta | None = None,
         settle: timedelta | None = None,
         format: str = "jsonl",
-        compression: str | None = "gzip",
+        compression: str | None = "auto",
         entries_per_file: int = 100_000,
         **kwargs: Any,
     ) -> None:
@@ -156,7 +158,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         self.format = format
         self.compression = compression
         self.entries_per_file = entries_per_file
-        self._file_format = JsonLines(format, compression)
+        self._file_format = file_format(format, compression)
         self._exported: tuple[str, Destination, Receipt] | None = None
         if start is not None and window is not None:
             raise SupermetricsValidationError("give start or window, not both")
@@ -209,7 +211,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
                 context["outlet_events"][outlet].extra.update(summary)
         return summary
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:  # noqa: ARG002
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Tell OpenLineage, whose provider calls this where it is installed, what was read and written."""
         return openlineage_of(*self._exported) if self._exported else None
 

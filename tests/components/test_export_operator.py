@@ -25,7 +25,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
     SupermetricsValidationError,
 )
-from airflow_provider_supermetrics.export.formats import JsonLines
+from airflow_provider_supermetrics.export.formats import file_format
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.export.window import Window
@@ -393,7 +393,7 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
 
     def writer() -> ExportWriter:
         destination = Destination.at(str(exported.folder))
-        plan = ExportPlan(CONNECTOR, TEAM, window, JsonLines("jsonl", "gzip"), 30)
+        plan = ExportPlan(CONNECTOR, TEAM, window, file_format("jsonl", "gzip"), 30)
         return ExportWriter(destination, plan)
 
     truth = sim.truth(CONNECTOR)

@@ -1,0 +1,83 @@
+"""One and the same log in every format: `python -m benchmarks.formats`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from airflow_provider_supermetrics.export.formats import file_format
+from airflow_provider_supermetrics.protocol.entries import line
+from benchmarks.log import Log, text
+from benchmarks.process import Usage, measure
+from benchmarks.table import table
+from dev.simulator import generate_entries
+
+_KINDS: Final = {
+    "jsonl": ("none", "gzip", "zstd"),
+    "csv": ("none", "gzip", "zstd"),
+    "parquet": ("none", "snappy", "gzip", "zstd"),
+}
+_PAGE: Final = 1000
+_HOW_TO_READ: Final = """\
+How to read it: each object holds the same {entries:,} entries, {bytes:,} bytes as lines, and is written in a
+fresh process. CPU (user and system) and peak memory are what that took beyond a process that only holds the
+lines, as an export does, {idle:.0f} MB in all; the import of what the format needs counts."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write each kind of object and print the table; or write one, as the processes that are measured do."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.formats", description=__doc__)
+    parser.add_argument("--entries", type=int, default=100_000)
+    parser.add_argument("--hold", type=Path, metavar="LINES", help="instead, hold the lines of this file,")
+    parser.add_argument(
+        "--write", nargs=3, metavar=("FORMAT", "COMPRESSION", "OBJECT"), help="and write them"
+    )
+    options = parser.parse_args(arguments)
+    if options.hold is not None:
+        _hold(options.hold, options.write)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        _compare(options.entries, Path(folder))
+    return 0
+
+
+def _compare(entries: int, folder: Path) -> None:
+    lines, target, output = folder / "lines", folder / "object", folder / "output.txt"
+    log = Log(entries)
+    with lines.open("wb") as file:
+        for entry in generate_entries(log.entries, log.start, log.end, seed=log.seed, ties=log.ties):
+            file.write(line({**entry, "log_time": text(entry["log_time"])}) + b"\n")
+
+    def used(*arguments: str) -> Usage:
+        command = ("-m", "benchmarks.formats", "--hold", str(lines), *arguments)
+        return measure(*command, environment={}, log=output)
+
+    used()  # the first start compiles
+    idle = used()
+    rows = [["format", "compression", "bytes", "CPU s", "memory MB"]]
+    for name, compressions in _KINDS.items():
+        for compression in compressions:
+            usage = used("--write", name, compression, str(target))
+            cpu, memory = usage.cpu - idle.cpu, (usage.peak_memory - idle.peak_memory) / 1e6
+            rows.append([name, compression, f"{target.stat().st_size:,}", f"{cpu:.2f}", f"{memory:.0f}"])
+    print(table(rows))
+    facts = {"entries": entries, "bytes": lines.stat().st_size, "idle": idle.peak_memory / 1e6}
+    print("\n" + _HOW_TO_READ.format(**facts))
+
+
+def _hold(lines: Path, kind: Sequence[str] | None) -> None:
+    with lines.open("rb") as file:
+        blocks = list(iter(lambda: b"".join(islice(file, _PAGE)), b""))
+    if kind is not None:
+        name, compression, target = kind
+        with Path(target).open("wb") as raw:
+            file_format(name, compression).write(raw, blocks)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The export in each of its formats, on the local file system and a simulated API."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_supermetrics.exceptions import SupermetricsRequestError, SupermetricsValidationError
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+from dev.simulator import Fault, Simulator, generate_entries
+from tests.components.conftest import Exported
+from tests.conftest import CONNECTOR, HOUR, START
+from tests.formats.table import entries_of
+from tests.formats.test_formats import KINDS, ODD, exact
+
+pytestmark = pytest.mark.airflow_2
+
+Simulate = Callable[..., Simulator]
+Export = Callable[..., dict[str, Any]]
+BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
+
+
+def odd_log() -> list[dict[str, Any]]:
+    """A log of three pages with an odd entry here and there, in the window's hour and the one after."""
+    entries = generate_entries(count=3000, start=START, end=START + 2 * HOUR, seed=5)
+    for number, (change, _, _) in enumerate(ODD):
+        # Their own times lie at the window's start: in the log, the API sorts them there.
+        entries[number * 50] |= {"log_time": (START + timedelta(seconds=number)).isoformat(), **change}
+    del entries[77]["event"]
+    return entries
+
+
+@pytest.mark.parametrize(("format", "compression", "suffix", "named"), KINDS)
+def test_an_export_in_each_format(
+    simulate: Simulate,
+    export: Export,
+    exported: Exported,
+    format: str,
+    compression: str | None,
+    suffix: str,
+    named: str | None,
+) -> None:
+    """Every entry of the window comes back; the receipt says what is there; a rerun changes no byte."""
+    sim = simulate(odd_log())
+    result = export(format=format, compression=compression, entries_per_file=400)
+    [receipt] = exported.receipts
+    assert (receipt["format"], receipt["compression"]) == (format, named)
+    files = exported.bytes()
+    back = []
+    for number, item in enumerate(receipt["objects"]):
+        assert item["name"] == f"{BASE}-{number:05d}{suffix}"
+        data = files[item["name"]]
+        assert (item["bytes"], item["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        entries = entries_of(data, suffix)
+        assert (len(entries), entries[0]["log_time"]) == (item["entries"], item["first_log_time"])
+        back += entries
+    truth = sim.truth(CONNECTOR, START, START + HOUR)
+    assert sorted(map(exact, back)) == sorted(map(exact, truth))
+    assert result["entries"] == len(truth)
+    assert set(files) == {item["name"] for item in receipt["objects"]} | {f"_manifest-{BASE}.json"}
+    export(format=format, compression=compression, entries_per_file=400)
+    assert exported.bytes() == files
+
+
+def test_the_usual_format(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """JSON Lines with gzip, where nothing is said."""
+    simulate()
+    export()
+    assert exported.names == [f"{BASE}-00000.jsonl.gz", f"_manifest-{BASE}.json"]
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_another_try_goes_on(simulate: Simulate, export: Export, exported: Exported, format: str) -> None:
+    """The bytes are those of an export that nothing interrupted."""
+    entries = odd_log()
+    simulate(entries)
+    export(format=format, entries_per_file=400)
+    whole = {name: data for name, data in exported.bytes().items() if not name.startswith("_")}
+    for path in exported.folder.iterdir():
+        path.unlink()
+    simulate(entries, faults=[None, None, Fault(401)])
+    with pytest.raises(SupermetricsRequestError):
+        export(format=format, entries_per_file=400)
+    assert f"_checkpoint-{BASE}.gz" in exported.names
+    export(format=format, entries_per_file=400)
+    assert {name: data for name, data in exported.bytes().items() if not name.startswith("_")} == whole
+
+
+def test_another_format_takes_the_place_of_the_first(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
+    """No reader sees a window twice."""
+    simulate()
+    for name, suffix in [("jsonl", "jsonl.gz"), ("csv", "csv.gz"), ("parquet", "parquet")]:
+        export(format=name)
+        assert exported.names == [f"{BASE}-00000.{suffix}", f"_manifest-{BASE}.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"format": "avro"}, "format must be 'jsonl', 'csv' or 'parquet'"),
+        ({"format": "csv", "compression": "snappy"}, "'auto', 'gzip', 'zstd' or 'none' with format 'csv'"),
+        ({"format": "parquet", "compression": "lz4"}, "'auto', 'zstd', 'snappy', 'gzip' or 'none'"),
+    ],
+)
+def test_unknown_formats_fail_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
+    """Before any run."""
+    with pytest.raises(SupermetricsValidationError, match=complaint):
+        SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///x", **arguments)
+
+
+def test_a_missing_library_is_named_when_the_dag_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to install."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # Python's own way to say that it is not there
+    with pytest.raises(SupermetricsValidationError, match=r"airflow-provider-supermetrics\[parquet\]"):
+        SupermetricsExportLogsOperator(
+            task_id="t", connector_identifier="A", path="file:///x", format="parquet"
+        )
+
+
+def test_reading_a_dag_imports_no_library(repository: Path) -> None:
+    """DAG files are read again and again, by processes that write nothing."""
+    code = (
+        "import sys\n"
+        "from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator\n"
+        "before = set(sys.modules)\n"
+        "for number, (format, compression) in enumerate([('parquet', 'auto'), ('csv', 'zstd')]):\n"
+        "    SupermetricsExportLogsOperator(task_id=f't{number}', connector_identifier='A', path='file:///x',\n"
+        "        format=format, compression=compression)\n"
+        "print(sorted({'pyarrow', 'zstandard'} & (set(sys.modules) - before)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr

@@ -1,0 +1,321 @@
+"""What each format promises: the way back to the entries, one schema, the same bytes, clear refusals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from typing import Any
+
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.export.formats import file_format
+from airflow_provider_supermetrics.protocol.entries import line
+from tests.formats.table import COLUMNS, decompressed, entries_of
+
+pytestmark = pytest.mark.airflow_2
+
+# Format, compression, suffix, and the compression that a receipt names.
+KINDS = [
+    ("jsonl", "auto", ".jsonl.gz", "gzip"),
+    ("jsonl", "gzip", ".jsonl.gz", "gzip"),
+    ("jsonl", "zstd", ".jsonl.zst", "zstd"),
+    ("jsonl", "none", ".jsonl", None),
+    ("jsonl", None, ".jsonl", None),
+    ("csv", "auto", ".csv.gz", "gzip"),
+    ("csv", "gzip", ".csv.gz", "gzip"),
+    ("csv", "zstd", ".csv.zst", "zstd"),
+    ("csv", "none", ".csv", None),
+    ("parquet", "auto", ".parquet", "zstd"),
+    ("parquet", "zstd", ".parquet", "zstd"),
+    ("parquet", "snappy", ".parquet", "snappy"),
+    ("parquet", "gzip", ".parquet", "gzip"),
+    ("parquet", None, ".parquet", None),
+]
+each_kind = pytest.mark.parametrize(("format", "compression"), [kind[:2] for kind in KINDS])
+each_table = pytest.mark.parametrize("format", ["csv", "parquet"])
+
+ORDINARY = {
+    "id": "123-foo",
+    "log_time": "2026-01-01T00:00:00Z",
+    "status": 200,
+    "event": "auth.token.refresh",
+    "request": "POST /api/oauth/token_refresh",
+    "duration_ms": 253,
+    "request_id": "8dc24bc2-8a17-4188-a509-217cb8799929",
+}
+
+
+def written(
+    entries: list[dict[str, Any]], format: str, compression: str | None = "auto", block: int = 1000
+) -> bytes:
+    """An object of these entries."""
+    lines = [line(entry) for entry in entries]
+    blocks = [b"\n".join(lines[i : i + block]) + b"\n" for i in range(0, len(lines), block)]
+    raw = io.BytesIO()
+    file_format(format, compression).write(raw, blocks)
+    return raw.getvalue()
+
+
+def exact(value: Any) -> str:
+    """A text that differs where values do, unlike True, 1 and 1.0."""
+    return json.dumps(value, sort_keys=True)
+
+
+# Entries come back
+
+
+texts = st.text(st.characters(exclude_categories=()), max_size=8)  # with lone surrogates
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+sizes = st.sampled_from([0, 2**15 - 1, 2**15, -(2**15), -(2**15) - 1, 2**63 - 1, 2**63, -(2**63), 2**64 + 1])
+times = st.builds(
+    "{}{}{}".format,
+    st.datetimes().map(lambda time: time.isoformat(timespec="seconds")),
+    st.sampled_from(["", ".0", ".5", ".000", ".120", ".123", ".123456", ".120000", ".123456789"]),
+    st.sampled_from(["Z", "z", "", "+00:00", "+02:00", "-0530"]),
+) | st.sampled_from(["2026-01-01", "2026-01-01 10:00", "0001-01-01T00:00:00+01:00", "never", ""])
+fields = {
+    "id": texts | values,
+    "log_time": times | values,
+    "status": st.integers(100, 599) | sizes | values,
+    "event": texts | values,
+    "request": texts | values,
+    "duration_ms": st.integers(0, 10_000) | sizes | values,
+    "request_id": texts | values,
+}
+any_entry = st.builds(
+    lambda known, unknown: {**unknown, **known},
+    st.fixed_dictionaries({}, optional=fields),
+    st.dictionaries(texts | st.just("extra"), values, max_size=2),
+)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+@settings(deadline=None)  # the first Parquet file takes pyarrow's import
+@given(entries=st.lists(any_entry, min_size=1, max_size=5))
+def test_every_entry_comes_back(kind: str, entries: list[dict[str, Any]]) -> None:
+    """Whatever JSON the API sends: the row and its `extra` give back each field, and only those."""
+    back = entries_of(written(entries, kind, None), f".{kind}")
+    # As JSON has them: two halves of a surrogate pair are one character there.
+    assert exact(back) == exact([json.loads(line(entry)) for entry in entries])
+
+
+ODD: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    # What differs from the ordinary entry; its columns; its `extra`.
+    ({"vendor": {"a": [1, None]}}, {}, {"vendor": {"a": [1, None]}}),
+    ({"extra": "x"}, {}, {"extra": "x"}),
+    ({"status": None}, {"status": None}, {"status": None}),
+    ({"status": "200"}, {"status": None}, {"status": "200"}),
+    ({"status": 200.0}, {"status": None}, {"status": 200.0}),
+    ({"status": True}, {"status": None}, {"status": True}),
+    ({"status": 40_000}, {"status": None}, {"status": 40_000}),
+    ({"duration_ms": 2**31}, {"duration_ms": 2**31}, {}),
+    ({"duration_ms": 2**70}, {"duration_ms": None}, {"duration_ms": 2**70}),
+    ({"id": 7}, {"id": None}, {"id": 7}),
+    ({"id": "007"}, {"id": "007"}, {}),
+    ({"event": "\ud800"}, {"event": None}, {"event": "\ud800"}),
+    ({"request": 'a,"b"\r\n\nc\r😀 \t'}, {"request": 'a,"b"\r\n\nc\r😀 \t'}, {}),
+    ({"log_time": "2026-01-01T00:00:00.250Z"}, {"log_time": "2026-01-01T00:00:00.250Z"}, {}),
+    *(
+        ({"log_time": text}, {"log_time": column}, {"log_time": text})
+        for text, column in [
+            ("2026-01-01", "2026-01-01T00:00:00Z"),
+            ("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00Z"),
+            ("2026-01-01T02:00:00+02:00", "2026-01-01T00:00:00Z"),
+            ("2026-01-01T00:00:00.25Z", "2026-01-01T00:00:00.250Z"),
+            ("2026-01-01T00:00:00.123456789Z", "2026-01-01T00:00:00.123456Z"),
+        ]
+    ),
+]
+
+
+def columns_of(data: bytes, format: str) -> dict[str, str]:
+    """The one row of an object, its values as text, empty where there are none."""
+    if format == "csv":
+        [row] = csv.DictReader(io.StringIO(data.decode(), newline=""))
+        return row
+    table = pyarrow.parquet.read_table(io.BytesIO(data))
+    text = pyarrow.compute.strftime(table["log_time"], "%Y-%m-%dT%H:%M:%SZ")
+    [row] = table.set_column(1, "log_time", text).to_pylist()
+    time = re.sub(r"(\.000)?000Z$", "Z", row["log_time"])
+    return {name: "" if value is None else str(value) for name, value in row.items()} | {"log_time": time}
+
+
+@each_table
+@pytest.mark.parametrize(("change", "columns", "extra"), ODD, ids=lambda value: ascii(value)[:40])
+def test_where_odd_values_go(
+    format: str, change: dict[str, Any], columns: dict[str, Any], extra: dict[str, Any]
+) -> None:
+    """What fits its column lies there; the rest lies in `extra`; the time can always be filtered by."""
+    row = columns_of(written([{**ORDINARY, **change}], format, None), format)
+    expected = {**ORDINARY, **columns}
+    assert {name: row[name] for name in ORDINARY} == {
+        name: "" if value is None else str(value) for name, value in expected.items()
+    }
+    assert exact(json.loads(row["extra"] or "{}")) == exact(extra)
+
+
+@each_table
+def test_a_missing_field_is_no_null(format: str) -> None:
+    """Both are null in the column; `extra` names the null that was sent."""
+    row = columns_of(written([{"log_time": "2026-01-01T00:00:00Z", "status": None}], format, None), format)
+    assert (row["status"], row["event"], row["extra"]) == ("", "", '{"status":null}')
+
+
+def test_an_empty_text_in_csv() -> None:
+    """An empty cell is no value, so the empty text is told in `extra`; Parquet has it in its column."""
+    entry = {**ORDINARY, "event": "", "request": "a\0b"}
+    row = columns_of(written([entry], "csv", None), "csv")
+    assert (row["event"], row["request"]) == ("", "")
+    assert json.loads(row["extra"]) == {"event": "", "request": "a\0b"}
+    assert columns_of(written([entry], "parquet", None), "parquet")["extra"] == ""
+
+
+# Schema
+
+
+def test_the_schema_of_parquet() -> None:
+    """It is the same whatever the entries are, so files of all windows go together."""
+    files = [written([entry], "parquet") for entry in ({"log_time": "2026-01-01"}, ORDINARY, {"id": 1})]
+    [first, *others] = [pyarrow.parquet.read_schema(io.BytesIO(file)) for file in files]
+    assert [(field.name, str(field.type)) for field in first] == [
+        ("id", "string"),
+        ("log_time", "timestamp[us, tz=UTC]"),
+        ("status", "int16"),
+        ("event", "string"),
+        ("request", "string"),
+        ("duration_ms", "int64"),
+        ("request_id", "string"),
+        ("extra", "string"),
+    ]
+    assert first.names == COLUMNS
+    assert all(schema.equals(first, check_metadata=True) for schema in others)
+
+
+def test_csv_is_quoted_as_rfc_4180_says() -> None:
+    """A header, quotes where they are needed, doubled inside; LF after each row."""
+    entry = {**ORDINARY, "event": 'say "hi", then\nleave', "request": "\r"}
+    assert written([entry], "csv", None).decode() == (
+        "id,log_time,status,event,request,duration_ms,request_id,extra\n"
+        '123-foo,2026-01-01T00:00:00Z,200,"say ""hi"", then\nleave","\r",253,'
+        "8dc24bc2-8a17-4188-a509-217cb8799929,\n"
+    )
+
+
+# Bytes
+
+
+MANY = [{**ORDINARY, "id": f"{number:06d}", "new": number % 7 or None} for number in range(12_345)]
+
+
+@each_kind
+def test_the_same_entries_are_the_same_bytes(format: str, compression: str | None) -> None:
+    """However they arrive: a resumed export has one large block, another one many."""
+    once = written(MANY, format, compression)
+    assert written(MANY, format, compression, block=len(MANY)) == once
+    assert written(MANY, format, compression, block=7) == once
+
+
+def test_no_header_tells_a_time_or_a_name() -> None:
+    """Nothing but the entries, and the name of the library, is in the bytes."""
+    assert written(MANY, "jsonl", "gzip")[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    metadata = pyarrow.parquet.read_metadata(io.BytesIO(written(MANY, "parquet")))
+    assert metadata.created_by == f"parquet-cpp-arrow version {pyarrow.__version__}"
+    assert metadata.metadata is None
+
+
+def test_compression_inside_parquet() -> None:
+    """It is zstd unless told otherwise."""
+    for compression, codec in [
+        ("auto", "ZSTD"),
+        ("snappy", "SNAPPY"),
+        ("gzip", "GZIP"),
+        ("none", "UNCOMPRESSED"),
+    ]:
+        metadata = pyarrow.parquet.read_metadata(io.BytesIO(written(MANY, "parquet", compression)))
+        columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
+        assert {column.compression for column in columns} == {codec}
+
+
+def test_text_is_the_same_under_each_compression() -> None:
+    """Compression changes the bytes only."""
+    plain = written(MANY, "csv", None)
+    assert decompressed(written(MANY, "csv", "gzip"), ".csv.gz") == plain
+    assert decompressed(written(MANY, "csv", "zstd"), ".csv.zst") == plain
+
+
+def test_row_groups_bound_the_memory() -> None:
+    """A large part has several."""
+    metadata = pyarrow.parquet.read_metadata(io.BytesIO(written(MANY * 9, "parquet")))
+    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    assert rows == [100_000, len(MANY) * 9 - 100_000]
+
+
+# Names
+
+
+@pytest.mark.parametrize(("format", "compression", "suffix", "named"), KINDS)
+def test_names(format: str, compression: str | None, suffix: str, named: str | None) -> None:
+    """The suffix that readers know the format by; what "auto" means."""
+    made = file_format(format, compression)
+    assert (made.format, made.suffix, made.compression) == (format, suffix, named)
+
+
+@pytest.mark.parametrize(
+    ("format", "compression", "complaint"),
+    [
+        ("xml", "auto", "format must be 'jsonl', 'csv' or 'parquet', not 'xml'"),
+        (None, "auto", "format must be 'jsonl', 'csv' or 'parquet', not None"),
+        (["csv"], "auto", "format must be 'jsonl', 'csv' or 'parquet', not ['csv']"),
+        (
+            "jsonl",
+            "rar",
+            "compression must be 'auto', 'gzip', 'zstd' or 'none' with format 'jsonl', not 'rar'",
+        ),
+        (
+            "csv",
+            "snappy",
+            "compression must be 'auto', 'gzip', 'zstd' or 'none' with format 'csv', not 'snappy'",
+        ),
+        (
+            "parquet",
+            "brotli",
+            "compression must be 'auto', 'zstd', 'snappy', 'gzip' or 'none' with format 'parquet', not",
+        ),
+        ("csv", {}, "compression must be 'auto', 'gzip', 'zstd' or 'none' with format 'csv', not {}"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(format: Any, compression: Any, complaint: str) -> None:
+    """The message lists what does."""
+    with pytest.raises(SupermetricsValidationError, match=re.escape(complaint)):
+        file_format(format, compression)
+
+
+@pytest.mark.parametrize(
+    ("library", "format", "compression", "extra"),
+    [
+        ("pyarrow", "parquet", "auto", "parquet"),
+        ("zstandard", "jsonl", "zstd", "zstd"),
+        ("zstandard", "csv", "zstd", "zstd"),
+    ],
+)
+def test_a_missing_library_is_refused(
+    monkeypatch: pytest.MonkeyPatch, library: str, format: str, compression: str, extra: str
+) -> None:
+    """The message says what to install; all else works without it."""
+    monkeypatch.setitem(sys.modules, library, None)  # Python's own way to say that it is not there
+    with pytest.raises(SupermetricsValidationError, match=re.escape(f"[{extra}]'")):
+        file_format(format, compression)
+    assert len(written(MANY, "jsonl")) and len(written(MANY, "csv"))

@@ -1,0 +1,214 @@
+"""Exports as the programs read them that people use, with the very statements of docs/formats.md."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.dataset
+import pytest
+
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+from dev.simulator import Simulator, generate_entries
+from tests.components.conftest import context
+from tests.conftest import CONNECTOR, HOUR, START
+from tests.formats.table import COLUMNS, entries_of, rebuilt
+from tests.formats.test_formats import ODD, exact
+
+# The environment of Airflow 2.11 tests what we write with, not what others read with.
+duckdb = pytest.importorskip("duckdb")
+pandas = pytest.importorskip("pandas")
+
+LAST_HOUR = START + timedelta(hours=23)
+"""The last window of a day: the next one lies in another folder."""
+
+
+@pytest.fixture
+def documented(repository: Path) -> Callable[..., str]:
+    """The one statement of docs/formats.md with this text in it, for another folder."""
+    page = (repository / "docs/formats.md").read_text()
+
+    def find(part: str, folder: Path | str = "") -> str:
+        blocks = re.findall(r"```(?:sql|python)\n(.*?)```", page, re.DOTALL)
+        [block] = [block for block in blocks if part in block]
+        return block.replace("s3://my-bucket/supermetrics-logs", str(folder))
+
+    return find
+
+
+@pytest.fixture
+def lake(
+    simulate: Callable[..., Simulator], tmp_path: Path, documented: Callable[..., str]
+) -> Callable[..., tuple[Path, list[dict[str, Any]]]]:
+    """Export four hourly windows around midnight, each in several parts; return the folder and the truth."""
+
+    def export(format: str, odd: bool = True, **arguments: Any) -> tuple[Path, list[dict[str, Any]]]:
+        folder = tmp_path / "lake"
+        entries = generate_entries(count=1200, start=LAST_HOUR, end=LAST_HOUR + 4 * HOUR, seed=5)
+        changes = [
+            change for change, _, _ in ODD if "\ud800" not in change.values() and "log_time" not in change
+        ]
+        if odd:
+            for number, change in enumerate(changes):
+                entries[number * 40] |= change
+            entries[-1]["region"] = "eu"
+        sim = simulate(entries)
+        [path] = re.findall(r'path="(.*)"', documented("macros.timedelta"))
+        for number in range(4):
+            end = LAST_HOUR + (number + 1) * HOUR
+            run = context(data_interval_end=end, macros=SimpleNamespace(timedelta=timedelta))
+            operator = SupermetricsExportLogsOperator(
+                task_id=f"export_{number}",
+                connector_identifier=CONNECTOR,
+                path=path.replace("s3://aws_default@my-bucket/supermetrics-logs", f"file://{folder}"),
+                window=HOUR,
+                format=format,
+                entries_per_file=70,
+                **arguments,
+            )
+            operator.render_template_fields(run)
+            operator.execute(run)
+        assert {path.name for path in folder.iterdir()} == {"date=2026-01-01", "date=2026-01-02"}
+        assert len(list(folder.glob("*/_manifest-*.json"))) == 4
+        return folder, sim.truth(CONNECTOR, LAST_HOUR, LAST_HOUR + 4 * HOUR)
+
+    return export
+
+
+@pytest.fixture
+def query() -> Callable[[str], list[dict[str, Any]]]:
+    """Ask DuckDB, which may fetch nothing from the network."""
+    database = duckdb.connect(config={"autoinstall_known_extensions": False, "TimeZone": "UTC"})
+
+    def run(statement: str) -> list[dict[str, Any]]:
+        result = database.execute(statement)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    return run
+
+
+def same(entries: list[dict[str, Any]], truth: list[dict[str, Any]]) -> bool:
+    """Whether these are the entries, in any order."""
+    return sorted(map(exact, entries)) == sorted(map(exact, truth))
+
+
+def columns(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the column that the folder's name makes."""
+    return {name: row[name] for name in COLUMNS}
+
+
+Lake = Callable[..., tuple[Path, list[dict[str, Any]]]]
+Query = Callable[[str], list[dict[str, Any]]]
+Documented = Callable[..., str]
+
+
+def test_parquet_with_duckdb(lake: Lake, query: Query, documented: Documented) -> None:
+    """All windows at once, with the folders as a column, and `extra` as JSON."""
+    folder, truth = lake("parquet")
+    rows = query(f"SELECT * FROM read_parquet('{folder}/*/*.parquet')")
+    assert same([rebuilt(columns(row)) for row in rows], truth)
+    groups = query(documented("hive_partitioning", folder))
+    assert sum(group["entries"] for group in groups) == len(truth)
+    assert {str(group["date"]) for group in groups} == {"2026-01-01", "2026-01-02"}
+    found = query(documented("json_valid(extra)", folder))
+    assert [row["region"] for row in found if row["region"]] == ["eu"]
+    assert [row["odd_duration"] for row in found if row["odd_duration"] not in (None, "null")] == [str(2**70)]
+
+
+@pytest.mark.parametrize(("compression", "suffix"), [("gzip", ".gz"), ("zstd", ".zst"), ("none", "")])
+def test_csv_with_duckdb(
+    lake: Lake, query: Query, documented: Documented, compression: str, suffix: str
+) -> None:
+    """The same from text, with the types that the documentation names."""
+    folder, truth = lake("csv", compression=compression)
+    statement = documented("read_csv('", folder).replace(".csv.gz", f".csv{suffix}")
+    assert same([rebuilt(columns(row)) for row in query(statement)], truth)
+
+
+def test_ordinary_csv_needs_no_types(lake: Lake, query: Query) -> None:
+    """What DuckDB guesses is right where nothing is odd."""
+    folder, truth = lake("csv", odd=False)
+    rows = query(f"SELECT * FROM '{folder}/*/*.csv.gz'")
+    assert same([rebuilt(columns(row)) for row in rows], truth)
+
+
+@pytest.mark.parametrize(("compression", "suffix"), [("gzip", ".gz"), ("zstd", ".zst"), ("none", "")])
+def test_jsonl_with_duckdb(
+    lake: Lake, query: Query, documented: Documented, compression: str, suffix: str
+) -> None:
+    """Whole entries, and the documented columns."""
+    folder, truth = lake("jsonl", compression=compression)
+    rows = query(f"SELECT json FROM read_json_objects('{folder}/*/*.jsonl{suffix}')")
+    assert same([json.loads(row["json"]) for row in rows], truth)
+    rows = query(documented("read_json('", folder).replace(".jsonl.gz", f".jsonl{suffix}"))
+    assert sorted(row["id"] for row in rows) == sorted(str(entry["id"]) for entry in truth)
+    assert str(2**70) in {row["duration_ms"] for row in rows}
+
+
+def test_parquet_with_pyarrow(lake: Lake) -> None:
+    """A folder as a data set: receipts are no part of it."""
+    folder, truth = lake("parquet")
+    table = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive").to_table()
+    assert same([rebuilt(columns(row)) for row in table.to_pylist()], truth)
+
+
+def test_parquet_with_pandas(lake: Lake) -> None:
+    """A folder, with the types that the columns have."""
+    folder, truth = lake("parquet")
+    frame = pandas.read_parquet(folder, dtype_backend="pyarrow")
+    rows = [columns(row) for row in frame.to_dict("records")]
+    for row in rows:
+        row["log_time"] = row["log_time"].to_pydatetime()
+        row |= {name: None for name, value in row.items() if pandas.isna(value)}
+    assert same([rebuilt(row) for row in rows], truth)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+def test_csv_with_pandas(lake: Lake, documented: Documented, compression: str) -> None:
+    """As documented, each file by its name's end."""
+    folder, truth = lake("csv", compression=compression)
+    [call] = re.findall(r"(pandas\.read_csv.*?\}\))", documented("pandas.read_csv"), re.DOTALL)
+    entries = []
+    for file in folder.glob("*/*.csv*"):
+        frame = eval(call.replace('"export/….csv.gz"', "file"), {"pandas": pandas, "file": file})
+        for row in map(columns, frame.to_dict("records")):
+            row["log_time"] = row["log_time"].to_pydatetime()
+            row |= {name: None for name, value in row.items() if pandas.isna(value) or value == ""}
+            entries.append(rebuilt(row))
+    assert same(entries, truth)
+
+
+def test_jsonl_with_pandas(lake: Lake) -> None:
+    """What its numbers can hold; a whole number beyond 64 bits is more than pandas reads."""
+    folder, truth = lake("jsonl", odd=False)
+    frames = [pandas.read_json(file, lines=True, dtype=False) for file in folder.glob("*/*.jsonl.gz")]
+    assert set(pandas.concat(frames)["id"]) == {entry["id"] for entry in truth}
+
+
+def test_the_documented_way_back(lake: Lake, documented: Documented) -> None:
+    """The two lines of Python make entries of rows, whose times are printed as CSV has them."""
+    folder, truth = lake("csv")
+    code = compile(documented("if value is not None"), "formats.md", "exec")
+    entries = []
+    for file in folder.glob("*/*.csv.gz"):
+        with gzip.open(file, "rt", newline="") as text:
+            for cells in csv.DictReader(text):
+                row = {
+                    name: None if not cell else int(cell) if name in ("status", "duration_ms") else cell
+                    for name, cell in cells.items()
+                }
+                names: dict[str, Any] = {"row": row, "json": json}
+                exec(code, names)
+                entries.append(names["entry"])
+    assert same(entries, truth)
+    assert same(
+        entries, [e for f in folder.glob("*/*.csv.gz") for e in entries_of(f.read_bytes(), ".csv.gz")]
+    )
