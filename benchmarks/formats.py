@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from airflow_provider_supermetrics.export.formats import file_format
 from airflow_provider_supermetrics.protocol.entries import line
 from benchmarks.log import Log, text
-from benchmarks.process import Usage, measure
+from benchmarks.process import measure
 from benchmarks.table import table
 from dev.simulator import generate_entries
 
@@ -23,10 +25,12 @@ _KINDS: Final = {
     "parquet": ("none", "snappy", "gzip", "zstd"),
 }
 _PAGE: Final = 1000
+_ROUNDS: Final = 3
 _HOW_TO_READ: Final = """\
-How to read it: each object holds the same {entries:,} entries, {bytes:,} bytes as lines, and is written in a
-fresh process. CPU (user and system) and peak memory are what that took beyond a process that only holds the
-lines, as an export does, {idle:.0f} MB in all; the import of what the format needs counts."""
+How to read it: each object holds the same {entries:,} entries, {bytes:,} bytes as lines, and is written in
+a fresh process; medians of {rounds}. CPU (user and system) is that of writing, with the import of what the
+format needs. Memory is the peak beyond that of a process that only holds the lines, as an export does,
+{idle:.0f} MB."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,30 +57,38 @@ def _compare(entries: int, folder: Path) -> None:
         for entry in generate_entries(log.entries, log.start, log.end, seed=log.seed, ties=log.ties):
             file.write(line({**entry, "log_time": text(entry["log_time"])}) + b"\n")
 
-    def used(*arguments: str) -> Usage:
-        command = ("-m", "benchmarks.formats", "--hold", str(lines), *arguments)
-        return measure(*command, environment={}, log=output)
+    def used(*arguments: str) -> tuple[float, float]:
+        """CPU seconds of writing, MB at the peak."""
+        runs = []
+        for _ in range(_ROUNDS):
+            command = ("-m", "benchmarks.formats", "--hold", str(lines), *arguments)
+            usage = measure(*command, environment={}, log=output)
+            runs.append((float(output.read_text().split()[-1]), usage.peak_memory / 1e6))
+        cpus, peaks = zip(*runs, strict=True)
+        return median(cpus), median(peaks)
 
-    used()  # the first start compiles
-    idle = used()
+    _, idle = used()
     rows = [["format", "compression", "bytes", "CPU s", "memory MB"]]
     for name, compressions in _KINDS.items():
         for compression in compressions:
-            usage = used("--write", name, compression, str(target))
-            cpu, memory = usage.cpu - idle.cpu, (usage.peak_memory - idle.peak_memory) / 1e6
-            rows.append([name, compression, f"{target.stat().st_size:,}", f"{cpu:.2f}", f"{memory:.0f}"])
+            cpu, peak = used("--write", name, compression, str(target))
+            size = f"{target.stat().st_size:,}"
+            rows.append([name, compression, size, f"{cpu:.2f}", f"{peak - idle:.0f}"])
     print(table(rows))
-    facts = {"entries": entries, "bytes": lines.stat().st_size, "idle": idle.peak_memory / 1e6}
+    facts = {"entries": entries, "bytes": lines.stat().st_size, "rounds": _ROUNDS, "idle": idle}
     print("\n" + _HOW_TO_READ.format(**facts))
 
 
 def _hold(lines: Path, kind: Sequence[str] | None) -> None:
+    """Read the lines; write them, where that is asked for; print the CPU seconds of writing."""
     with lines.open("rb") as file:
         blocks = list(iter(lambda: b"".join(islice(file, _PAGE)), b""))
+    begun = time.process_time()
     if kind is not None:
         name, compression, target = kind
         with Path(target).open("wb") as raw:
             file_format(name, compression).write(raw, blocks)
+    print(time.process_time() - begun)
 
 
 if __name__ == "__main__":
