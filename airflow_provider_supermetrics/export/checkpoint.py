@@ -11,8 +11,8 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import ExportedObject
@@ -23,6 +23,8 @@ from airflow_provider_supermetrics.protocol.walk import LogWalk
 log = logging.getLogger(__name__)
 
 _VERSION = 1
+# Longer than any Retry-After and the retries after it. What was read longer ago may lack late entries.
+_OLDEST = timedelta(days=3)
 # It is read once, if ever.
 _GZIP_LEVEL = 1
 
@@ -111,14 +113,22 @@ def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:
         return None
     try:
         checkpoint = Checkpoint.from_bytes(data, plan)
-        for part in checkpoint.written:
-            if destination.stamp(part.item.name) != part.stamp:
-                raise ContractViolation(f"{part.item.name} is not the one that it knows")
+        if datetime.now(timezone.utc) - checkpoint.saved_at > _OLDEST:
+            raise ContractViolation(f"it is of {checkpoint.saved_at.isoformat(timespec='seconds')}")
+        checkpoint = replace(checkpoint, written=[_found(destination, part) for part in checkpoint.written])
     except ContractViolation as error:
         log.warning("Beginning anew: the checkpoint %s does not fit: %s", plan.checkpoint_name, error)
         destination.remove(plan.checkpoint_name)
         return None
     return checkpoint
+
+
+def _found(destination: Destination, part: Written) -> Written:
+    """The part as it lies there now; its stamp may differ where another machine looks."""
+    stamp = destination.stamp(part.item.name)
+    if stamp is None or (stamp != part.stamp and destination.sha256(part.item.name) != part.item.sha256):
+        raise ContractViolation(f"{part.item.name} is not the one that it knows")
+    return Written(part.item, stamp)
 
 
 def save(destination: Destination, plan: ExportPlan, checkpoint: Checkpoint) -> None:

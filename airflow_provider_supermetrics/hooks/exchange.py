@@ -81,11 +81,12 @@ class Exchange:
         return f"Bearer {self.settings.credential}"
 
     def team_id(self, team_id: int | str | None) -> int:
-        """``team_id``, or the Connection's where it is None.
+        """``team_id``, or the Connection's where it is None, or a text that a template made of None.
 
         :raises SupermetricsValidationError: where neither names one, or it is no team's number.
         """
-        chosen = self.settings.team_id if team_id is None else team_id
+        is_left_out = team_id is None or (isinstance(team_id, str) and team_id.strip() in ("", "None"))
+        chosen = self.settings.team_id if is_left_out else team_id
         if chosen is None:
             raise SupermetricsValidationError(
                 f"no team_id: pass one, or set it in the extra of Connection '{self.settings.conn_id}'"
@@ -137,10 +138,7 @@ class Exchange:
 
         :raises SupermetricsError: of the kind that the answer asks for.
         """
-        if not 200 <= status < 300:
-            # Before any text is cut: a part of the credential would not be found any more.
-            body = body.replace(self.settings.credential.encode(), b"***")
-        answer = classify(status, headers, body, now=datetime.now(timezone.utc))
+        answer = classify(status, headers, body, now=datetime.now(timezone.utc), redact=self._redact)
         self.rate_limit = answer.rate_limit or self.rate_limit
         self._pause = self._pause_after(answer)
         if answer.meaning is Meaning.OK:

@@ -113,6 +113,11 @@ class SupermetricsHook(HttpHook):
         return self._exchange.rate_limit if self._exchange else None
 
     @property
+    def rate_limit_reserve(self) -> int:
+        """How many requests of the hour are left to others, as the Connection and the caller say."""
+        return self._exchange.wait_policy.rate_limit_reserve if self._exchange else 0
+
+    @property
     def requests_sent(self) -> int:
         """Requests sent by this hook, repeated ones included."""
         return self._exchange.requests_sent if self._exchange else 0
@@ -357,6 +362,11 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     def rate_limit(self) -> RateLimit | None:
         """The hourly request budget as last told, or None when no answer has told it."""
         return self._exchange.rate_limit if self._exchange else None
+
+    @property
+    def rate_limit_reserve(self) -> int:
+        """How many requests of the hour are left to others, as the Connection and the caller say."""
+        return self._exchange.wait_policy.rate_limit_reserve if self._exchange else 0
 
     @property
     def requests_sent(self) -> int:

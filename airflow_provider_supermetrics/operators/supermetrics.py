@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 _SECONDS_BETWEEN_PROGRESS = 10.0
+# By so much the clocks of a worker and of the scheduler may differ.
+_SECONDS_OF_SKEW = 60.0
 # Raised before an answer reaches the walk, which so stays as it was.
 _BETWEEN_PAGES = (
     SupermetricsRateLimitError,
@@ -216,12 +218,17 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         return openlineage_of(*self._exported) if self._exported else None
 
     def _let_settle(self, window: Window) -> None:
-        if self.settle is None:
-            return
-        seconds = (window.end + self.settle - datetime.now(timezone.utc)).total_seconds()
+        seconds = (window.end - datetime.now(timezone.utc)).total_seconds()
+        if self.settle is not None:
+            seconds += self.settle.total_seconds()
+        elif seconds > _SECONDS_OF_SKEW:
+            raise SupermetricsValidationError(
+                f"the window {window} is not over, so its export would not be complete: give an earlier end, "
+                "or settle=timedelta(0) to wait for its end"
+            )
         if seconds <= 0:
             return
-        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle)
+        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle or timedelta())
         if seconds <= SHORTEST_AWAY:
             time.sleep(seconds)
         elif self.deferrable:

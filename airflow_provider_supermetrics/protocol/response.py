@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -66,11 +66,19 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
 
-def classify(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
+def classify(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime,
+    redact: Callable[[str], str] = lambda text: text,
+) -> Answer:
     """Say what an answer means.
 
     :param headers: any letter case.
     :param now: the current time (aware), for a ``Retry-After`` that is a date where no ``Date`` comes along.
+    :param redact: takes what nobody may read out of a text of the API's.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     rate_limit = _rate_limit(lowered)
@@ -86,10 +94,10 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, *, now: datet
         _meaning(status),
         rate_limit,
         retry_after=parse_retry_after(lowered.get("retry-after"), now=now),
-        code=_text(error, "code", _MAX_CODE_LENGTH),
-        message=_text(error, "message", _MAX_MESSAGE_LENGTH),
-        description=_text(error, "description", _MAX_DESCRIPTION_LENGTH),
-        request_id=_text(meta, "request_id", _MAX_REQUEST_ID_LENGTH),
+        code=_text(error, "code", _MAX_CODE_LENGTH, redact),
+        message=_text(error, "message", _MAX_MESSAGE_LENGTH, redact),
+        description=_text(error, "description", _MAX_DESCRIPTION_LENGTH, redact),
+        request_id=_text(meta, "request_id", _MAX_REQUEST_ID_LENGTH, redact),
         body=body,
     )
 
@@ -218,10 +226,12 @@ def _object(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _text(mapping: Any, key: str, longest: int) -> str | None:
+def _text(mapping: Any, key: str, longest: int, redact: Callable[[str], str]) -> str | None:
     value = mapping.get(key)
-    # One line, because it becomes part of a log line.
-    return " ".join(value.split())[:longest] or None if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    # Redacted before it is cut, for a part of a credential would not be found; and one line, for logs.
+    return " ".join(redact(value).split())[:longest] or None
 
 
 def _not_the_contract(what: str) -> NoReturn:

@@ -94,7 +94,11 @@ def away_wait(*, waits: int, retry_after: float | None, jitter: float) -> float 
     """
     if retry_after is not None and retry_after > LONGEST_RETRY_AFTER:
         return None
-    wait = unnamed_wait(waits) if retry_after is None else max(retry_after, SHORTEST_AWAY)
+    if retry_after is None:
+        wait = unnamed_wait(waits)
+    else:
+        # Whoever names a moment again and again is not to be believed.
+        wait = max(retry_after, _doubled(SHORTEST_AWAY, waits, _UNNAMED_LONGEST))
     return wait + jitter * min(60.0, max(5.0, wait / 20))
 
 

@@ -149,8 +149,8 @@ class LogWalk:
             "step": self._step.name,
             "tick": self._tick // _MICROSECOND,
             "least_tick": self._least_tick // _MICROSECOND,
-            "seen": [[key, _to_text(time)] for key, time in self._seen.items()],
-            "last": self._last,
+            "seen": [[plain(key), _to_text(time)] for key, time in self._seen.items()],
+            "last": plain(self._last),
             "page": page and [page.step.name, page.length, page.limit, _to_text(page.newest)],
             "older_exist": self._older_exist,
             "full_pages": self._full_pages,
@@ -399,6 +399,11 @@ def _from_text(text: str | None) -> datetime | None:
 
 def _known(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def plain(key: Hashable) -> Any:
+    """An identity as JSON has it: lists instead of tuples, which stricter stores than JSON refuse."""
+    return [plain(part) for part in key] if isinstance(key, tuple) else key
 
 
 def hashable(key: Any) -> Hashable:

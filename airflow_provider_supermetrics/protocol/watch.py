@@ -17,7 +17,7 @@ from airflow_provider_supermetrics.protocol.entries import Entry, identity, log_
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
 from airflow_provider_supermetrics.protocol.request import format_time
-from airflow_provider_supermetrics.protocol.walk import LogWalk, hashable
+from airflow_provider_supermetrics.protocol.walk import LogWalk, hashable, plain
 
 FIRST_LIMIT = 100
 
@@ -37,12 +37,16 @@ class Look(LogWalk):
         self.known: Mapping[Hashable, datetime] = {}
         #: How far below its newest entry the next look may meet what this one has given.
         self.overlap = timedelta()
+        #: When this look began. What is dated later than that says nothing of what may still come.
+        self.now: datetime | None = None
         #: Whether to read on although the first page brings nothing new.
         self.is_deep = True
         #: The oldest entry of the whole history, where an earlier look has met it.
         self.bottom: Hashable | None = None
         #: What this look has given, as far as the next one may meet it again.
         self.given: dict[Hashable, datetime] = {}
+        #: The identities of all that it has given, in that order.
+        self.keys: list[Hashable] = []
         self.has_given = False
         self.newest: datetime | None = None
         # Equal entries without ids are told apart by their count.
@@ -54,6 +58,12 @@ class Look(LogWalk):
         if not self.has_given and (not self.is_deep or self._shows_bottom(page)):
             self.next = None
         return fresh
+
+    @property
+    def horizon(self) -> datetime:
+        """The newest time read, but no later than when the look began."""
+        assert self.newest is not None, "nothing has been read"
+        return self.newest if self.now is None else min(self.newest, self.now)
 
     def history_end(self) -> Hashable | None:
         """The oldest entry of all, where the walk had to come to the history's end; with an id only."""
@@ -75,7 +85,8 @@ class Look(LogWalk):
                 key = (key, self._equal[key])
             if key not in self.known:
                 fresh.append(entry)
-                if time >= self.newest - self.overlap:
+                self.keys.append(key)
+                if time >= self.horizon - self.overlap:
                     self.given[key] = time
         self.has_given = self.has_given or bool(fresh)
         return fresh
@@ -96,7 +107,7 @@ class LogWatch:
         self.since = since
         self.overlap = overlap
         self._first_limit = first_limit
-        #: The newest time read, or None when nothing has been.
+        #: The newest time read, but none that lay in the future; None when nothing has been read.
         self.until: datetime | None = None
         self._known: dict[Hashable, datetime] = {}
         self._look: Look | None = None
@@ -125,7 +136,7 @@ class LogWatch:
                 self._moved_at is not None and now >= self._moved_at + self.overlap
             )
             self._look.known, self._look.overlap = self._known, self.overlap
-            self._look.bottom = self._bottom
+            self._look.bottom, self._look.now = self._bottom, now
         return self._look
 
     def settle(self, now: datetime) -> None:
@@ -143,15 +154,22 @@ class LogWatch:
         """The look has failed within itself; the next one reads the same again."""
         self._look = None
 
-    def accept(self, entries: Sequence[Entry], now: datetime) -> list[Entry]:
-        """What is new among entries, newest first, that another watch of this log has found.
+    def accept(self, found: Sequence[tuple[Hashable, Entry]], now: datetime) -> list[Entry]:
+        """What is new among entries that another watch of this log has found, where it looked last.
 
-        :param entries: all that it has, down to our :attr:`floor` or further.
+        :param found: the entries with their identities, as a :class:`Look` tells them.
         :param now: the current time (aware).
         """
         look = Look(start=self.floor)
-        look.known, look.overlap = self._known, self.overlap
-        fresh = look.sift([entry for entry in entries if log_time(entry).at >= self.floor])
+        look.now, look.overlap = now, self.overlap
+        fresh = []
+        for key, entry in found:
+            time = log_time(entry).at
+            look.newest = time if look.newest is None else max(look.newest, time)
+            if time >= self.floor and key not in self._known:
+                fresh.append(entry)
+                look.given[key] = time
+        look.has_given = bool(fresh)
         self._learn(look, now)
         return fresh
 
@@ -161,7 +179,7 @@ class LogWatch:
         elif look.is_deep:
             self._moved_at = None
         if look.newest is not None:
-            self.until = look.newest if self.until is None else max(self.until, look.newest)
+            self.until = look.horizon if self.until is None else max(self.until, look.horizon)
         if self.until is not None:
             floor = self.until - self.overlap
             self._known = {k: t for k, t in {**self._known, **look.given}.items() if t >= floor}
@@ -175,14 +193,15 @@ class LogWatch:
             "until": self.until and self.until.isoformat(),
             "moved_at": self._moved_at and self._moved_at.isoformat(),
             "known": _to_lists(self._known),
-            "bottom": self._bottom,
+            "bottom": plain(self._bottom),
             "look": look
             and {
                 "walk": look.to_state(),
                 "is_deep": look.is_deep,
                 "given": _to_lists(look.given),
                 "has_given": look.has_given,
-                "equal": [[key, count] for key, count in look._equal.items()],
+                "equal": [[plain(key), count] for key, count in look._equal.items()],
+                "now": look.now and look.now.isoformat(),
                 "newest": look.newest and look.newest.isoformat(),
             },
         }
@@ -203,7 +222,7 @@ class LogWatch:
                 look = Look.from_state(saved["walk"])
                 look.is_deep = bool(saved["is_deep"])
                 look.given = _from_lists(saved["given"])
-                look.newest = _from_text(saved["newest"])
+                look.newest, look.now = _from_text(saved["newest"]), _from_text(saved["now"])
                 look.has_given = bool(saved["has_given"])
                 look._equal = Counter({hashable(key): int(count) for key, count in saved["equal"]})
                 look.known, look.overlap, look.bottom = watch._known, watch.overlap, watch._bottom
@@ -214,7 +233,7 @@ class LogWatch:
 
 
 def _to_lists(times: Mapping[Hashable, datetime]) -> list[list[Any]]:
-    return [[key, time.isoformat()] for key, time in times.items()]
+    return [[plain(key), time.isoformat()] for key, time in times.items()]
 
 
 def _from_lists(items: Sequence[Sequence[Any]]) -> dict[Hashable, datetime]:

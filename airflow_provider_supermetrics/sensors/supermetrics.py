@@ -17,14 +17,12 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
-    SupermetricsPaginationError,
-    SupermetricsResponseError,
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.export.window import run_start, to_utc
 from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from airflow_provider_supermetrics.polling import Polling, utcnow
+from airflow_provider_supermetrics.polling import WITHIN_A_LOOK, Polling, utcnow
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, format_time, valid_connector_identifier
@@ -37,8 +35,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 _STORE_KEY = "supermetrics_error_log"
-# Airflow ends a deferral by itself where the triggerer did not; the trigger should be first.
-_GRACE = timedelta(minutes=5)
+# Airflow ends a deferral by itself where the triggerer did not; the trigger, which may be waiting inside a
+# request at its deadline, should be first.
+_GRACE = timedelta(minutes=15)
+_LONGEST_TIMEOUT = timedelta(days=3650).total_seconds()
 
 
 class SupermetricsErrorLogSensor(BaseSensorOperator):
@@ -121,6 +121,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 raise SupermetricsValidationError(f"{name} must be a number from {least} on, not {number!r}")
         if not isinstance(overlap, timedelta) or overlap < timedelta():
             raise SupermetricsValidationError(f"overlap must be a timedelta, not {overlap!r}")
+        if self.poke_interval < 1:
+            raise SupermetricsValidationError("poke_interval must be a second at least")
         wait_as_named(self)
         self._watch: ErrorWatch | None = None
         self._polling = Polling(self.poke_interval, max_consecutive_failures)
@@ -142,6 +144,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         assert watch is not None
         now = utcnow()
         if self._not_before is not None and now < self._not_before:
+            self._pause = self.poke_interval
             return PokeReturnValue(is_done=False)
         self._not_before = None
         try:
@@ -150,14 +153,19 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                     watch.take(fresh)
             watch.watch.settle(utcnow())
         except SupermetricsError as error:
-            if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
+            if isinstance(error, WITHIN_A_LOOK):
                 watch.drop()
-            self._pause = self._polling.after_failure(error)
-            self._not_before = utcnow() + timedelta(seconds=self._pause)
+            try:
+                self._pause = self._polling.after_failure(error)
+            except SupermetricsError:
+                self._save()
+                raise
+            self._not_before = self._named_time()
             self.log.warning("%s; looking again in %.0f s", error, self._pause)
             self._save()
             return PokeReturnValue(is_done=False)
-        self._pause = self._polling.after_success(hook.rate_limit)
+        self._pause = self._polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
+        self._not_before = self._named_time()
         result = watch.result()
         is_done = result["matches"] >= self.min_matches
         self.log.info(
@@ -200,9 +208,9 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         error_filter = build(
             ErrorFilter.of,
             min_status=self.min_status,
-            statuses=self.statuses,
-            events=self.events,
-            request_contains=self.request_contains,
+            statuses=_given(self.statuses, int),
+            events=_given(self.events),
+            request_contains=self.request_contains or None,
         )
         # Where nothing remembers what was seen, a larger page finds it again with one request.
         is_forgetful = self.reschedule and not self.deferrable and self._store is None
@@ -222,33 +230,38 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
         """Seconds until the next look; in deferrable mode, leave for the triggerer instead."""
-        interval: float = max(
-            super()._get_next_poke_interval(started_at, run_duration, poke_count), self._pause
-        )
+        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         left = self.timeout - run_duration()
         if self._not_before is not None:
             named = (self._not_before - utcnow()).total_seconds()
-            if named > max(left, self.poke_interval):
+            if named > left:
                 # Nothing may be asked before the timeout any more.
-                if self.soft_fail or getattr(self, "never_fail", False):
+                if self.soft_fail:
                     raise AirflowSkipException(self._timeout_message())
                 raise AirflowSensorTimeout(self._timeout_message())
             interval = max(interval, named)
+        # A budget that runs low stretches the time between looks, but not beyond the timeout.
+        interval = max(interval, min(self._pause, left))
         if self.reschedule or self.deferrable:
             interval = max(interval, SHORTEST_AWAY)
         if self.deferrable:
             self._leave(interval, left)
         return interval
 
+    def _named_time(self) -> datetime | None:
+        return utcnow() + timedelta(seconds=self._polling.named) if self._polling.named else None
+
     def _leave(self, interval: float, left: float) -> None:
         assert self._watch is not None
         now = utcnow()
+        left = min(max(left, SHORTEST_AWAY), _LONGEST_TIMEOUT)
+        longest = self.max_wait.total_seconds() if self.max_wait else left
         self.defer(
             trigger=SupermetricsErrorLogTrigger(
                 connector_identifier=self.connector_identifier,
                 team_id=self.team_id,
                 since=self._watch.watch.since.isoformat(),
-                deadline=(now + timedelta(seconds=max(left, SHORTEST_AWAY))).isoformat(),
+                deadline=(now + timedelta(seconds=left)).isoformat(),
                 not_before=(now + timedelta(seconds=interval)).isoformat(),
                 error_filter=self._watch.filter.to_arguments(),
                 min_matches=self.min_matches,
@@ -256,12 +269,13 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 overlap=self.overlap.total_seconds(),
                 poke_interval=self.poke_interval,
                 max_consecutive_failures=self.max_consecutive_failures,
+                longest_interval=longest if self.exponential_backoff else None,
                 state={"watch": self._watch.to_state(), "polling": self._polling.to_state()},
                 wait_policy=dict(self.wait_policy) if self.wait_policy else None,
                 supermetrics_conn_id=self.supermetrics_conn_id,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(left, SHORTEST_AWAY)) + _GRACE,
+            timeout=timedelta(seconds=left) + _GRACE,
         )
 
     def _timeout_message(self) -> str:
@@ -283,6 +297,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             "supermetrics_conn_id": self.supermetrics_conn_id,
             "since": format_time(since),
             "max_entries": self.max_entries,
+            "overlap": self.overlap.total_seconds(),
             **error_filter.to_arguments(),
         }
 
@@ -313,3 +328,17 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     def _forget(self) -> None:
         if self._store is not None:
             self._store.delete(_STORE_KEY)
+
+
+def _given(value: Any, kind: type = str) -> Any:
+    """A list, or the list that a template has made a text of, such as ``[500, 503]``; None where it is empty.
+
+    :param kind: what its items are.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text in ("", "None"):
+        return None
+    parts = (part.strip(" '\"") for part in text.strip("[]()").split(","))
+    return [kind(part) if kind is not int or part.isdecimal() else part for part in parts if part]

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowOptionalProviderFeatureException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_supermetrics import exceptions as _exceptions
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
-    SupermetricsPaginationError,
-    SupermetricsResponseError,
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
-from airflow_provider_supermetrics.polling import Polling, utcnow
+from airflow_provider_supermetrics.polling import WITHIN_A_LOOK, Polling, utcnow
 from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy
-from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch, Look
+from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -39,6 +37,8 @@ except ImportError:  # Airflow 2
 _PATH = "airflow_provider_supermetrics.triggers.supermetrics"
 # An event reaches the database about a second after it was handed over.
 _SECONDS_TO_STORE_AN_EVENT = 3.0
+# Else events could come faster than they are stored.
+_LEAST_POLL_INTERVAL = 5
 # Nobody but a person can mend what is refused; until then, asking often helps nobody.
 _SECONDS_AFTER_A_REFUSAL = 300.0
 # Triggers that start together begin at one time, so that none of them has to look by itself.
@@ -61,6 +61,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
     :param overlap: how late an entry may appear, in seconds.
     :param poke_interval: seconds between looks.
     :param max_consecutive_failures: how many looks in a row may fail.
+    :param longest_interval: where the interval doubles with each look, the longest one in seconds.
     :param team_id: the team; by default the Connection's.
     :param state: how far the sensor has looked already.
     :param wait_policy: what of the Connection's waiting is different here.
@@ -80,6 +81,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         overlap: float = 60.0,
         poke_interval: float = 60.0,
         max_consecutive_failures: int = 5,
+        longest_interval: float | None = None,
         team_id: int | str | None = None,
         state: Mapping[str, Any] | None = None,
         wait_policy: Mapping[str, float] | None = None,
@@ -97,6 +99,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             "overlap": overlap,
             "poke_interval": poke_interval,
             "max_consecutive_failures": max_consecutive_failures,
+            "longest_interval": longest_interval,
             "team_id": team_id,
             "state": state,
             "wait_policy": wait_policy,
@@ -107,7 +110,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         self._deadline = datetime.fromisoformat(deadline)
         self._not_before = datetime.fromisoformat(not_before)
         self._min_matches = min_matches
-        self._polling = Polling(poke_interval, max_consecutive_failures)
+        self._polling = Polling(poke_interval, max_consecutive_failures, longest_interval)
         error_filter_ = ErrorFilter.of(**error_filter)
         watch = LogWatch(datetime.fromisoformat(since), timedelta(seconds=overlap))
         self._watch = ErrorWatch(watch, error_filter_, Matches(max_entries))
@@ -122,46 +125,47 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, again and again; fire once."""
-        hook = SupermetricsAsyncHook(
-            self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
-        )
-        async with hook:
-            pause, is_named = (self._not_before - utcnow()).total_seconds(), True
-            while True:
-                left = (self._deadline - utcnow()).total_seconds()
-                if left <= 0 or (is_named and pause > max(left, self._polling.interval)):
-                    # Nothing may be asked before the deadline any more.
-                    yield TriggerEvent({"status": "timeout", "result": self._watch.result()})
-                    return
-                await asyncio.sleep(max(0.0, min(pause, left)))
-                try:
+        pause, named = (self._not_before - utcnow()).total_seconds(), 0.0
+        while True:
+            left = (self._deadline - utcnow()).total_seconds()
+            if left <= 0 or named > left:
+                yield TriggerEvent({"status": "timeout", "result": self._watch.result()})
+                return
+            await asyncio.sleep(max(0.0, min(pause, left)))
+            try:
+                # Made anew for each look, because the credential may change while this waits for days.
+                async with SupermetricsAsyncHook(
+                    self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
+                ) as hook:
                     async for fresh in hook.walk(
                         self._watch.look(utcnow()), self._connector_identifier, self._team_id
                     ):
                         self._watch.take(fresh)
-                except SupermetricsError as error:
-                    if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
-                        self._watch.drop()
-                    try:
-                        pause, is_named = self._polling.after_failure(error), True
-                    except SupermetricsError:
-                        yield TriggerEvent(error_event(error))
-                        return
-                    self.log.warning("%s; looking again in %.0f s", error, pause)
-                    continue
+            except SupermetricsError as error:
+                if isinstance(error, WITHIN_A_LOOK):
+                    self._watch.drop()
+                try:
+                    pause = self._polling.after_failure(error)
+                except SupermetricsError:
+                    yield TriggerEvent(error_event(error))
+                    return
+                self.log.warning("%s; looking again in %.0f s", error, pause)
+            else:
                 self._watch.watch.settle(utcnow())
                 if self._watch.matches.count >= self._min_matches:
                     yield TriggerEvent({"status": "success", "result": self._watch.result()})
                     return
-                pause, is_named = self._polling.after_success(hook.rate_limit), False
+                pause = self._polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
+            named = self._polling.named
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What one look has found: all that lies at or above ``floor``, but what earlier batches had."""
+    """What a look has found that earlier ones of its stream had not; the first one begins at ``since``."""
 
-    floor: datetime
-    entries: Sequence[Entry]
+    since: datetime
+    is_first: bool
+    found: Sequence[tuple[Hashable, Entry]]
 
 
 class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type: ignore[misc]
@@ -221,7 +225,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             request_contains=request_contains,
         )
         self.max_entries = max_entries
-        self.poll_interval = _seconds("poll_interval", poll_interval, least=1)
+        self.poll_interval = _seconds("poll_interval", poll_interval, least=_LEAST_POLL_INTERVAL)
         self.lookback = _seconds("lookback", lookback)
         self.overlap = _seconds("overlap", overlap)
         if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
@@ -243,44 +247,38 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         return json.dumps([_PATH, self._shared_arguments()], sort_keys=True)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[_Batch]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[_Batch, None]:
         """Look, again and again, for as long as somebody listens."""
         self = cls(**kwargs)
         watch = LogWatch(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
         polling = Polling(self.poll_interval, max_consecutive_failures=1)
-        async with self._hook() as hook:
-            found: list[Entry] = []
-            floor = watch.floor
-            while True:
-                if not watch.is_looking:
-                    found, floor = [], watch.floor
-                try:
-                    await self._lead(hook, watch.look(utcnow()), found)
-                except SupermetricsError as error:
-                    if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
-                        watch.drop()
-                    await asyncio.sleep(self._pause_after(polling, error))
-                    continue
-                watch.settle(utcnow())
-                yield _Batch(floor, found)
-                await asyncio.sleep(polling.after_success(hook.rate_limit))
+        is_first = True
+        while True:
+            found, pause = await self._look(watch, polling)
+            yield _Batch(watch.since, is_first, found)
+            is_first = False
+            await asyncio.sleep(pause)
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[_Batch]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(
+        self, shared_stream: AsyncIterator[_Batch]
+    ) -> AsyncGenerator[TriggerEvent, None]:
         """Fire for what this trigger has not seen yet and looks for."""
         watch = await self._load()
         is_new = watch is None
         if watch is None:
             watch = LogWatch(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
+        is_level = False
         async for batch in shared_stream:
-            if is_new and batch.floor - watch.since < _SAME_MOMENT:
-                watch.since = max(watch.since, batch.floor)
+            if is_new and batch.is_first and batch.since - watch.since < _SAME_MOMENT:
+                watch.since = max(watch.since, batch.since)
             before = watch.until
-            since = watch.floor
-            if batch.floor <= since:
-                fresh = watch.accept(batch.entries, utcnow())
+            if is_level or (batch.is_first and batch.since <= watch.floor):
+                fresh = watch.accept(batch.found, utcnow())
             else:
-                # This one has seen less than the others, or was away for long.
-                fresh = await self._catch_up(watch)
+                # This one has seen less than the stream: it was away, or is late.
+                found, _ = await self._look(watch, Polling(self.poll_interval, max_consecutive_failures=1))
+                fresh = [entry for _, entry in found]
+            is_level = True  # from now on each batch goes on where the one before ended
             matches = Matches(self.max_entries)
             matches.add(entry for entry in fresh if self.filter.matches(entry))
             if matches.count:
@@ -294,38 +292,40 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look and fire; where Airflow does not share streams, each trigger has one of its own."""
         _, kwargs = self.serialize()
-        async for event in self.filter_shared_stream(self.open_shared_stream(kwargs)):
-            yield event
+        async with (
+            aclosing(self.open_shared_stream(kwargs)) as stream,
+            aclosing(self.filter_shared_stream(stream)) as events,
+        ):
+            async for event in events:
+                yield event
 
-    def _hook(self) -> SupermetricsAsyncHook:
-        return SupermetricsAsyncHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
-
-    async def _lead(self, hook: SupermetricsAsyncHook, look: Look, found: list[Entry]) -> None:
-        async for fresh in hook.walk(look, self.connector_identifier, self.team_id):
-            found += fresh
-
-    async def _catch_up(self, watch: LogWatch) -> list[Entry]:
-        polling = Polling(self.poll_interval, max_consecutive_failures=1)
+    async def _look(self, watch: LogWatch, polling: Polling) -> tuple[list[tuple[Hashable, Entry]], float]:
+        """One look, however long it takes: what it has found, and the seconds until the next one."""
         found: list[Entry] = []
-        async with self._hook() as hook:
-            while True:
-                try:
-                    await self._lead(hook, watch.look(utcnow()), found)
-                except SupermetricsError as error:
-                    if isinstance(error, (SupermetricsResponseError, SupermetricsPaginationError)):
-                        watch.drop()
-                        found = []
-                    await asyncio.sleep(self._pause_after(polling, error))
-                    continue
-                watch.settle(utcnow())
-                return found
+        while True:
+            look = watch.look(utcnow())
+            try:
+                # Made anew each time, because the Connection may be mended or its credential change.
+                hook = SupermetricsAsyncHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
+                async with hook:
+                    async for fresh in hook.walk(look, self.connector_identifier, self.team_id):
+                        found += fresh
+            except AirflowException as error:
+                if isinstance(error, WITHIN_A_LOOK):
+                    watch.drop()
+                    found = []
+                await asyncio.sleep(self._pause_after(polling, error))
+                continue
+            watch.settle(utcnow())
+            pause = polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
+            return list(zip(look.keys, found, strict=True)), pause
 
-    def _pause_after(self, polling: Polling, error: SupermetricsError) -> float:
+    def _pause_after(self, polling: Polling, error: AirflowException) -> float:
         """Seconds until the next look. No task could fail here, so this only tells and tries again."""
-        try:
-            pause = polling.after_failure(error)
-        except SupermetricsError:
-            pause = max(self.poll_interval, _SECONDS_AFTER_A_REFUSAL)
+        pause = max(self.poll_interval, _SECONDS_AFTER_A_REFUSAL)
+        if isinstance(error, SupermetricsError):
+            with suppress(SupermetricsError):
+                pause = polling.after_failure(error)
         self.log.error("%s; looking again in %.0f s", error, pause)
         return pause
 
@@ -365,6 +365,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             try:
                 stored = await store.aget(self._key)
             except ValueError:
+                self.asset_state_store = None
                 self.log.warning(
                     "One trigger watches for several assets, so no watermark is kept: after a restart it "
                     "begins anew. Give each asset a trigger of its own, such as one with another max_entries"
@@ -379,8 +380,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     async def _save(self, watch: LogWatch) -> None:
         store = getattr(self, "asset_state_store", None)
         if store is not None and hasattr(store, "aset"):
-            with suppress(ValueError):  # told when it was loaded
-                await store.aset(self._key, watch.to_state())
+            await store.aset(self._key, watch.to_state())
 
 
 def error_event(error: SupermetricsError) -> dict[str, Any]:

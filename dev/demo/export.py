@@ -1,4 +1,4 @@
-"""`make demo`: export an hour of logs with the example DAGs, and compare with what the API had."""
+"""`make demo`: run the example DAGs, and compare what they export and tell with what the API had."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from dev.demo.airflow import AIRFLOW, KEY, ROOT, TEAM_ID, connection, environment, variables
+from dev.demo.alert import DAG_ID, alert_problem, alert_text
 from dev.demo.check import Check, check, receipts
 from dev.demo.processes import Failed, own_folder, running
 from dev.simulator import Connector, Fault, Simulator, generate_entries
@@ -58,8 +59,13 @@ def export() -> int:
         rows = demo.export("supermetrics_hourly_export", [_CONNECTORS[0][0]])
         _step("example_dags/supermetrics_team_export.py: the same hour of all connectors")
         rows += demo.export("supermetrics_team_export", list(_NAMES))
-    _tell(rows, end, folder / "export", monotonic() - begun)
-    return 1 if any(row.check.problem for row in rows) else 0
+        _tell(rows, end, folder / "export")
+        _step("example_dags/supermetrics_error_alert.py: tell somebody of the errors of one connector")
+        text, problem = demo.alert(_CONNECTORS[0][0])
+    print(f"\nAll of it took {monotonic() - begun:.0f} s.")
+    print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection to look at.")
+    _tell_alert(text, problem)
+    return 1 if problem or any(row.check.problem for row in rows) else 0
 
 
 class _Demo:
@@ -73,8 +79,8 @@ class _Demo:
         self._logs.mkdir()
         self._environment = environment(folder, **variables(connection(simulator.url), self._exported))
 
-    def run(self, *arguments: str) -> None:
-        """Run an Airflow command, show what the package logs, and keep everything in a file."""
+    def run(self, *arguments: str) -> str:
+        """Run an Airflow command, show what the package logs, and keep and return all that it prints."""
         log = self._logs / f"{'-'.join(arguments[:3])}.log"
         print(f"  $ airflow {' '.join(arguments)}")
         begun = monotonic()
@@ -98,6 +104,7 @@ class _Demo:
                 f"{tail}\n\nFAILED (exit code {code}): airflow {' '.join(arguments)}\nThe whole log: {log}"
             )
         print(f"  done in {monotonic() - begun:.0f} s. Full log: {log.relative_to(ROOT)}")
+        return log.read_text("utf-8")
 
     def export(self, dag_id: str, identifiers: Sequence[str]) -> list[_Row]:
         """Run an example DAG and look at what it has written of these connectors."""
@@ -117,6 +124,12 @@ class _Demo:
             )
             for identifier in identifiers
         ]
+
+    def alert(self, identifier: str) -> tuple[str, str]:
+        """Run the example DAG that tells of errors; return the alert, and what is wrong with it."""
+        text = alert_text(self.run("dags", "test", DAG_ID, self._end.isoformat()))
+        # As far as that DAG looks back in its first run.
+        return text, alert_problem(text, self._simulator.truth(identifier, self._end - 2 * _HOUR))
 
 
 def _connectors(end: datetime, now: datetime) -> list[Connector]:
@@ -151,7 +164,7 @@ def _show(mark: str, text: str) -> None:
     )
 
 
-def _tell(rows: Sequence[_Row], end: datetime, exported: Path, seconds: float) -> None:
+def _tell(rows: Sequence[_Row], end: datetime, exported: Path) -> None:
     start = end - _HOUR
     print(f"\nThe logs of {start:%Y-%m-%d}, {start:%H:%M} to {end:%H:%M} UTC, with the files read back:\n")
     good, bad = ("✓", "✗") if "utf" in (sys.stdout.encoding or "").lower() else ("ok", "WRONG")
@@ -176,8 +189,15 @@ def _tell(rows: Sequence[_Row], end: datetime, exported: Path, seconds: float) -
         if row.check.problem:
             print(f"FAILED: {row.dag_id}, {row.identifier}: {row.check.problem}")
     if not any(row.check.problem for row in rows):
-        print(f"Every entry of the hour is in the files, once and unchanged. All of it took {seconds:.0f} s.")
+        print("Every entry of the hour is in the files, once and unchanged.")
     print(f"  files    {exported.relative_to(ROOT)}/")
     for receipt in receipts(exported, rows[0].identifier):
         print(f"  receipt  {receipt.relative_to(ROOT)}")
-    print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection to look at.")
+
+
+def _tell_alert(text: str, problem: str) -> None:
+    if problem:
+        print(f"\nFAILED: {DAG_ID}: {problem}")
+    if text:
+        print("\nThe alert, which that DAG hands to the notifier of your choice:\n")
+        print(textwrap.indent(text, "  "))

@@ -37,7 +37,10 @@ def serve() -> int:
             site.log_in()
             _set_up(site, connection(f"http://127.0.0.1:{simulator_port}"), exported)
             for dag_id in sorted(file.stem for file in EXAMPLE_DAGS.glob("*.py")):
-                print(f"The first run of {dag_id}: {_first_run(site, dag_id)}")
+                if dag_id in _WITHOUT_FIRST_RUN:
+                    site.unpause(dag_id)
+                else:
+                    print(f"The first run of {dag_id}: {_first_run(site, dag_id)}")
             _tell(site.url, exported)
             while True:
                 processes.check()
@@ -50,6 +53,10 @@ def _set_up(site: Site, connection: Mapping[str, Any], exported: Path) -> None:
     site.send("POST", "/api/v2/variables", {"key": "supermetrics_log_path", "value": f"file://{exported}"})
     # Without it, the tasks of supermetrics_team_export would stay queued.
     site.send("POST", "/api/v2/pools", {"name": "supermetrics_api", "slots": 4, "include_deferred": True})
+
+
+# Runs when an error is logged, not by the clock.
+_WITHOUT_FIRST_RUN = ("supermetrics_error_events",)
 
 
 def _first_run(site: Site, dag_id: str) -> str:
@@ -82,7 +89,7 @@ def _tell(url: str, exported: Path) -> None:
 Airflow is up, for everyone on this machine, without login: {url}
 
   {url}/dags
-      The two example DAGs run every hour from now on; the simulated API goes on logging.
+      The example DAGs run every hour, or when errors are logged; the simulated API goes on logging.
   {url}/connections
       supermetrics_default: edit it to see its form and to test it.
   {exported.relative_to(ROOT)}/

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -247,6 +247,7 @@ def test_which_window_is_exported(
         ({"window": timedelta()}, {}, "Start and end are the same"),
         ({"start": START + 2 * HOUR}, {}, "reversed"),
         ({"window": -HOUR}, {}, "reversed"),
+        ({"end": datetime.now(timezone.utc) + HOUR}, {}, "is not over.*give an earlier end"),
         ({"start": datetime(2026, 1, 1)}, {}, "no time zone"),
         ({"start": "2026-01-01"}, {}, "no time zone"),
         ({"end": "2026-01-01T05:00:00"}, {}, "no time zone"),

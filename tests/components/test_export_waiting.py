@@ -326,7 +326,9 @@ def test_another_plan_begins_anew(
     assert CHECKPOINT not in exported.names
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "text", "old", "state", "lines", "part", "walk"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "cut", "text", "old", "age", "state", "lines", "part", "gone", "walk"]
+)
 def test_a_checkpoint_that_is_none(
     virtual: Simulate,
     exported: Exported,
@@ -352,10 +354,14 @@ def test_a_checkpoint_that_is_none(
         data = b"{}"
     elif damage == "part":
         part = exported.folder / exported.parts[0]
-        part.write_bytes(part.read_bytes())
+        part.write_bytes(part.read_bytes() + b"x")
+    elif damage == "gone":
+        (exported.folder / exported.parts[0]).unlink()
     else:
         if damage == "old":
             document["version"] = 0
+        elif damage == "age":
+            document["saved_at"] = (datetime.now(timezone.utc) - timedelta(days=4)).isoformat()
         elif damage == "state":
             del document["walk"]["step"]
         elif damage == "walk":
@@ -363,13 +369,44 @@ def test_a_checkpoint_that_is_none(
         else:
             lines = lines.rpartition(b"\n")[0]
         data = gzip.compress(json.dumps(document).encode() + b"\n" + lines)
-    if damage != "part":
+    if damage not in ("part", "gone"):
         file.write_bytes(data)
     result = task.run()
     assert "Beginning anew" in caplog.text
     assert result["requests"] == len(sim.requests) - 5
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
     assert CHECKPOINT not in exported.names
+
+
+def test_parts_that_look_different_from_elsewhere(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """On some network disks each machine sees other inodes: the bytes count, and nothing is fetched again."""
+    sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
+    task = Task(exported.folder, waits, entries_per_file=1500)
+    with pytest.raises(SupermetricsRequestError):
+        task.run()
+    for name in exported.parts:
+        data = (exported.folder / name).read_bytes()
+        (exported.folder / name).unlink()
+        (exported.folder / name).write_bytes(data)
+    task.run()
+    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(asked) == len(set(asked))
+    assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
+
+
+def test_a_time_that_is_named_again_and_again(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """An API that is down and says "in a second" each time is asked ever less often."""
+    sim = virtual(log_of(100), faults=[Fault(503, headers={"Retry-After": "1"})] * 40)
+    Task(exported.folder, waits, deferrable=True).run()
+    away = [seconds for seconds in waits if seconds > 10]
+    assert len(away) > 5
+    for number, seconds in enumerate(away[:5]):
+        assert -1 <= seconds - 15 * 2**number <= 15
+    assert sim.requests[-1].status == 200
 
 
 def test_a_log_that_does_not_go_on_there(virtual: Simulate, exported: Exported, waits: list[float]) -> None:

@@ -263,11 +263,28 @@ class Services:
                 self._site.send("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
         return run_id
 
+    def airflow(self, *arguments: str) -> None:
+        """Run a command of Airflow's, which has to end well."""
+        with self._explained():
+            self._processes.run("command", AIRFLOW, *arguments)
+
+    def backfill(self, dag_id: str, *options: str) -> None:
+        """Create a backfill."""
+        # It writes for longer than SQLite lets others write, too.
+        others = [name for name in _SERVICES if name != "api-server"]
+        for name in others:
+            self.kill(name)
+        self.airflow("backfill", "create", "--dag-id", dag_id, *options)
+        self.start(*others)
+
+    def is_filling(self) -> bool:
+        """Whether a backfill has not been taken for complete yet."""
+        return bool(self._rows("SELECT 1 FROM backfill WHERE completed_at IS NULL"))
+
     def set_pool(self, name: str, slots: int, include_deferred: bool = False) -> None:
         """Create a pool, or change it."""
         options = ["--include-deferred"] if include_deferred else []
-        with self._explained():
-            self._processes.run("pools", AIRFLOW, "pools", "set", name, str(slots), "for tests", *options)
+        self.airflow("pools", "set", name, str(slots), "for tests", *options)
 
     def unpause(self, dag_id: str) -> None:
         """Let Airflow start runs of a DAG whenever its schedule says so."""

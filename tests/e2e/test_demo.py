@@ -1,4 +1,4 @@
-"""What the demo's verdict and its ending rest on. The demo itself is run by hand: `make demo`."""
+"""What the demo's verdicts and its ending rest on. The demo itself is run by hand: `make demo`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,27 @@ from subprocess import PIPE
 import psutil
 import pytest
 
+from dev.demo.alert import alert_problem, alert_text
 from dev.demo.check import check
 from dev.demo.processes import Failed, own_folder, running
 
 TRUTH = [{"id": f"{number}-abc", "status": 200} for number in range(3)]
+
+ERRORS = [
+    {"id": "9-abc", "status": 500},
+    *TRUTH,
+    {"id": "8-abc", "status": None},
+    {"id": "7-abc", "status": 404},
+]
+ALERT = """\
+Errors of connector T3S70 since 2026-03-01T08:00:00Z: 2
+  1 x 500 GET /v2/[a]
+The last one: log entry 9-abc, request id 1"""
+LOG = f"""\
+2026-03-01T10:00:00.0Z [warning  ] Something else [py.warnings] lineno=1
+2026-03-01T10:00:01.0Z [warning  ] {ALERT} [unusual_prefix_0a_supermetrics_error_alert.LogNotifier] loc=a.py:3
+2026-03-01T10:00:02.0Z [info     ] Done [airflow.task] loc=python.py:1
+"""
 
 # A process that starts one with a process group of its own, as Airflow does for its tasks.
 PARENT = """
@@ -66,6 +83,27 @@ def test_check_of_the_receipt(tmp_path):
     assert check(tmp_path, "T3S70", TRUTH).problem == "the receipt does not tell of the files that are there"
     (tmp_path / "_manifest-T3S70-hour.json").unlink()
     assert check(tmp_path, "T3S70", TRUTH).problem == "0 receipts where there should be one"
+
+
+def test_alert_is_found():
+    """The alert is what the example's notifier has logged, no more and no less."""
+    assert alert_text(LOG) == ALERT
+    assert alert_text(LOG.replace("LogNotifier", "other")) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (ALERT, ""),
+        ("", "there was no alert"),
+        (ALERT.replace(": 2", ": 12"), "the alert does not tell of 2 errors"),
+        (ALERT.replace("9-abc", "7-abc"), "the alert does not name the last error, 9-abc"),
+    ],
+    ids=["right", "none", "count", "last"],
+)
+def test_check_of_an_alert(text, problem):
+    """An alert is right when it counts the errors and names the last one."""
+    assert alert_problem(text, ERRORS) == problem
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="process_group")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +27,7 @@ except ImportError:  # Airflow 2
 
 pytestmark = pytest.mark.airflow_2
 
+AIRFLOW_2 = version("apache-airflow").startswith("2.")
 KEY, TEAM = "sm-test-key", 7
 HOUR = timedelta(hours=1)
 END = datetime(2026, 3, 1, 10, tzinfo=timezone.utc)
@@ -44,15 +50,15 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="module")
-def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Run an Airflow command, with the example DAGs, a Connection, and a folder to export to."""
     home = tmp_path_factory.mktemp("airflow")
 
-    def run(exported: Path, *arguments: str) -> None:
+    def run(exported: Path, *arguments: str, dags: Path = EXAMPLE_DAGS) -> str:
         settings = variables(connection(simulator.url, KEY, TEAM), exported)
         done = subprocess.run(
             [AIRFLOW, *arguments],
-            env=environment(home, **settings),
+            env={**environment(home, **settings), "AIRFLOW__CORE__DAGS_FOLDER": str(dags)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -60,6 +66,7 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> C
         )
         assert done.returncode == 0, done.stdout
         assert KEY not in done.stdout
+        return done.stdout
 
     run(home, "db", "migrate")
     return run
@@ -76,11 +83,32 @@ def by_id(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: entry["id"])
 
 
+def errors(simulator: Simulator, start: datetime, end: datetime | None = None) -> list[dict[str, Any]]:
+    """The errors that the API has of T3S70, newest first."""
+    entries = simulator.truth("T3S70", start, end)
+    return [entry for entry in entries if (entry["status"] or 0) >= 400]
+
+
+async def first_payload(trigger: Any) -> dict[str, Any]:
+    """What the first event of a watcher's trigger carries; Airflow leads it in the same way."""
+    async with (
+        aclosing(trigger.open_shared_stream(trigger.serialize()[1])) as looks,
+        aclosing(trigger.filter_shared_stream(looks)) as events,
+    ):
+        return (await anext(events)).payload
+
+
 def test_examples_parse():
-    """Airflow finds both DAGs, without an import error or a warning."""
+    """Airflow finds all DAGs that it can run, without an import error or a warning."""
     bag = DagBag(str(EXAMPLE_DAGS))
     assert (bag.import_errors, bag.captured_warnings) == ({}, {})
-    assert sorted(bag.dag_ids) == ["supermetrics_hourly_export", "supermetrics_team_export"]
+    for_airflow_3 = set() if AIRFLOW_2 else {"supermetrics_error_events"}
+    assert set(bag.dag_ids) == for_airflow_3 | {
+        "supermetrics_error_alert",
+        "supermetrics_hourly_export",
+        "supermetrics_quality_gate",
+        "supermetrics_team_export",
+    }
 
 
 @pytest.mark.parametrize(
@@ -97,3 +125,76 @@ def test_examples_export_the_last_hour(airflow, simulator, tmp_path, dag_id, ide
         truth = simulator.truth(identifier, END - HOUR, END)
         assert by_id(exported_entries(tmp_path, identifier)) == by_id(truth)
         assert len(truth) >= ENTRIES[identifier] / 4  # else nothing was shown
+
+
+def test_alert_tells_each_error_once(airflow, simulator, tmp_path):
+    """The message has what a person needs; the next run begins right behind it, and is skipped."""
+    told = errors(simulator, END - 2 * HOUR)
+    sent = len(simulator.requests)
+    output = airflow(tmp_path, "dags", "test", "supermetrics_error_alert", END.isoformat())
+    begin = f"Errors of connector T3S70 since 2026-03-01T08:00:00Z: {len(told)}$"
+    [message] = re.findall(rf"{begin}.*?request id \S+", output, re.DOTALL | re.MULTILINE)
+    kept = told[:100]
+    assert f"The newest {len(kept)}, {kept[-1]['log_time']} to {kept[0]['log_time']}, by request:" in message
+    assert re.search(r"^  \d+ x \d{3} [A-Z]+ /", message, re.MULTILINE)
+    assert message.endswith(f"log entry {told[0]['id']}, request id {told[0]['request_id']}")
+    # One small page, then as few large ones as the entries of that time need.
+    entries = len(simulator.truth("T3S70", END - 2 * HOUR))
+    assert len(simulator.requests) - sent <= 1 + entries // 1000 + 2
+
+    # The same example, but for its patience.
+    example = (EXAMPLE_DAGS / "supermetrics_error_alert.py").read_text()
+    (tmp_path / "dags").mkdir()
+    impatient = re.sub(r"timeout=timedelta\(minutes=\d+\)", "timeout=0", example)
+    assert impatient != example
+    (tmp_path / "dags" / "alert.py").write_text(impatient)
+    sent = len(simulator.requests)
+    arguments = ("dags", "test", "supermetrics_error_alert", (END + HOUR).isoformat())
+    output = airflow(tmp_path, *arguments, dags=tmp_path / "dags")
+    assert f"0 of at least 1 matching entries since {told[0]['log_time'].replace('Z', '.000001Z')}" in output
+    assert "Errors of connector" not in output
+    assert len(simulator.requests) - sent == 1
+
+
+def test_quality_gate_skips_after_errors(airflow, simulator, tmp_path):
+    """An hour with errors has no load; it takes one request to know."""
+    newest = errors(simulator, END - HOUR, END)[0]
+    sent = len(simulator.requests)
+    output = airflow(tmp_path, "dags", "test", "supermetrics_quality_gate", END.isoformat())
+    assert f"No load: {newest['log_time']}, status {newest['status']}, {newest['request']}" in output
+    assert "Skipping downstream tasks" in output
+    assert len(simulator.requests) - sent == 1
+
+
+def test_quality_gate_lets_pass(simulator, tmp_path, monkeypatch):
+    """Errors before and after the hour do not count."""
+    for name, value in variables(connection(simulator.url, KEY, TEAM), tmp_path).items():
+        monkeypatch.setenv(name, value)
+    dag = DagBag(str(EXAMPLE_DAGS / "supermetrics_quality_gate.py")).dags["supermetrics_quality_gate"]
+    has_no_errors = dag.get_task("has_no_errors").python_callable
+    sent = len(simulator.requests)
+    assert has_no_errors(str(END - 2 * HOUR))
+    assert has_no_errors(str(END + 2 * HOUR))
+    assert not has_no_errors(str(END))
+    assert len(simulator.requests) - sent == 3
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 starts no runs by events")
+def test_error_events(tmp_path, monkeypatch, caplog):
+    """What the watcher's trigger finds is what the task tells, also where several events come at once."""
+    now = datetime.now(timezone.utc)
+    entries = generate_entries(600, now - HOUR, now, error_rate=0.1)
+    with Simulator(connectors=[Connector("T3S70", entries, team_id=TEAM)], tokens={KEY: {TEAM}}) as simulator:
+        for name, value in variables(connection(simulator.url, KEY, TEAM), tmp_path).items():
+            monkeypatch.setenv(name, value)
+        dag = DagBag(str(EXAMPLE_DAGS / "supermetrics_error_events.py")).dags["supermetrics_error_events"]
+        [asset] = dag.schedule
+        payload = asyncio.run(first_payload(asset.watchers[0].trigger))
+        assert len(simulator.requests) == 1
+        told = errors(simulator, datetime.fromisoformat(payload["since"].replace("Z", "+00:00")))
+    # As Airflow hands it over.
+    event = SimpleNamespace(extra={"from_trigger": True, "payload": payload})
+    dag.get_task("alert").python_callable(triggering_asset_events={asset: [event, event]})
+    assert caplog.text.count(f"T3S70: {len(told)} new errors until ") == 2
+    for entry in told:
+        assert f"{entry['log_time']}, status {entry['status']}, {entry['request']}" in caplog.text

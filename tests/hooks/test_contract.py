@@ -331,6 +331,18 @@ def test_a_message_that_quotes_the_credential_is_redacted(simulate: Simulate, ho
     assert "***" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "quoted", [KEY, KEY.replace("/", "\\/"), KEY.replace("+", "\\u002b").replace("=", "\\u003D")]
+)
+def test_a_credential_is_found_however_json_writes_it(simulate: Simulate, hook: Any, quoted: str) -> None:
+    """PHP escapes slashes, .NET plus and equals signs."""
+    body = f'{{"error": {{"code": "X", "message": "bad key {quoted}", "description": "{quoted}"}}}}'
+    simulate(faults=[Fault(401, body=body)])
+    with pytest.raises(SupermetricsRequestError, match="bad key") as raised:
+        hook.list_connectors()
+    assert KEY not in f"{raised.value} {raised.value.description}"
+
+
 def test_nothing_tells_the_credential(
     simulate: Simulate, hook: Any, waits: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
+from pydantic import JsonValue, TypeAdapter
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
@@ -37,7 +38,8 @@ pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
 MODES = ["poke", "reschedule", "reschedule with memory", "deferrable"]
-MINUTE = timedelta(minutes=1)
+# As strict as Airflow 3.3, which takes no tuple for a list.
+JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
 class Store(dict[str, Any]):
@@ -45,7 +47,7 @@ class Store(dict[str, Any]):
 
     def set(self, key: str, value: Any) -> None:
         """Keep a value."""
-        self[key] = json.dumps(value)
+        self[key] = JSON.dump_json(JSON.validate_python(value)).decode()
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value, a copy."""
@@ -337,6 +339,72 @@ def test_a_wait_of_less_than_15_seconds_sleeps(virtual: Simulate, slept: list[fl
         assert all(nap == 1 for nap in slept) if mode == "poke" else all(nap >= 14.9 for nap in away)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_reserve_is_left_to_others(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """At the reserve each look is much later than the one before; none goes through it at the usual pace."""
+    sim = virtual(quiet(), rate_limit=RateLimitWindow(requests=100, seconds=10**6))
+    with pytest.raises(AirflowSensorTimeout):
+        Wait(mode, slept, timeout=8000, wait_policy={"rate_limit_reserve": 90}).run()
+    # Without a memory the wait does not grow.
+    assert len(sim.requests) <= 10 + (27 if mode == "reschedule" else 5)
+    if mode != "reschedule":  # which remembers no count
+        assert [round(nap / 310) for nap in slept if nap > 200][:4] == [1, 2, 4, 8]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_low_budget_does_not_outlast_the_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """The last look is at the timeout, not an hour later."""
+    sim = virtual(quiet(), rate_limit=RateLimitWindow(requests=3, seconds=1))
+    with pytest.raises(AirflowSensorTimeout):
+        Wait(mode, slept, timeout=150).run()
+    assert sum(slept) <= 260
+    assert len(sim.requests) >= 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_named_time_is_not_shortened_by_the_timeout(
+    virtual: Simulate, slept: list[float], mode: str
+) -> None:
+    """Even where it is shorter than the interval."""
+    sim = virtual(quiet(), faults=[Fault(429, headers={"Retry-After": "100"})])
+    with pytest.raises(AirflowSensorTimeout):
+        Wait(mode, slept, timeout=60, poke_interval=300).run()
+    assert len(sim.requests) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_interval_that_doubles(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """Airflow's exponential_backoff, in every mode."""
+    sim = virtual(quiet())
+    with pytest.raises(AirflowSensorTimeout):
+        Wait(mode, slept, timeout=7200, exponential_backoff=True, max_wait=3600).run()
+    assert 4 <= len(sim.requests) <= 14
+
+
+def test_entries_without_ids_are_remembered(virtual: Simulate, slept: list[float]) -> None:
+    """What tells them apart fits into Airflow's store."""
+    nameless = [{"log_time": START + timedelta(seconds=i // 2), "status": 500 + i % 2} for i in range(5)]
+    numbered = [{"id": i, "log_time": START + timedelta(seconds=9), "status": 500} for i in range(3)]
+    late = {**nameless[0]}
+    for mode in MODES:
+        virtual([*quiet(), *nameless, *numbered], arrivals={3: [(CONNECTOR, [late])]})
+        result = Wait(mode, slept, min_matches=9).run()
+        assert result["matches"] == 9
+
+
+def test_templates_give_texts(virtual: Simulate) -> None:
+    """What they make of lists, and of nothing."""
+    virtual([*quiet(), at(5), at(6, 404), at(7, 302)])
+    for arguments, matches in (
+        ({"statuses": "[302, 404]"}, 2),
+        ({"statuses": "(302,)"}, 1),
+        ({"statuses": "500"}, 1),
+        ({"statuses": "", "events": "None", "request_contains": "", "team_id": "None"}, 2),
+    ):
+        sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments)
+        assert sensor.execute(context())["matches"] == matches
+
+
 # Since when
 
 
@@ -371,7 +439,8 @@ def test_since(virtual: Simulate, arguments: dict[str, Any], parts: dict[str, An
         ({"since": "yesterday"}, "not an ISO 8601 time"),
         ({"connector_identifier": "../x"}, "connector_identifier"),
         ({"statuses": []}, "statuses must be a list"),
-        ({"events": "auth"}, "events must be a list"),
+        ({"statuses": "all"}, "statuses must be a list"),
+        ({"events": [1]}, "events must be a list"),
     ],
 )
 def test_bad_input_is_refused_before_any_request(
@@ -392,6 +461,7 @@ def test_bad_input_is_refused_before_any_request(
         ({"max_entries": -1}, "max_entries must be a number from 0 on"),
         ({"max_consecutive_failures": 0}, "max_consecutive_failures"),
         ({"overlap": 5}, "overlap must be a timedelta"),
+        ({"poke_interval": 0}, "poke_interval must be a second"),
         ({"wait_policy": {"x": 1}}, "no 'x' in a wait policy"),
     ],
 )

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+from pydantic import JsonValue, TypeAdapter
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
 from dev.simulator import Fault, Simulator
 from tests.conftest import CONNECTOR, KEY
 
+# As strict as Airflow, which takes no tuple for a list.
+JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 Simulate = Callable[..., Simulator]
 needs_events = pytest.mark.skipif(
     version("apache-airflow").startswith("2."), reason="events came with Airflow 3"
@@ -46,7 +49,7 @@ class Store:
     async def aset(self, key: str, value: Any) -> None:
         """Keep a value."""
         self.writes += 1
-        self.values[key] = json.dumps(value)
+        self.values[key] = JSON.dump_json(JSON.validate_python(value)).decode()
 
 
 def error(name: str, ago: float = 0, status: int = 500) -> dict[str, Any]:
@@ -138,6 +141,66 @@ def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, slept: list[flo
     assert ids(Triggerer(slept, store, **arguments).run(3)) == []
     assert ids(Triggerer(slept, store, **arguments).run(3, appending(3, "again"))) == [["again"]]
     assert KEY not in str(store.values)
+
+
+@needs_events
+def test_a_restart_costs_one_look_more(virtual: Simulate, slept: list[float]) -> None:
+    """However old the watermark is: the first look of a watcher is its own, the others are the stream's."""
+    sim = virtual([error("before", 4000)])
+    store = Store()
+    Triggerer(slept, store).run(1)
+    sim.append(CONNECTOR, [error("told")])
+    Triggerer(slept, store).run(2)
+    slept.append(7200)
+    asked = len(sim.requests)
+    assert ids(Triggerer(slept, store).run(20)) == []
+    assert len(sim.requests) - asked == 21
+
+
+@needs_events
+def test_a_connection_that_is_mended_is_taken(
+    virtual: Simulate, connection: Callable[..., None], slept: list[float]
+) -> None:
+    """A wrong key, no key, no Connection at all: it goes on when somebody has put that right."""
+    sim = virtual([error("now")])
+    for wrong in ({"password": "revoked"}, {"password": ""}):
+        connection(sim.url, **wrong)
+        naps = len(slept)
+
+        async def first(number: int = naps) -> Any:
+            trigger = SupermetricsErrorLogEventTrigger(connector_identifier=CONNECTOR, lookback=10**9)
+            running = asyncio.ensure_future(anext(aiter(trigger.run())))
+            while len(slept) < number + 3:
+                await asyncio.sleep(0)
+                slept.pop()
+                await asyncio.wait([running], timeout=0.01)
+            connection(sim.url)
+            return (await running).payload
+
+        assert asyncio.run(first())["matches"] == 1
+
+
+@needs_events
+def test_a_watcher_that_comes_late(virtual: Simulate, slept: list[float]) -> None:
+    """What the stream has told before it came is still told to it, as far as it looks back."""
+    virtual([error("before", 4000), error("lately", 60)])
+
+    async def run() -> list[list[str]]:
+        trigger = SupermetricsErrorLogEventTrigger(connector_identifier=CONNECTOR, lookback=600)
+        _, kwargs = trigger.serialize()
+
+        async def later() -> AsyncIterator[Any]:
+            number = 0
+            async for batch in SupermetricsErrorLogEventTrigger.open_shared_stream(kwargs):
+                number += 1
+                if number > 2:
+                    yield batch
+                if number == 4:
+                    return
+
+        return ids([e.payload async for e in trigger.filter_shared_stream(later())])
+
+    assert asyncio.run(run()) == [["lately"]]
 
 
 @needs_events

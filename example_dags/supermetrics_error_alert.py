@@ -1,0 +1,87 @@
+"""
+Be told when a connector logs errors: within two minutes, but at most once an hour, and of each error once.
+
+After an alert, what comes in the rest of the hour is part of the next hour's.
+
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put your connector in place of
+``T3S70``, and a notifier of yours in place of ``LogNotifier``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import datetime, timedelta
+
+from airflow.providers.common.compat.sdk import DAG, BaseNotifier, Variable, task, timezone
+
+from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
+
+CONNECTOR = "T3S70"
+# Errors count from behind the last one that was told, but no further back than two hours before the run is
+# due: enough to make up for a run that has failed.
+SINCE = """{{ [
+    var.value.get('supermetrics_errors_told', ''),
+    ((data_interval_end | default(dag_run.run_after, true)) - macros.timedelta(hours=2)).isoformat(),
+] | max }}"""
+
+
+class LogNotifier(BaseNotifier):
+    """Write the message into the task's log."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.message = message
+
+    def notify(self, context) -> None:  # noqa: ARG002  # Airflow's signature
+        """Tell it."""
+        self.log.warning(self.message)
+
+
+def message(found: dict) -> str:
+    """Say what fails, to somebody who is to do something about it."""
+    entries = found["entries"]
+    # What differs in numbers only is one request.
+    failures = Counter(
+        (entry["status"], re.sub(r"(?<=\?).+|\b\d+\b", "…", entry.get("request") or entry.get("event") or ""))
+        for entry in entries
+    )
+    lines = [
+        f"Errors of connector {CONNECTOR} since {found['since']}: {found['matches']}",
+        f"The newest {len(entries)}, {entries[-1]['log_time']} to {entries[0]['log_time']}, by request:",
+        *(f"  {count} x {status} {request}" for (status, request), count in failures.most_common(5)),
+        f"The last one: log entry {entries[0].get('id')}, request id {entries[0].get('request_id')}",
+    ]
+    return "\n".join(lines)
+
+
+with DAG(
+    dag_id="supermetrics_error_alert",
+    schedule="@hourly",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 3},
+    tags=["supermetrics"],
+):
+    errors = SupermetricsErrorLogSensor(
+        task_id="wait_for_errors",
+        connector_identifier=CONNECTOR,
+        since=SINCE,
+        max_entries=100,
+        deferrable=True,
+        # It ends before the next run begins; no errors until then is no failure.
+        timeout=timedelta(minutes=58),
+        soft_fail=True,
+    )
+
+    @task
+    def alert(found, **context) -> None:
+        """Tell of the errors, and remember it."""
+        # Slack: SlackWebhookNotifier(text=message(found)).notify(context)
+        # Mail: SmtpNotifier(to="…", subject="…", html_content=f"<pre>{message(found)}</pre>").notify(context)
+        LogNotifier(message(found)).notify(context)
+        newest = timezone.parse(found["entries"][0]["log_time"]).astimezone(timezone.utc)
+        Variable.set("supermetrics_errors_told", (newest + timedelta(microseconds=1)).isoformat())
+
+    alert(errors.output)

@@ -1,0 +1,56 @@
+"""
+Run a DAG when a connector logs errors (Airflow 3): for each look that finds new ones, each error once.
+
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put your connector in place of
+``T3S70``, and have a triggerer running. On Airflow 2, which starts no runs by events, this file has no DAG.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+
+from airflow.providers.common.compat.sdk import DAG, Asset, task
+
+from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
+
+try:
+    from airflow.sdk import AssetWatcher
+except ImportError:
+    AssetWatcher = None
+
+log = logging.getLogger(__name__)
+
+if AssetWatcher is not None:
+    ERRORS = Asset(
+        "supermetrics_errors_of_T3S70",
+        watchers=[
+            AssetWatcher(
+                name="look_every_minute",
+                trigger=SupermetricsErrorLogEventTrigger(connector_identifier="T3S70"),
+            )
+        ],
+    )
+
+    with DAG(
+        dag_id="supermetrics_error_events",
+        schedule=[ERRORS],
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        tags=["supermetrics"],
+    ):
+
+        @task
+        def alert(triggering_asset_events=None) -> None:
+            """Tell of the errors; where events come fast, Airflow hands over several at once."""
+            for event in triggering_asset_events[ERRORS]:
+                found = event.extra["payload"]
+                log.warning(
+                    "%s: %d new errors until %s",
+                    found["connector_identifier"],
+                    found["matches"],
+                    found["until"],
+                )
+                for entry in found["entries"]:
+                    log.warning("%s, status %s, %s", entry["log_time"], entry["status"], entry.get("request"))
+
+        alert()

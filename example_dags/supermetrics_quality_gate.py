@@ -1,0 +1,46 @@
+"""
+Load data only where the connector that brings it has worked: skip the load after an hour with errors.
+
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and put your connector in place
+of ``T3S70``, and your load in place of ``load``.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+
+log = logging.getLogger(__name__)
+
+with DAG(
+    dag_id="supermetrics_quality_gate",
+    schedule="@hourly",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    default_args={"retries": 3},
+    tags=["supermetrics"],
+):
+
+    @task.short_circuit
+    def has_no_errors(end: str) -> bool:
+        """Look at the hour until `end`, newest entry first, no further than to the first error."""
+        until = datetime.fromisoformat(end)
+        with SupermetricsHook() as hook:
+            for entry in hook.iter_logs("T3S70", start=until - timedelta(hours=1), end=until):
+                if (entry.get("status") or 0) >= 400:
+                    # To have the load fail, raise an exception here.
+                    log.warning("No load: %(log_time)s, status %(status)s, %(request)s", entry)
+                    return False
+        return True
+
+    @task
+    def load() -> None:
+        """Stand for what should not run after errors."""
+        log.info("Loading")
+
+    # The end of the hour, for runs by hand also: on Airflow 3 those may have no data interval.
+    has_no_errors("{{ data_interval_end | default(dag_run.run_after, true) }}") >> load()
