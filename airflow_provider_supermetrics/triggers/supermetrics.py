@@ -38,7 +38,7 @@ _PATH = "airflow_provider_supermetrics.triggers.supermetrics"
 # An event reaches the database about a second after it was handed over.
 _SECONDS_TO_STORE_AN_EVENT = 3.0
 # Else events could come faster than they are stored.
-_LEAST_POLL_INTERVAL = 5
+_LEAST_POLL_INTERVAL = 3
 # Nobody but a person can mend what is refused; until then, asking often helps nobody.
 _SECONDS_AFTER_A_REFUSAL = 300.0
 # Triggers that start together begin at one time, so that none of them has to look by itself.
