@@ -144,13 +144,15 @@ class Services:
         self.home = folder / "airflow"
         self._database = self.home / "airflow.db"
         fernet_key = Fernet.generate_key()
+        #: What Airflow encrypts with.
+        self.fernet_key = fernet_key.decode()
         self._fernet = Fernet(fernet_key)
         port = free_port()
         settings = {
             **_SETTINGS,
             **(_SETTINGS_OF_AIRFLOW_2 if AIRFLOW_2 else api_settings(port)),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
-            "AIRFLOW__CORE__FERNET_KEY": fernet_key.decode(),
+            "AIRFLOW__CORE__FERNET_KEY": self.fernet_key,
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
             "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_hex(32),

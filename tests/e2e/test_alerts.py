@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -160,14 +162,18 @@ def results(services: Services, dag_id: str) -> list[dict[str, Any] | None]:
 
 def check_results(services: Services, dag_id: str, sim: Simulator, connector: str) -> None:
     """All sensors have returned the same: how many errors there were, and the newest of them in full."""
+    assert results(services, dag_id) == [expected_of(sim, connector)] * len(MODES)
+
+
+def expected_of(sim: Simulator, connector: str) -> dict[str, Any]:
+    """What a sensor should return."""
     by_id = {entry["id"]: entry for entry in sim.truth(connector)}
-    expected = {
+    return {
         "matches": 6,
         "entries": [by_id[name] for name in NEWEST],
         "since": "2026-01-01T00:00:00Z",
         "until": "2026-01-01T03:00:00Z",
     }
-    assert results(services, dag_id) == [expected] * len(MODES)
 
 
 def requests_for(sim: Simulator, connector: str) -> list[Received]:
@@ -221,20 +227,34 @@ def test_all_modes_find_the_same(services: Services, sim: Simulator) -> None:
 
 @pytest.mark.skipif(AIRFLOW_2, reason="takes long enough on one of them")
 def test_airflow_dags_test_finds_the_same(
-    services: Services, sim: Simulator, folder: Path, variables: dict[str, str]
+    services: Services, sim: Simulator, folder: Path, variables: dict[str, str], tmp_path: Path
 ) -> None:
     """What is there already is found by the first look, in a process without any services."""
-    database = f"sqlite:///{services.home / 'airflow.db'}?timeout=60"
+    # A database of its own, because the services write to theirs all the time.
+    database = tmp_path / "airflow.db"
+    with (
+        closing(sqlite3.connect(services.home / "airflow.db", timeout=60)) as source,
+        closing(sqlite3.connect(database)) as target,
+    ):
+        source.backup(target)
     done = subprocess.run(
         [AIRFLOW, "dags", "test", "finds"],
-        env=environment(folder, **variables, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=database),
+        env=environment(
+            folder,
+            **variables,
+            AIRFLOW__CORE__FERNET_KEY=services.fernet_key,
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{database}",
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout
-    check_results(services, "finds", sim, "BROKEN")
+    with closing(sqlite3.connect(database)) as opened:
+        query = "SELECT task_id, value FROM xcom WHERE dag_id = 'finds' AND key = 'return_value'"
+        found = {task_id: json.loads(value) for task_id, value in opened.execute(query)}
+    assert found == dict.fromkeys(MODES, expected_of(sim, "BROKEN"))
     assert KEY not in done.stdout
 
 
