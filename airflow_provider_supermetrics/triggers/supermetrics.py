@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
@@ -19,7 +19,6 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsValidationError,
 )
-from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
 from airflow_provider_supermetrics.polling import WITHIN_A_LOOK, Polling, utcnow
 from airflow_provider_supermetrics.protocol.entries import Entry
@@ -93,7 +92,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             "since": since,
             "deadline": deadline,
             "not_before": not_before,
-            "error_filter": dict(error_filter),
+            "error_filter": error_filter,
             "min_matches": min_matches,
             "max_entries": max_entries,
             "overlap": overlap,
@@ -107,15 +106,16 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         }
         self._connector_identifier = connector_identifier
         self._team_id = team_id
-        self._deadline = datetime.fromisoformat(deadline)
-        self._not_before = datetime.fromisoformat(not_before)
         self._min_matches = min_matches
-        self._polling = Polling(poke_interval, max_consecutive_failures, longest_interval)
-        error_filter_ = ErrorFilter.of(**error_filter)
-        watch = LogWatch(datetime.fromisoformat(since), timedelta(seconds=overlap))
-        self._watch = ErrorWatch(watch, error_filter_, Matches(max_entries))
+        with _refusing():
+            self._deadline = datetime.fromisoformat(deadline)
+            self._not_before = datetime.fromisoformat(not_before)
+            self._polling = Polling(poke_interval, max_consecutive_failures, longest_interval)
+            error_filter_ = ErrorFilter.of(**error_filter)
+            watch = LogWatch(datetime.fromisoformat(since), timedelta(seconds=_seconds("overlap", overlap)))
+            self._watch = ErrorWatch(watch, error_filter_, Matches(max_entries))
         if state is not None:
-            with suppress(ContractViolation, ValueError):
+            with suppress(ContractViolation, ValueError, KeyError, TypeError):
                 self._polling.go_on(state["polling"])
                 self._watch = ErrorWatch.from_state(state["watch"], error_filter_, max_entries)
 
@@ -191,6 +191,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     :param wait_policy: what of the Connection's waiting is different here.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     :raises AirflowOptionalProviderFeatureException: on Airflow 2, which has no event triggers.
+    :raises SupermetricsValidationError: for arguments that cannot be used.
     """
 
     def __init__(
@@ -215,24 +216,24 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 "by events. Use SupermetricsErrorLogSensor"
             )
         super().__init__()
-        self.connector_identifier = build(valid_connector_identifier, connector_identifier)
         self.team_id = team_id
-        self.filter: ErrorFilter = build(
-            ErrorFilter.of,
-            min_status=min_status,
-            statuses=statuses,
-            events=events,
-            request_contains=request_contains,
-        )
         self.max_entries = max_entries
-        self.poll_interval = _seconds("poll_interval", poll_interval, least=_LEAST_POLL_INTERVAL)
-        self.lookback = _seconds("lookback", lookback)
-        self.overlap = _seconds("overlap", overlap)
-        if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
-            raise SupermetricsValidationError(f"max_entries must be a number from 1 on, not {max_entries!r}")
-        self.wait_policy = dict(wait_policy) if wait_policy else None
-        build(WaitPolicy().changed, self.wait_policy or {})
         self.supermetrics_conn_id = supermetrics_conn_id
+        with _refusing():
+            self.connector_identifier = valid_connector_identifier(connector_identifier)
+            self.filter = ErrorFilter.of(
+                min_status=min_status,
+                statuses=statuses,
+                events=events,
+                request_contains=request_contains,
+            )
+            self.poll_interval = _seconds("poll_interval", poll_interval, least=_LEAST_POLL_INTERVAL)
+            self.lookback = _seconds("lookback", lookback)
+            self.overlap = _seconds("overlap", overlap)
+            if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
+                raise ValueError(f"max_entries must be a number from 1 on, not {max_entries!r}")
+            self.wait_policy = dict(wait_policy) if wait_policy else None
+            WaitPolicy().changed(self.wait_policy or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments; none of them is a credential."""
@@ -410,10 +411,25 @@ def error_of(event: Mapping[str, Any]) -> SupermetricsError:
     )
 
 
+class _RefusedArguments(SupermetricsValidationError, TypeError):
+    """Of what a trigger's constructor raises, Airflow's triggerer survives TypeErrors only.
+
+    Its rows may come from another version of this package. This fails one trigger, the others run on.
+    """
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise _RefusedArguments(str(error)) from None
+
+
 def _seconds(name: str, time: float | timedelta, least: float = 0) -> float:
     seconds = time.total_seconds() if isinstance(time, timedelta) else time
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < least:
-        raise SupermetricsValidationError(
-            f"{name} must be a timedelta or a number of seconds from {least} on, not {time!r}"
-        )
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ValueError(f"{name} must be a timedelta or a number of seconds, not {time!r}")
+    if not least <= seconds <= timedelta.max.total_seconds():
+        raise ValueError(f"{name} must be {least} seconds or more, not {time!r}")
     return float(seconds)
