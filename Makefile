@@ -13,6 +13,8 @@ unexport AIRFLOW_HOME AIRFLOW_CONFIG PYTHONPATH
 UV := .venv/uv/bin/uv
 AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
+# Two files at a time, in their order: the long ones come first. ARGS="-n 0" runs all in one process.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SOURCES := airflow_provider_supermetrics dev example_dags benchmarks tests
 
 .PHONY: help
@@ -32,11 +34,11 @@ test: lint types test-3.3 test-2.11  ## all that CI runs
 
 .PHONY: test-3.3
 test-3.3: $(AIRFLOW_3)/installed  ## the tests, on Airflow 3.3; select some with ARGS="-k ..."
-	$(AIRFLOW_3)/bin/python -m pytest $(ARGS)
+	$(AIRFLOW_3)/bin/python $(PYTEST) $(ARGS)
 
 .PHONY: test-2.11
 test-2.11: $(AIRFLOW_2)/installed  ## the tests that must hold on Airflow 2.11 with the lowest versions allowed
-	$(AIRFLOW_2)/bin/python -m pytest -m airflow_2 $(ARGS)
+	$(AIRFLOW_2)/bin/python $(PYTEST) -m airflow_2 $(ARGS)
 
 .PHONY: test-protocol
 test-protocol: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
