@@ -55,6 +55,11 @@ class ConnectionSettings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     wait_policy: WaitPolicy = field(default_factory=WaitPolicy)
 
+    @property
+    def answer_timeout(self) -> float:
+        """Seconds for a whole answer, because one whose pieces just come in time may never end."""
+        return 10 * self.timeout
+
     @classmethod
     def from_connection(cls, conn: Connection, extra: Mapping[str, Any]) -> ConnectionSettings:
         """Read a Connection.

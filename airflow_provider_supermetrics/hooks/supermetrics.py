@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import aiohttp
 import requests
 import tenacity
+import urllib3
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import Connection
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
@@ -48,6 +50,7 @@ HOOK_NAME = "Supermetrics"
 Parsed = TypeVar("Parsed")
 
 _ONCE = WaitPolicy(max_attempts=1)
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -304,8 +307,9 @@ class SupermetricsHook(HttpHook):
         exchange, session = self._open(), self.get_conn()
         exchange.admit(request)
         exchange.requests_sent += 1
+        begun = time.monotonic()
         try:
-            response = session.get(
+            with session.get(
                 exchange.settings.base_url + request.path,
                 params=request.params,
                 timeout=exchange.settings.timeout,
@@ -313,13 +317,29 @@ class SupermetricsHook(HttpHook):
                 # requests prefers the environment to what only its session says.
                 proxies=dict(exchange.settings.proxies),
                 verify=exchange.settings.verify,
-            )
-        except (requests.RequestException, OSError) as error:
+                stream=True,
+            ) as response:
+                content = _read(response, begun, exchange.settings.answer_timeout)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise exchange.lost(request, error) from None
-        body = exchange.body(request, response.status_code, response.headers, response.content)
+        body = exchange.body(request, response.status_code, response.headers, content)
         if scarcity := exchange.scarcity():
             self.log.warning(scarcity)
         return body
+
+
+def _read(response: requests.Response, begun: float, seconds: float) -> bytes:
+    """The body of an answer. requests knows a time for each of its pieces, and none for the whole."""
+    content = bytearray()
+    while piece := response.raw.read1(_PIECE, decode_content=True):
+        content += piece
+        if time.monotonic() - begun > seconds:
+            raise _not_whole(seconds)
+    return bytes(content)
+
+
+def _not_whole(seconds: float) -> TimeoutError:
+    return TimeoutError(f"the answer was not whole after {seconds:g} s")
 
 
 class _SessionConfig(SessionConfig):
@@ -529,6 +549,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
             ) as response:
                 content = await response.read()
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            if isinstance(error, asyncio.TimeoutError) and not isinstance(error, aiohttp.ClientError):
+                error = _not_whole(exchange.settings.answer_timeout)
             raise exchange.lost(request, error) from None
         body = exchange.body(request, response.status, response.headers, content)
         if scarcity := exchange.scarcity():
@@ -546,7 +568,7 @@ def _settings_and_options(connection: Connection) -> tuple[ConnectionSettings, d
         proxy = f"http://{proxy}"
     return settings, {
         "timeout": aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.timeout, sock_read=settings.timeout
+            total=settings.answer_timeout, sock_connect=settings.timeout, sock_read=settings.timeout
         ),
         "allow_redirects": False,
         "proxy": proxy,

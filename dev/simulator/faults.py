@@ -16,6 +16,7 @@ FaultKind = Literal[
     "truncated",
     "truncated_json",
     "slow_body",
+    "drip",
     "not_json",
     "no_logs",
     "no_log_time",
@@ -32,12 +33,13 @@ class Fault:
     `status` None keeps the normal status. `body`: "envelope" (the error envelope, made of `code`, `message`
     and `description`), "html", "empty", or what to send: other text, bytes, or a dict as JSON. Left out, it
     is the envelope for 4xx and 5xx, empty for 3xx, and else the normal body. `headers` are added last.
-    `delay`: seconds before the answer, with "slow_body" between its parts.
+    `delay`: seconds before the answer, with "slow_body" and "drip" between its parts.
 
     `kind`: "reset" (TCP RST instead of an answer), "reset_in_body" (RST after half the body), "truncated"
     (half the announced body, then a clean close), "truncated_json" (correct HTTP, half the JSON),
-    "slow_body" (the body in a few parts), "not_json" (200 and HTML), "no_logs" (200 without the `logs`
-    list), "no_log_time" and "bad_log_time" (one entry of the normal page has none, or an unreadable one).
+    "slow_body" (the body in a few parts), "drip" (the body byte by byte), "not_json" (200 and HTML),
+    "no_logs" (200 without the `logs` list), "no_log_time" and "bad_log_time" (one entry of the normal page
+    has none, or an unreadable one).
     """
 
     status: int | None = None

@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.open_connections[self.request],
         )
         fault = exchange.fault
-        if fault.kind != "slow_body":
+        if fault.kind not in ("slow_body", "drip"):
             self._pause(fault.delay)
         if fault.kind == "reset":
             self._reset()
@@ -155,8 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "truncated":
             self.wfile.write(message[:half])
             self.close_connection = True
-        elif fault.kind == "slow_body":
-            step = max(1, -(-len(body) // _SLOW_BODY_PARTS))
+        elif fault.kind in ("slow_body", "drip"):
+            step = 1 if fault.kind == "drip" else max(1, -(-len(body) // _SLOW_BODY_PARTS))
             self.wfile.write(message[: len(head) + step])
             for begin in range(len(head) + step, len(message), step):
                 self._pause(fault.delay)

@@ -452,6 +452,17 @@ def test_a_server_that_says_nothing(
         hook.list_connectors()
 
 
+def test_a_server_that_drips(
+    simulate: Simulate, connection: Callable[..., None], new_hook: Callable[..., Any]
+) -> None:
+    """An answer whose pieces come in time, and which is not whole after ten times that: it is lost."""
+    sim = simulate(faults=[Fault(kind="drip", delay=0.02)])
+    connection(sim.url, extra={"team_id": TEAM, "timeout": "0.2"})
+    hook = new_hook(wait_policy={"max_attempts": 1})
+    with pytest.raises(SupermetricsConnectionError, match=r"not whole after 2 s"):
+        hook.list_logs(CONNECTOR)
+
+
 def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
     """None before any answer; an answer without headers changes nothing."""
     sim = simulate(rate_limit_headers="never")
