@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import subprocess
@@ -233,12 +234,24 @@ class Gcs(Emulator):
     def __init__(self, url: str, storage: Any) -> None:
         super().__init__(url)
         self._storage = storage
+        from cryptography.hazmat.primitives.asymmetric import rsa
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        self._account = {
+            "type": "service_account",
+            "project_id": "local",
+            "private_key": pem.decode(),
+            "client_email": "local@local.test",
+            "token_uri": f"{self.url}/token",
+        }
 
     def connection(self, url: str) -> dict[str, Any]:
-        """`google_cloud_platform`, without a key and with another endpoint."""
+        """`google_cloud_platform`, with a service account's key and another endpoint."""
         return {
             "conn_type": "google_cloud_platform",
-            "extra": {"project": "local", "is_anonymous": True, "gcs.endpoint": url},
+            "extra": {"keyfile_dict": json.dumps(self._account), "gcs.endpoint": url},
         }
 
     def create(self, bucket: str) -> None:
@@ -272,12 +285,19 @@ def _gcs_handler() -> type[BaseHTTPRequestHandler]:
     from gcp_storage_emulator.server import RequestHandler
 
     class Handler(RequestHandler):  # type: ignore[misc]
-        """As the real service: half a body is no object, and an upload can be given up."""
+        """As the real service: it gives tokens, half a body is no object, and an upload can be given up."""
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", "0"))
             body = self.rfile.read(length)
-            if len(body) == length:
+            if self.path == "/token":
+                answer = b'{"access_token": "local", "expires_in": 3600, "token_type": "Bearer"}'
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+            elif len(body) == length:
                 self.rfile = io.BytesIO(body)
                 super().do_POST()
 

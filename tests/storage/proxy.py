@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _HOST = "127.0.0.1"
+_PATIENCE = 0.5
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # They belong to one connection; the proxy has two.
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection", "te", "upgrade"}
@@ -128,7 +129,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: FaultProxy
 
     def _handle(self) -> None:
-        body = self._body()
+        try:
+            body = self._body()
+        except TimeoutError:
+            self._reset()
+            return
         split = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(
@@ -162,7 +167,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            length = int(self.headers.get("Content-Length", "0"))
+            if length and self.server.faults:
+                # aiohttp before 3.14.4 sends a PUT whose connection broke again, without its body. Stores do
+                # not wait for it for ever.
+                self.connection.settimeout(_PATIENCE)
+                self.rfile.peek(1)
+                self.connection.settimeout(None)
+            return self.rfile.read(length)
         chunks = []
         while size := int(self.rfile.readline().split(b";")[0], 16):
             chunks.append(self.rfile.read(size))

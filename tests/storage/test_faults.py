@@ -10,6 +10,8 @@ from tests.storage.conftest import Bucket, writes
 from tests.storage.proxy import Fault, FaultKind, Request
 from tests.storage.test_storage import spool
 
+pytestmark = pytest.mark.airflow_2
+
 DATA = bytes(range(256)) * 40
 
 

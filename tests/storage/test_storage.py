@@ -19,6 +19,8 @@ from tests.conftest import CONNECTOR, HOUR, START
 from tests.storage.conftest import STORES, Bucket, writes
 from tests.storage.proxy import Request
 
+pytestmark = pytest.mark.airflow_2
+
 BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
 
 
