@@ -179,8 +179,8 @@ class Destination:
             yield
         except Exception as raised:
             # gcsfs before 2026.4 fails once more while it gives a large upload up.
-            again = isinstance(raised, AttributeError) and raised.__context__
-            error = again if isinstance(again, Exception) else raised
+            first = isinstance(raised, AttributeError) and raised.__context__
+            error = first if isinstance(first, Exception) else raised
             kind, check = OSError, ""
             if isinstance(error, FileNotFoundError):
                 kind, check = FileNotFoundError, ". Check that the bucket (or container) exists"

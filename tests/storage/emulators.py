@@ -16,11 +16,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import requests
 
 from tests.storage.proxy import Request
 
 _SECRET = "local-secret-key"
+#: What the proxy lets the stores say, with what nobody should read in a log.
+SAID = "said by the test of https://host.test/x?sig=" + _SECRET
 # `make` puts it there.
 _AZURITE = Path(__file__).parent.parent.parent / ".venv/azurite"
 
@@ -45,8 +49,17 @@ class Emulator(ABC):
         """Create a bucket, or what the store calls so."""
 
     @abstractmethod
+    def names(self, bucket: str) -> list[str]:
+        """Every object's name, as any reader would be told."""
+
+    @abstractmethod
+    def get(self, bucket: str, name: str) -> bytes | None:
+        """An object's bytes, or None without it."""
+
     def objects(self, bucket: str) -> dict[str, bytes]:
         """Every object's bytes."""
+        found = {name: self.get(bucket, name) for name in self.names(bucket)}
+        return {name: data for name, data in found.items() if data is not None}
 
     def name(self, request: Request) -> str:
         """The name of the object that a request of the store's library is about, or of a prefix."""
@@ -107,11 +120,18 @@ class S3(Emulator):
         """Create a bucket."""
         self._client.create_bucket(Bucket=bucket)
 
-    def objects(self, bucket: str) -> dict[str, bytes]:
-        """Every object's bytes."""
+    def names(self, bucket: str) -> list[str]:
+        """Every object's name."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return {key: self._client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def get(self, bucket: str, name: str) -> bytes | None:
+        """An object's bytes, or None without it."""
+        try:
+            data: bytes = self._client.get_object(Bucket=bucket, Key=name)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            return None
+        return data
 
     def unfinished(self, bucket: str) -> list[str]:
         """Multipart uploads neither completed nor aborted."""
@@ -121,7 +141,7 @@ class S3(Emulator):
     def error(self, status: int) -> tuple[dict[str, str], bytes]:
         """XML."""
         code = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}[status]
-        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said by the test</Message></Error>"
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{SAID}</Message></Error>"
         return {"Content-Type": "application/xml"}, body.encode()
 
 
@@ -189,10 +209,19 @@ class Azure(Emulator):
         """Create a container."""
         self._client.create_container(bucket)
 
-    def objects(self, bucket: str) -> dict[str, bytes]:
-        """Every blob's bytes."""
-        container = self._client.get_container_client(bucket)
-        return {blob.name: container.download_blob(blob.name).readall() for blob in container.list_blobs()}
+    def names(self, bucket: str) -> list[str]:
+        """Every blob's name."""
+        return [blob.name for blob in self._client.get_container_client(bucket).list_blobs()]
+
+    def get(self, bucket: str, name: str) -> bytes | None:
+        """A blob's bytes, or None without it."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            data: bytes = self._client.get_blob_client(bucket, name).download_blob().readall()
+        except ResourceNotFoundError:
+            return None
+        return data
 
     def unfinished(self, bucket: str) -> list[str]:
         """Blobs of which blocks were uploaded and no list of them."""
@@ -204,7 +233,7 @@ class Azure(Emulator):
     def error(self, status: int) -> tuple[dict[str, str], bytes]:
         """XML, and the code in a header too."""
         code = {403: "AuthorizationPermissionMismatch", 500: "InternalError", 503: "ServerBusy"}[status]
-        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said by the test</Message></Error>"
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{SAID}</Message></Error>"
         return {"Content-Type": "application/xml", "x-ms-error-code": code}, body.encode()
 
 
@@ -260,9 +289,16 @@ class Gcs(Emulator):
 
         create_bucket(bucket, self._storage)
 
-    def objects(self, bucket: str) -> dict[str, bytes]:
-        """Every object's bytes."""
-        return {name: self._storage.get_file(bucket, name) for name in self._storage.objects.get(bucket, {})}
+    def names(self, bucket: str) -> list[str]:
+        """Every object's name."""
+        answer = requests.get(f"{self.url}/storage/v1/b/{bucket}/o", timeout=60)
+        return [item["name"] for item in answer.json().get("items", [])]
+
+    def get(self, bucket: str, name: str) -> bytes | None:
+        """An object's bytes, or None without it."""
+        path = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
+        answer = requests.get(self.url + path, timeout=60)
+        return None if answer.status_code == 404 else answer.content
 
     def name(self, request: Request) -> str:
         """Uploads have it in their metadata."""
@@ -276,7 +312,7 @@ class Gcs(Emulator):
 
     def error(self, status: int) -> tuple[dict[str, str], bytes]:
         """JSON."""
-        body = f'{{"error": {{"code": {status}, "message": "said by the test"}}}}'
+        body = f'{{"error": {{"code": {status}, "message": "{SAID}"}}}}'
         return {"Content-Type": "application/json"}, body.encode()
 
 
