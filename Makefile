@@ -80,9 +80,9 @@ constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, th
 	    --no-annotate pyproject.toml - --all-extras --group test --group readers --group lint --group build \
 	    --upgrade --output-file constraints/airflow-3.3.txt
 	# Airflow 2.11.0 works only with this universal-pathlib; 2.11.1 says so itself.
-	printf '%s\n' 'apache-airflow==2.11.0' 'universal-pathlib==0.2.6' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
-	    --no-annotate pyproject.toml - --all-extras --group test --resolution lowest-direct \
-	    --upgrade --output-file constraints/airflow-2.11.txt
+	printf '%s\n' 'apache-airflow==2.11.0' 'universal-pathlib==0.2.6' | $(UV) pip compile --quiet \
+	    --universal --python-version 3.10 --no-header --no-annotate pyproject.toml - --all-extras --group test \
+	    --resolution lowest-direct --upgrade --output-file constraints/airflow-2.11.txt
 
 .PHONY: clean
 clean:  ## remove the environments and all that was built
