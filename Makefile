@@ -76,12 +76,14 @@ build: $(UV)  ## build the wheel into dist/
 
 .PHONY: constraints
 constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, the lowest allowed for 2.11
-	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
-	    --no-annotate pyproject.toml - --all-extras --group test --group readers --group lint --group build \
+	# --no-config: without what pyproject.toml leaves out for the tests, so that people can install with these.
+	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --no-config --universal --python-version 3.10 \
+	    --no-header --no-annotate pyproject.toml - --all-extras --group test --group readers --group lint --group build \
 	    --upgrade --output-file constraints/airflow-3.3.txt
-	# Airflow 2.11.0 works only with this universal-pathlib; 2.11.1 says so itself.
-	printf '%s\n' 'apache-airflow==2.11.0' 'universal-pathlib==0.2.6' | $(UV) pip compile --quiet \
-	    --universal --python-version 3.10 --no-header --no-annotate pyproject.toml - --all-extras --group test \
+	# Airflow 2.11.0 works only with this universal-pathlib; 2.11.1 says so itself. The oldest requests warns of
+	# a newer chardet.
+	printf '%s\n' 'apache-airflow==2.11.0' 'universal-pathlib==0.2.6' 'chardet==5.2.0' | $(UV) pip compile --quiet \
+	    --no-config --universal --python-version 3.10 --no-header --no-annotate pyproject.toml - --all-extras --group test \
 	    --resolution lowest-direct --upgrade --output-file constraints/airflow-2.11.txt
 
 .PHONY: clean
