@@ -13,6 +13,8 @@ unexport AIRFLOW_HOME AIRFLOW_CONFIG PYTHONPATH
 UV := .venv/uv/bin/uv
 AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
+AZURITE := .venv/azurite
+EXTRAS := s3,azure,gcs,parquet,zstd
 # Two files at a time, in their order: the long ones come first. ARGS="-n 0" runs all in one process.
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SOURCES := airflow_provider_supermetrics dev example_dags benchmarks tests
@@ -33,11 +35,11 @@ demo-ui: $(AIRFLOW_3)/installed  ## leave Airflow running, with the examples and
 test: lint types test-3.3 test-2.11  ## all that CI runs
 
 .PHONY: test-3.3
-test-3.3: $(AIRFLOW_3)/installed  ## the tests, on Airflow 3.3; select some with ARGS="-k ..."
+test-3.3: $(AIRFLOW_3)/installed $(AZURITE)/installed  ## the tests, on Airflow 3.3; select some with ARGS="-k ..."
 	$(AIRFLOW_3)/bin/python $(PYTEST) $(ARGS)
 
 .PHONY: test-2.11
-test-2.11: $(AIRFLOW_2)/installed  ## the tests that must hold on Airflow 2.11 with the lowest versions allowed
+test-2.11: $(AIRFLOW_2)/installed $(AZURITE)/installed  ## the tests that must hold on Airflow 2.11 with the lowest versions allowed
 	$(AIRFLOW_2)/bin/python $(PYTEST) -m airflow_2 $(ARGS)
 
 .PHONY: test-protocol
@@ -76,12 +78,15 @@ build: $(UV)  ## build the wheel into dist/
 
 .PHONY: constraints
 constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, the lowest allowed for 2.11
-	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
-	    --no-annotate pyproject.toml - --all-extras --group test --group readers --group lint --group build \
+	# --no-config: without what pyproject.toml leaves out for the tests, so that people can install with these.
+	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --no-config --universal --python-version 3.10 \
+	    --no-header --no-annotate pyproject.toml - --all-extras --group test --group readers --group lint --group build \
 	    --upgrade --output-file constraints/airflow-3.3.txt
-	echo 'apache-airflow==2.11.0' | $(UV) pip compile --quiet --universal --python-version 3.10 --no-header \
-	    --no-annotate pyproject.toml - --all-extras --group test --resolution lowest-direct \
-	    --upgrade --output-file constraints/airflow-2.11.txt
+	# Airflow 2.11.0 works only with this universal-pathlib; 2.11.1 says so itself. The oldest requests warns of
+	# a newer chardet, and pip finds it too old for a newer azure-kusto-data, which uv does not see.
+	printf '%s\n' 'apache-airflow==2.11.0' 'universal-pathlib==0.2.6' 'chardet==5.2.0' 'azure-kusto-data==5.0.4' \
+	    | $(UV) pip compile --quiet --no-config --universal --python-version 3.10 --no-header --no-annotate pyproject.toml - --all-extras --group test \
+	    --resolution lowest-direct --upgrade --output-file constraints/airflow-2.11.txt
 
 .PHONY: clean
 clean:  ## remove the environments and all that was built
@@ -94,13 +99,22 @@ $(UV): constraints/uv.txt dev/bootstrap.sh
 $(AIRFLOW_3)/installed: $(UV) pyproject.toml constraints/airflow-3.3.txt
 	$(UV) venv --quiet --clear --python $(PYTHON) $(AIRFLOW_3)
 	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_3)/bin/python \
-	    --constraint constraints/airflow-3.3.txt --editable '.[parquet,s3,zstd]' \
+	    --constraint constraints/airflow-3.3.txt --editable '.[$(EXTRAS)]' \
 	    --group test --group readers --group lint --group build 'apache-airflow>=3.3,<3.4'
 	@touch $@
 
 $(AIRFLOW_2)/installed: $(UV) pyproject.toml constraints/airflow-2.11.txt
 	$(UV) venv --quiet --clear --python '$(PYTHON_2_11)' $(AIRFLOW_2)
 	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_2)/bin/python \
-	    --constraint constraints/airflow-2.11.txt --editable '.[parquet,s3,zstd]' \
+	    --constraint constraints/airflow-2.11.txt --editable '.[$(EXTRAS)]' \
 	    --group test 'apache-airflow>=2.11,<2.12'
+	@touch $@
+
+# Microsoft's emulator of Azure's blobs, and its Node.js from PyPI. --before: what it depends on, as of then.
+$(AZURITE)/installed: $(UV) constraints/azurite.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(AZURITE)
+	$(UV) pip install --quiet --python $(AZURITE)/bin/python --requirement constraints/azurite.txt
+	$(AZURITE)/bin/npm install --prefix $(AZURITE) --no-save --no-package-lock --ignore-scripts \
+	    --omit=optional --no-audit --no-fund --no-update-notifier --loglevel=error \
+	    --before=2026-11-01 azurite@3.37.0
 	@touch $@

@@ -8,8 +8,8 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,8 @@ from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
 _URL = re.compile(r"file:///.+|(?!file:)[a-z][a-z0-9+.-]*://[^/].*")
 _TEMPORARY = ".{name}.{unique}.tmp"
+# What follows may be a signature, or the name of an upload that others could go on with.
+_QUERY = re.compile(r"\?\S+")
 
 
 class Destination:
@@ -57,7 +59,13 @@ class Destination:
     def put(self, local: Path, name: str) -> str:
         """Let the bytes of the file ``local`` appear as the object ``name``, at once; return its stamp."""
         stamp = self._put(local, name)
-        return _remote_stamp(self._fs.info(self._key(name))) if stamp is None else stamp
+        if stamp is not None:
+            return stamp
+        with self._explaining("written", name):
+            info = self._fs.info(self._key(name))
+            if info.get("size", size := local.stat().st_size) != size:
+                raise OSError(f"{info['size']} bytes are there, of {size}: does another export write it?")
+            return _remote_stamp(info)
 
     def write(self, data: bytes, name: str) -> None:
         """Let these bytes appear as the object ``name``, at once."""
@@ -70,8 +78,9 @@ class Destination:
         """The bytes of the object ``name``, or None without it."""
         try:
             if self._local is None:
-                data: bytes = self._fs.cat_file(self._key(name))
-                return data
+                with self._explaining("read", name):
+                    data: bytes = self._fs.cat_file(self._key(name))
+                    return data
             return (self._local / name).read_bytes()
         except FileNotFoundError:
             return None
@@ -79,11 +88,10 @@ class Destination:
     def sha256(self, name: str) -> str | None:
         """The digest of the object ``name`` as it lies there now, or None without it."""
         try:
-            with (
-                self._fs.open(self._key(name), "rb")
-                if self._local is None
-                else (self._local / name).open("rb") as file
-            ):
+            if self._local is None:
+                with self._explaining("read", name), self._fs.open(self._key(name), "rb") as file:
+                    return sha256(file)
+            with (self._local / name).open("rb") as file:
                 return sha256(file)
         except FileNotFoundError:
             return None
@@ -92,8 +100,9 @@ class Destination:
         """What tells whether the object ``name`` is still the one that was put, or None without it."""
         try:
             if self._local is None:
-                self._fs.invalidate_cache(self._key(""))
-                return _remote_stamp(self._fs.info(self._key(name)))
+                with self._explaining("looked at", name):
+                    self._fs.invalidate_cache(self._key(""))
+                    return _remote_stamp(self._fs.info(self._key(name)))
             return _local_stamp((self._local / name).stat())
         except FileNotFoundError:
             return None
@@ -101,16 +110,21 @@ class Destination:
     def remove(self, name: str) -> None:
         """Remove the object ``name``, if there is one."""
         if self._local is None:
-            with suppress(FileNotFoundError):
-                self._fs.rm_file(self._key(name))
+            with suppress(FileNotFoundError), self._explaining("removed", name):
+                try:
+                    self._fs.rm_file(self._key(name))
+                except NotImplementedError:
+                    # adlfs before 2026.2
+                    self._fs.rm(self._key(name), expand_path=False)  # type: ignore[call-arg]  # its own
         else:
             (self._local / name).unlink(missing_ok=True)
 
     def stamps(self, prefix: str) -> dict[str, str]:
         """The stamp of each object in this folder whose name starts with ``prefix``."""
         if self._local is None:
-            self._fs.invalidate_cache(self._key(""))
-            found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
+            with self._explaining("listed", ""):
+                self._fs.invalidate_cache(self._key(""))
+                found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
             stamps = {key.removeprefix(self._key("")): _remote_stamp(info) for key, info in found.items()}
         else:
             files = [path for path in self._local.glob("*") if path.name.startswith(prefix)]
@@ -131,7 +145,8 @@ class Destination:
     def _put(self, local: Path, name: str) -> str | None:
         if self._local is None:
             # One PUT, or one multipart upload that shows nothing before it is completed.
-            self._fs.put_file(str(local), self._key(name))
+            with self._explaining("written", name):
+                self._fs.put_file(str(local), self._key(name))
             return None
         self._local.mkdir(parents=True, exist_ok=True)
         try:
@@ -157,6 +172,26 @@ class Destination:
     def _key(self, name: str) -> str:
         return f"{self.path.path.rstrip('/')}/{name}"
 
+    @contextmanager
+    def _explaining(self, done: str, name: str) -> Iterator[None]:
+        """Let an error of the store's library name the object and what to check: their own are terse."""
+        try:
+            yield
+        except Exception as raised:
+            # gcsfs before 2026.4 fails once more while it gives a large upload up.
+            first = isinstance(raised, AttributeError) and raised.__context__
+            error = first if isinstance(first, Exception) else raised
+            kind, check = OSError, ""
+            if isinstance(error, FileNotFoundError):
+                kind, check = FileNotFoundError, ". Check that the bucket (or container) exists"
+            elif _is_denial(error):
+                kind = PermissionError
+                check = ". Check that the Airflow connection may list, read, write and delete objects there"
+            # What follows are Azure's XML and the like.
+            said = " ".join(str(error.__cause__ or error).splitlines()[:2]) or type(error).__name__
+            url = f"{self}/{name}".rstrip("/")
+            raise kind(f"{url} could not be {done}: {_QUERY.sub('?…', said)}{check}") from error
+
 
 def sha256(file: BinaryIO) -> str:
     """The digest of a file's bytes."""
@@ -171,5 +206,18 @@ def _local_stamp(stat: os.stat_result) -> str:
 
 
 def _remote_stamp(info: Mapping[str, Any]) -> str:
-    # The names that S3, Azure and Google Cloud Storage have for it.
-    return f"{info.get('size')}-{info.get('ETag') or info.get('etag')}"
+    # The names that S3, Azure and Google Cloud Storage have for it. adlfs before 2026.5 quotes some only.
+    etag = str(info.get("ETag") or info.get("etag")).strip('"')
+    return f"{info.get('size')}-{etag}"
+
+
+def _is_denial(error: BaseException) -> bool:
+    """Whether a store has refused, with 401 or 403: each library says it in its own way."""
+    cause = error.__cause__ or error
+    answer = getattr(cause, "response", None)
+    status = (
+        answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if isinstance(answer, Mapping)  # botocore
+        else getattr(cause, "status_code", None) or getattr(cause, "code", None)  # Azure; gcsfs
+    )
+    return isinstance(error, PermissionError) or status in (401, 403) or str(error).startswith("Forbidden")

@@ -1,0 +1,229 @@
+"""A loopback proxy in front of an object store: it tells what went through, and lets it go wrong."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+_HOST = "127.0.0.1"
+_PATIENCE = 0.5
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# They belong to one connection; the proxy has two.
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection", "te", "upgrade"}
+
+
+FaultKind = Literal["answer", "cut", "lost"]
+
+
+@dataclass
+class Request:
+    """A request as it arrived. `head`: the first of its body. `status`: what the client was told."""
+
+    method: str
+    path: str
+    params: dict[str, str]
+    headers: dict[str, str]
+    size: int
+    head: bytes
+    status: int | None = None
+
+    def __str__(self) -> str:
+        query = "&".join(f"{name}={value}" for name, value in self.params.items())
+        return f"{self.method} {self.path}{'?' if query else ''}{query} {self.size} B -> {self.status}"
+
+
+@dataclass
+class Fault:
+    """What happens to the first `times` requests for which `when` holds.
+
+    `kind`: "answer" (`status` and `body`, and the store sees nothing), "cut" (half the body, if there is
+    one, reaches the store, then both connections are reset), "lost" (the store does it, and the client gets a
+    reset instead of the answer).
+    """
+
+    kind: FaultKind = "answer"
+    status: int = 500
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    times: int = 1
+    when: Callable[[Request], bool] = lambda request: True  # noqa: ARG005  # every request
+
+
+class FaultProxy(ThreadingHTTPServer):
+    """Forwards to `upstream`, a URL without a path, from `url`, while inside the `with` block."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__((_HOST, 0), _Handler)
+        self.upstream = upstream
+        self.requests: list[Request] = []
+        self.faults: list[Fault] = []
+        self._lock = Lock()
+        self._connections: set[socket.socket] = set()
+        self._accepting = Thread(target=self.serve_forever, args=(0.01,), name="proxy")
+
+    def __enter__(self) -> FaultProxy:
+        self._accepting.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+        self._accepting.join()
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port."""
+        return f"http://{_HOST}:{self.server_port}"
+
+    def clear(self) -> None:
+        """Forget the requests and the faults."""
+        self.requests.clear()
+        self.faults.clear()
+
+    def receive(self, request: Request) -> Fault | None:
+        """Note the request; return what shall happen to it."""
+        with self._lock:
+            self.requests.append(request)
+            for fault in self.faults:
+                if fault.times > 0 and fault.when(request):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection and close it."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may leave at any time; everything else is a defect to be seen."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: FaultProxy
+
+    def _handle(self) -> None:
+        try:
+            body = self._body()
+        except TimeoutError:
+            self._reset()
+            return
+        split = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(
+            self.command,
+            unquote(split.path),
+            dict(parse_qsl(split.query, keep_blank_values=True)),
+            headers,
+            len(body),
+            body[:1000],
+        )
+        fault = self.server.receive(request)
+        if fault and fault.kind == "answer":
+            request.status = fault.status
+            self._answer(fault.status, list(fault.headers.items()), fault.body)
+        elif fault and fault.kind == "cut":
+            if body:
+                self._forward_half(body)
+            self._reset()
+        else:
+            status, answer_headers, answer = self._forward(body)
+            if fault:
+                self._reset()
+                return
+            request.status = status
+            self._answer(status, answer_headers, answer)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the proxy records requests itself."""
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            length = int(self.headers.get("Content-Length", "0"))
+            if length and self.server.faults:
+                # aiohttp before 3.14.4 sends a PUT whose connection broke again, without its body. Stores do
+                # not wait for it for ever.
+                self.connection.settimeout(_PATIENCE)
+                self.rfile.peek(1)
+                self.connection.settimeout(None)
+            return self.rfile.read(length)
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(chunks)
+
+    def _head(self, length: int) -> list[tuple[str, str]]:
+        kept = [(name, value) for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP]
+        if self.command in ("POST", "PUT", "PATCH"):
+            kept = [(name, value) for name, value in kept if name.lower() != "content-length"]
+            kept.append(("Content-Length", str(length)))
+        return kept
+
+    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        upstream = HTTPConnection(self.server.upstream.removeprefix("http://"))
+        try:
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self._head(len(body)):
+                upstream.putheader(name, value)
+            upstream.endheaders(body or None)
+            answer = upstream.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            upstream.close()
+
+    def _forward_half(self, body: bytes) -> None:
+        upstream = HTTPConnection(self.server.upstream.removeprefix("http://"))
+        with suppress(OSError, HTTPException):
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self._head(len(body)):
+                upstream.putheader(name, value)
+            upstream.endheaders(body[: len(body) // 2] or None)
+        upstream.close()
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        lines = [f"HTTP/1.1 {status} -"]
+        lines += [f"{name}: {value}" for name, value in headers if name.lower() not in _HOP_BY_HOP]
+        # HEAD, 204 and 304 keep the length that the store told; the others get the length of what is sent.
+        if self.command == "HEAD" or status in (204, 304):
+            body = b""
+        else:
+            lines = [line for line in lines if not line.lower().startswith("content-length:")]
+            lines.append(f"Content-Length: {len(body)}")
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.rfile.close()
+        self.connection.close()

@@ -1,0 +1,183 @@
+"""What stores and networks do to a put: the object is whole or absent, and errors say what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.storage.conftest import Bucket, writes
+from tests.storage.proxy import Fault, FaultKind, Request
+from tests.storage.test_storage import spool
+
+pytestmark = pytest.mark.airflow_2
+
+DATA = bytes(range(256)) * 40
+
+
+def test_one_request_puts_an_object(bucket: Bucket, tmp_path: Path) -> None:
+    """Every byte value arrives, in one request; another tells the stamp."""
+    stamp = bucket.destination.put(spool(tmp_path, DATA), "x")
+    assert bucket.objects == {"a/b/x": DATA}
+    assert [request for request in bucket.requests if writes(request)] == [bucket.requests[0]]
+    bucket.requests.clear()
+    assert bucket.destination.stamp("x") == stamp
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_store_that_fails_twice(bucket: Bucket, tmp_path: Path, waits: list[float], status: int) -> None:
+    """The store's library tries again, with pauses."""
+    bucket.answer(status, times=2, when=writes)
+    bucket.destination.put(spool(tmp_path, DATA), "x")
+    assert bucket.objects == {"a/b/x": DATA}
+    assert [request.status == status for request in bucket.requests if writes(request)] == [True, True, False]
+    assert waits
+
+
+def test_a_store_that_keeps_failing(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+    """It ends, with the store's own words, and nothing is there."""
+    bucket.answer(500, times=99, when=writes)
+    with pytest.raises(Exception, match="said by the test"):
+        bucket.destination.put(spool(tmp_path, DATA), "x")
+    assert 3 <= len(bucket.requests) <= 10
+    assert bucket.objects == {}
+
+
+@pytest.mark.parametrize("kind", ["cut", "lost"])
+def test_a_connection_that_breaks_once(
+    bucket: Bucket, tmp_path: Path, waits: list[float], kind: FaultKind
+) -> None:
+    """In the middle of the body, or after it: the object is there, whole, under the stamp that put told."""
+    bucket.proxy.faults.append(Fault(kind, when=writes))
+    stamp = bucket.destination.put(spool(tmp_path, DATA), "x")
+    assert bucket.objects == {"a/b/x": DATA}
+    assert bucket.destination.stamp("x") == stamp
+
+
+def test_connections_that_keep_breaking(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+    """It ends, and the object that was there before is still there."""
+    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.proxy.faults.append(Fault("cut", times=99, when=writes))
+    with pytest.raises(Exception, match=r"(?i)connect"):
+        bucket.destination.put(spool(tmp_path, DATA), "x")
+    assert bucket.objects == {"a/b/x": b"before"}
+
+
+@pytest.mark.parametrize("action", ["put", "read", "sha256", "stamp", "stamps", "remove"])
+def test_a_store_that_denies(bucket: Bucket, tmp_path: Path, waits: list[float], action: str) -> None:
+    """Not taken for an object that is not there, nor tried again; the error names object and remedy."""
+    destination = bucket.destination
+    destination.put(spool(tmp_path, DATA), "x")
+    bucket.requests.clear()
+    bucket.answer(403, times=99, when=lambda request: True)  # noqa: ARG005  # every request
+    calls: dict[str, Callable[[], object]] = {
+        "put": lambda: destination.put(spool(tmp_path, b"other"), "x"),
+        "read": lambda: destination.read("x"),
+        "sha256": lambda: destination.sha256("x"),
+        "stamp": lambda: destination.stamp("x"),
+        "stamps": lambda: destination.stamps("x"),
+        "remove": lambda: destination.remove("x"),
+    }
+    named = str(destination) if action == "stamps" else f"{destination}/x"
+    with pytest.raises(
+        PermissionError, match=f"^{named} could not be .* Airflow connection may list,"
+    ) as raised:
+        calls[action]()
+    assert "sig=" not in str(raised.value)
+    assert raised.value.__cause__ is not None
+    assert len(bucket.requests) <= 3
+    assert waits == []
+    assert bucket.objects == {"a/b/x": DATA}
+
+
+def test_a_missing_bucket(bucket: Bucket, tmp_path: Path) -> None:
+    """Nothing is found in it, and nothing can be put there."""
+    bucket.name = "no-such-bucket"
+    destination = bucket.destination
+    assert destination.read("x") is destination.stamp("x") is destination.sha256("x") is None
+    with pytest.raises(FileNotFoundError, match=f"^{destination}/x could not be written: .* that the bucket"):
+        destination.put(spool(tmp_path, DATA), "x")
+
+
+def large(folder: Path, bucket: Bucket) -> tuple[Path, int]:
+    """A file of more bytes than the store's library sends in one request."""
+    path = folder / "large"
+    with path.open("wb") as file:
+        file.truncate(bucket.emulator.whole)
+        file.seek(0, 2)
+        file.write(DATA)
+    return path, path.stat().st_size
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+def test_a_large_object_appears_at_the_end(bucket: Bucket, tmp_path: Path) -> None:
+    """It travels in parts, which nobody sees before the last one."""
+    seen: list[bool] = []
+
+    def look(request: Request) -> bool:
+        if writes(request):
+            seen.append("a/b/x" in bucket.objects)
+        return False
+
+    bucket.proxy.faults.append(Fault(when=look))
+    path, size = large(tmp_path, bucket)
+    bucket.destination.put(path, "x")
+    assert len(seen) > 2
+    assert not any(seen)
+    data = bucket.objects["a/b/x"]
+    assert (len(data), data[-len(DATA) :]) == (size, DATA)
+    assert bucket.unfinished == []
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+def test_a_large_object_through_faults(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+    """Failures of the store and of the connection in its middle: it is whole in the end, and not before."""
+    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.requests.clear()
+    seen: list[bytes | None] = []
+
+    def late(request: Request) -> bool:
+        if is_late := sum(map(writes, bucket.requests)) > 2 and writes(request):
+            seen.append(bucket.emulator.get(bucket.name, "a/b/x"))
+        return is_late
+
+    bucket.answer(500, times=2, when=late)
+    bucket.proxy.faults.append(Fault("cut", when=late))
+    path, size = large(tmp_path, bucket)
+    bucket.destination.put(path, "x")
+    assert seen == [b"before"] * 3
+    data = bucket.objects["a/b/x"]
+    assert (len(data), data[-len(DATA) :]) == (size, DATA)
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+def test_a_large_object_that_is_denied(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+    """In its middle: the object that was there before is still there, and S3 keeps nothing to be paid for."""
+    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.requests.clear()
+    bucket.answer(
+        403, times=99, when=lambda request: sum(map(writes, bucket.requests)) > 2 and request.size > 1000
+    )
+    path, _ = large(tmp_path, bucket)
+    with pytest.raises(PermissionError, match="/a/b/x could not be written"):
+        bucket.destination.put(path, "x")
+    assert bucket.objects == {"a/b/x": b"before"}
+    # The two others drop what is not finished after a week.
+    assert bucket.emulator.scheme != "s3" or bucket.unfinished == []
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+def test_a_large_object_that_is_not_finished(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+    """The object that was there before is still there; the store may keep parts that nobody sees."""
+    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.requests.clear()
+
+    def late(request: Request) -> bool:
+        return sum(map(writes, bucket.requests)) > 2
+
+    bucket.proxy.faults.append(Fault("cut", times=999, when=late))
+    path, _ = large(tmp_path, bucket)
+    with pytest.raises(Exception, match=r"(?i)connect"):
+        bucket.destination.put(path, "x")
+    assert bucket.objects == {"a/b/x": b"before"}
