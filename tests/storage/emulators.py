@@ -22,9 +22,9 @@ import requests
 
 from tests.storage.proxy import Request
 
-_SECRET = "local-secret-key"
+SECRET = "local-secret-key"
 #: What the proxy lets the stores say, with what nobody should read in a log.
-SAID = "said by the test of https://host.test/x?sig=" + _SECRET
+SAID = "said by the test of https://host.test/x?sig=" + SECRET
 # `make` puts it there.
 _AZURITE = Path(__file__).parent.parent.parent / ".venv/azurite"
 
@@ -104,7 +104,7 @@ class S3(Emulator):
             endpoint_url=url,
             region_name="us-east-1",
             aws_access_key_id="local-access-key",
-            aws_secret_access_key=_SECRET,
+            aws_secret_access_key=SECRET,
         )
 
     def connection(self, url: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class S3(Emulator):
         return {
             "conn_type": "aws",
             "login": "local-access-key",
-            "password": _SECRET,
+            "password": SECRET,
             "extra": {"endpoint_url": url, "region_name": "us-east-1"},
         }
 
@@ -151,7 +151,7 @@ class Azure(Emulator):
     scheme = "abfs"
     _root = "/local/"
     whole = 64 << 20
-    _KEY = base64.b64encode(_SECRET.encode()).decode()
+    _KEY = base64.b64encode(SECRET.encode()).decode()
 
     @classmethod
     @contextmanager
