@@ -19,9 +19,10 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
 _URL = re.compile(r"file:///.+|(?!file:)[a-z][a-z0-9+.-]*://[^/].*")
+_EXTRAS = {"s3": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
 _TEMPORARY = ".{name}.{unique}.tmp"
-# What follows may be a signature, or the name of an upload that others could go on with.
-_QUERY = re.compile(r"\?\S+")
+# Of a URL: it may hold a signature, or the name of an upload that others could go on with.
+_QUERY = re.compile(r"\?[\w.~-]+=\S*")
 
 
 class Destination:
@@ -48,13 +49,21 @@ class Destination:
     def at(cls, path: str) -> Destination:
         """The folder at a URL such as ``s3://conn@bucket/folder``, or at an absolute local path.
 
-        :raises SupermetricsValidationError: for anything else: it would mean the worker's current folder.
+        :raises SupermetricsValidationError: for anything else: it would mean the worker's current folder; and
+            where the store's library is not installed.
         """
         if not _URL.fullmatch(path) and not path.startswith("/"):
             raise SupermetricsValidationError(
                 f"path must be a URL such as s3://aws_default@my-bucket/logs or file:///logs, not {path!r}"
             )
-        return cls(ObjectStoragePath(path))
+        try:
+            return cls(ObjectStoragePath(path))
+        except (ImportError, ValueError) as error:
+            extra = _EXTRAS.get(path.partition(":")[0])
+            if not isinstance(error, ImportError) and "filesystem" not in str(error):
+                raise  # of the store's Connection
+            needs = f". It needs: pip install 'airflow-provider-supermetrics[{extra}]'" if extra else ""
+            raise SupermetricsValidationError(f"Cannot write to {path} ({error}){needs}") from None
 
     def put(self, local: Path, name: str) -> str:
         """Let the bytes of the file ``local`` appear as the object ``name``, at once; return its stamp."""
@@ -190,7 +199,11 @@ class Destination:
             # What follows are Azure's XML and the like.
             said = " ".join(str(error.__cause__ or error).splitlines()[:2]) or type(error).__name__
             url = f"{self}/{name}".rstrip("/")
-            raise kind(f"{url} could not be {done}: {_QUERY.sub('?…', said)}{check}") from error
+            # A task's log shows the words of causes as they are.
+            tells_query = any(_QUERY.search(str(cause)) for cause in _causes(error))
+            raise kind(f"{url} could not be {done}: {_QUERY.sub('?…', said)}{check}") from (
+                None if tells_query else error
+            )
 
 
 def sha256(file: BinaryIO) -> str:
@@ -209,6 +222,12 @@ def _remote_stamp(info: Mapping[str, Any]) -> str:
     # The names that S3, Azure and Google Cloud Storage have for it. adlfs before 2026.5 quotes some only.
     etag = str(info.get("ETag") or info.get("etag")).strip('"')
     return f"{info.get('size')}-{etag}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _is_denial(error: BaseException) -> bool:

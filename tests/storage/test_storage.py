@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator, generate_entries
@@ -45,6 +47,29 @@ def spool(folder: Path, data: bytes) -> Path:
     path = folder / "spool"
     path.write_bytes(data)
     return path
+
+
+@pytest.mark.parametrize(
+    ("path", "library", "extra"),
+    [
+        ("s3://bucket/logs", "s3fs", "s3"),
+        ("abfs://container/logs", "adlfs", "azure"),
+        ("gs://bucket/logs", "gcsfs", "gcs"),
+    ],
+)
+def test_a_library_that_is_missing(
+    path: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the extra; no retry helps."""
+    monkeypatch.setitem(sys.modules, library, None)  # Python's own way to say that it is not there
+    with pytest.raises(SupermetricsValidationError, match=rf"airflow-provider-supermetrics\[{extra}\]"):
+        Destination.at(path)
+
+
+def test_a_store_that_nobody_knows() -> None:
+    """Of another scheme, all that can be said is that."""
+    with pytest.raises(SupermetricsValidationError, match=r"floppy://a/logs .*floppy"):
+        Destination.at("floppy://a/logs")
 
 
 def test_put_and_put_again(destination: Destination, tmp_path: Path) -> None:
