@@ -117,6 +117,26 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
+def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What Airflow's collector of hook lineage has been told: the URIs of the outputs."""
+    if version("apache-airflow").startswith("2."):
+        from airflow.lineage import hook as lineage
+    else:
+        from airflow.sdk import lineage
+    collector = lineage.HookLineageCollector()
+    # What Airflow itself gives out where a reader of lineage is installed.
+    monkeypatch.setattr(
+        "airflow.providers.common.compat.sdk.get_hook_lineage_collector", lambda: collector, raising=False
+    )
+
+    def outputs() -> list[str]:
+        lineage_ = collector.collected_assets
+        return [item.asset.uri for item in lineage_.outputs]
+
+    return outputs
+
+
+@pytest.fixture
 def repository() -> Path:
     """The folder with pyproject.toml."""
     return Path(__file__).parent.parent

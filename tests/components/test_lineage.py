@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -16,26 +15,6 @@ from tests.conftest import CONNECTOR, HOUR, START, TEAM
 pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
-
-
-@pytest.fixture
-def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """What Airflow's collector of hook lineage has been told: the URIs of the outputs."""
-    if version("apache-airflow").startswith("2."):
-        from airflow.lineage import hook as lineage
-    else:
-        from airflow.sdk import lineage
-    collector = lineage.HookLineageCollector()
-    # What Airflow itself gives out where a reader of lineage is installed.
-    monkeypatch.setattr(
-        "airflow.providers.common.compat.sdk.get_hook_lineage_collector", lambda: collector, raising=False
-    )
-
-    def outputs() -> list[str]:
-        lineage_ = collector.collected_assets
-        return [item.asset.uri for item in lineage_.outputs]
-
-    return outputs
 
 
 def test_hook_lineage_tells_of_the_final_objects(

@@ -130,15 +130,19 @@ def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def run_export(bucket: Bucket, **arguments: Any) -> dict[str, Any]:
-    """Export the first hour to the bucket."""
-    operator = SupermetricsExportLogsOperator(
+def export_to(bucket: Bucket, **arguments: Any) -> SupermetricsExportLogsOperator:
+    """An export of the first hour to the bucket."""
+    return SupermetricsExportLogsOperator(
         task_id="export",
         connector_identifier=CONNECTOR,
         path=f"{bucket.url}/logs",
         **arguments,
     )
-    result: dict[str, Any] = operator.execute(context())
+
+
+def run_export(bucket: Bucket, **arguments: Any) -> dict[str, Any]:
+    """Export the first hour to the bucket; return the result."""
+    result: dict[str, Any] = export_to(bucket, **arguments).execute(context())
     return result
 
 
@@ -172,6 +176,20 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
     assert len(listed) <= {"s3": 2, "abfs": 0, "gs": 2 * len(parts)}[bucket.emulator.scheme]
     run_export(bucket, entries_per_file=700)
     assert bucket.objects == objects
+
+
+def test_what_lineage_is_told(
+    simulate: Callable[..., Simulator], bucket: Bucket, collected: Callable[[], list[str]]
+) -> None:
+    """The objects by the store's own URL, without Airflow's connection; to OpenLineage, bucket and folder."""
+    simulate(generate_entries(count=2000, start=START, end=START + 2 * HOUR, seed=5))
+    operator = export_to(bucket, entries_per_file=600)
+    operator.execute(context())
+    parts = sorted(name for name in bucket.objects if name.endswith(".jsonl.gz"))
+    root = f"{bucket.emulator.scheme}://{bucket.name}"
+    assert sorted(collected()) == [f"{root}/{name}" for name in parts]
+    [folder] = operator.get_openlineage_facets_on_complete(None).outputs
+    assert (folder.namespace, folder.name) == (root, "logs")
 
 
 def lists(request: Request) -> bool:
