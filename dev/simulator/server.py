@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import socket
-import struct
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from socketserver import ThreadingTCPServer
-from threading import Event, Thread
-from typing import Any, Final
+from typing import Final
 
 from dev.simulator.answers import Answer
 from dev.simulator.faults import NO_FAULT, Fault
+from dev.simulator.loopback import LoopbackHandler, LoopbackServer
 
-_HOST: Final = "127.0.0.1"
 _SLOW_BODY_PARTS: Final = 4
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass
@@ -55,59 +47,16 @@ Receive = Callable[[str, str, str, Mapping[str, str], int], Exchange]
 """Method, path and query (both percent-encoded), headers, connection number -> what to send."""
 
 
-class Server(ThreadingTCPServer):
-    """Listens on 127.0.0.1 (port 0: a free one) from construction until `stop`; a thread per connection."""
-
-    allow_reuse_address = True
-    request_queue_size = 128
+class Server(LoopbackServer):
+    """Answers each request with what `receive` says."""
 
     def __init__(self, port: int, receive: Receive, *, compress: bool) -> None:
-        super().__init__((_HOST, port), _Handler)
         self.receive = receive
         self.compress = compress
-        self.stopping = Event()
-        self.accepted = 0
-        self.open_connections: dict[Any, int] = {}
-        # Seconds between looks at whether to stop: what leaving a `with` block may cost.
-        self._accepting = Thread(target=self.serve_forever, args=(0.01,), name="simulator")
-        self._accepting.start()
-
-    @property
-    def url(self) -> str:
-        """Scheme, host and port."""
-        return f"http://{_HOST}:{self.server_address[1]}"
-
-    def stop(self) -> None:
-        """Stop listening, cut open connections and wait for their threads."""
-        self.stopping.set()
-        self.shutdown()
-        self._accepting.join()
-        for connection in list(self.open_connections):
-            # Its client may be faster.
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Number the connection here, in the accepting thread: numbers follow the order of arrival."""
-        self.accepted += 1
-        self.open_connections[request] = self.accepted
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget the connection and close it."""
-        self.open_connections.pop(request, None)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients may leave at any time; everything else is a defect to be seen."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
+        super().__init__(port, _Handler, "simulator")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     server: Server
 
     def _handle(self) -> None:
@@ -124,16 +73,13 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind not in ("slow_body", "drip"):
             self._pause(fault.delay)
         if fault.kind == "reset":
-            self._reset()
+            self.reset()
             return
         if exchange.record:
             exchange.record.status = exchange.answer.status
         self._send(exchange.answer, fault)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the simulator records requests itself."""
 
     def _skip_body(self) -> None:
         length = self.headers.get("Content-Length", "0")
@@ -151,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(message[:half])
             # A reset discards what the kernel has not handed over yet.
             self._pause(0.02)
-            self._reset()
+            self.reset()
         elif fault.kind == "truncated":
             self.wfile.write(message[:half])
             self.close_connection = True
@@ -184,14 +130,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _pause(self, seconds: float) -> None:
         if seconds and self.server.stopping.wait(seconds):
             raise ConnectionAbortedError("the simulator stops")
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        # The socket closes when its last user does; left to the server, a FIN would go out before the RST.
-        self.server.open_connections.pop(self.request, None)
-        self.rfile.close()
-        self.connection.close()
 
 
 def _reason(status: int) -> str:

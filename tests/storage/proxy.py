@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-_HOST = "127.0.0.1"
+from dev.simulator.loopback import LoopbackHandler, LoopbackServer
+
 _PATIENCE = 0.5
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # They belong to one connection; the proxy has two.
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection", "te", "upgrade"}
 
@@ -59,38 +55,20 @@ class Fault:
     when: Callable[[Request], bool] = lambda request: True  # noqa: ARG005  # every request
 
 
-class FaultProxy(ThreadingHTTPServer):
+class FaultProxy(LoopbackServer):
     """Forwards to `upstream`, a URL without a path, from `url`, while inside the `with` block."""
 
-    daemon_threads = True
-
     def __init__(self, upstream: str) -> None:
-        super().__init__((_HOST, 0), _Handler)
         self.upstream = upstream
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self._lock = Lock()
-        self._connections: set[socket.socket] = set()
-        self._accepting = Thread(target=self.serve_forever, args=(0.01,), name="proxy")
-
-    def __enter__(self) -> FaultProxy:
-        self._accepting.start()
-        return self
+        super().__init__(0, _Handler, "proxy")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.shutdown()
-        self._accepting.join()
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-
-    @property
-    def url(self) -> str:
-        """Scheme, host and port."""
-        return f"http://{_HOST}:{self.server_port}"
+        self.stop()
 
     def clear(self) -> None:
         """Forget the requests and the faults."""
@@ -107,32 +85,15 @@ class FaultProxy(ThreadingHTTPServer):
                     return fault
         return None
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection."""
-        self._connections.add(request)
-        super().process_request(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:
-        """Forget the connection and close it."""
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients may leave at any time; everything else is a defect to be seen."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     server: FaultProxy
 
     def _handle(self) -> None:
         try:
             body = self._body()
         except TimeoutError:
-            self._reset()
+            self.reset()
             return
         split = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -151,19 +112,16 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault and fault.kind == "cut":
             if body:
                 self._forward_half(body)
-            self._reset()
+            self.reset()
         else:
             status, answer_headers, answer = self._forward(body)
             if fault:
-                self._reset()
+                self.reset()
                 return
             request.status = status
             self._answer(status, answer_headers, answer)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the proxy records requests itself."""
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -221,9 +179,3 @@ class _Handler(BaseHTTPRequestHandler):
             lines = [line for line in lines if not line.lower().startswith("content-length:")]
             lines.append(f"Content-Length: {len(body)}")
         self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self.rfile.close()
-        self.connection.close()

@@ -86,8 +86,9 @@ def test_a_store_that_denies(bucket: Bucket, tmp_path: Path, waits: list[float],
     ) as raised:
         calls[action]()
     assert "sig=" not in "".join(traceback.format_exception(raised.value))
-    assert len(bucket.requests) <= 3
     assert waits == []
+    # gcsfs asks of one object in several ways at once, and not always in as many.
+    assert len(bucket.requests) <= 6
     assert bucket.objects == {"a/b/x": DATA}
 
 

@@ -1,0 +1,83 @@
+"""HTTP servers on 127.0.0.1, whose connections can be told apart, cut and reset."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from threading import Event, Thread
+from typing import Any, Final
+
+_HOST: Final = "127.0.0.1"
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class LoopbackServer(ThreadingTCPServer):
+    """Listens (port 0: on a free one) from construction until `stop`; a thread per connection."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, handler: type[LoopbackHandler], name: str) -> None:
+        super().__init__((_HOST, port), handler)
+        self.stopping = Event()
+        self.accepted = 0
+        self.open_connections: dict[Any, int] = {}
+        # Seconds between looks at whether to stop: what leaving a `with` block may cost.
+        self._accepting = Thread(target=self.serve_forever, args=(0.01,), name=name)
+        self._accepting.start()
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port."""
+        return f"http://{_HOST}:{self.server_address[1]}"
+
+    def stop(self) -> None:
+        """Stop listening, cut open connections and wait for their threads."""
+        self.stopping.set()
+        self.shutdown()
+        self._accepting.join()
+        for connection in list(self.open_connections):
+            # Its client may be faster.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Number the connection here, in the accepting thread: numbers follow the order of arrival."""
+        self.accepted += 1
+        self.open_connections[request] = self.accepted
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection and close it."""
+        self.open_connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may leave at any time; everything else is a defect to be seen."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class LoopbackHandler(BaseHTTPRequestHandler):
+    """Keeps connections open, answers at once, says nothing."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: LoopbackServer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the servers record requests themselves."""
+
+    def reset(self) -> None:
+        """End the connection with a TCP RST."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        # The socket closes when its last user does; left to the server, a FIN would go out before the RST.
+        self.server.open_connections.pop(self.request, None)
+        self.rfile.close()
+        self.connection.close()
