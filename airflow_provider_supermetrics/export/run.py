@@ -37,6 +37,10 @@ class ExportRun:
         #: How many pages this try has read.
         self.pages = 0
         self._began_at = self.walk.oldest
+        if checkpoint is None and not self.writer.repeats:
+            # To learn that nothing can be written there before the API is asked for it.
+            self._keep(requests=0, waits=0)
+            destination.remove(plan.checkpoint_name)
         if checkpoint:
             log.info(
                 "Going on from the checkpoint of %s: %s entries are safe, after %s requests",

@@ -18,9 +18,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
-_URL = re.compile(r"file:///.+|(?!file:)[a-z][a-z0-9+.-]*://[^/].*")
+# Not local:// and no second slash: Airflow would make the worker's current folder of it.
+_URL = re.compile(r"(file://)?/[^/].*|(?!file:|local:)[a-z][a-z0-9+.-]*://[^/].*")
+# The stores' libraries write there, and list another folder.
+_AMBIGUOUS = re.compile(r"//|(^|/)\.\.?(/|$)|\\|\?versionId=")
 _EXTRAS = {"s3": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
 _TEMPORARY = ".{name}.{unique}.tmp"
+# The stamp of no object.
+_GONE = "gone"
 # Of a URL: it may hold a signature, or the name of an upload that others could go on with.
 _QUERY = re.compile(r"\?[\w.~-]+=\S*")
 
@@ -49,30 +54,38 @@ class Destination:
     def at(cls, path: str) -> Destination:
         """The folder at a URL such as ``s3://conn@bucket/folder``, or at an absolute local path.
 
-        :raises SupermetricsValidationError: for anything else: it would mean the worker's current folder; and
-            where the store's library is not installed.
+        :raises SupermetricsValidationError: for what would mean another folder than it looks; where the
+            store's library is not installed; where the Airflow connection does not lead there.
         """
-        if not _URL.fullmatch(path) and not path.startswith("/"):
+        scheme, _, rest = path.rpartition("://")
+        is_local = scheme in ("", "file")
+        if not _URL.fullmatch(path) or (not is_local and _AMBIGUOUS.search(rest.rstrip("/"))):
             raise SupermetricsValidationError(
-                f"path must be a URL such as s3://aws_default@my-bucket/logs or file:///logs, not {path!r}"
+                "path must be a URL such as s3://aws_default@my-bucket/logs or file:///logs, without empty, "
+                f"'.' or '..' folders in it, not {path!r}"
             )
         try:
-            return cls(ObjectStoragePath(path))
+            return cls(ObjectStoragePath(path if is_local else path.rstrip("/")))
         except (ImportError, ValueError) as error:
-            extra = _EXTRAS.get(path.partition(":")[0])
-            if not isinstance(error, ImportError) and "filesystem" not in str(error):
-                raise  # of the store's Connection
-            needs = f". It needs: pip install 'airflow-provider-supermetrics[{extra}]'" if extra else ""
-            raise SupermetricsValidationError(f"Cannot write to {path} ({error}){needs}") from None
+            check = f"Check the Airflow connection, as in {scheme}://CONNECTION@…"
+            if isinstance(error, ImportError) or "filesystem" in str(error):
+                extra = _EXTRAS.get(scheme)
+                check = f"It needs: pip install 'airflow-provider-supermetrics[{extra}]'" if extra else ""
+            said = _QUERY.sub("?…", str(error))
+            raise SupermetricsValidationError(f"Cannot write to {path}: {said}. {check}".rstrip()) from None
 
     def put(self, local: Path, name: str) -> str:
         """Let the bytes of the file ``local`` appear as the object ``name``, at once; return its stamp."""
+        size = local.stat().st_size
         stamp = self._put(local, name)
         if stamp is not None:
             return stamp
         with self._explaining("written", name):
-            info = self._fs.info(self._key(name))
-            if info.get("size", size := local.stat().st_size) != size:
+            try:
+                info = self._fs.info(self._key(name))
+            except FileNotFoundError:
+                return _GONE
+            if info.get("size", size) != size:
                 raise OSError(f"{info['size']} bytes are there, of {size}: does another export write it?")
             return _remote_stamp(info)
 
@@ -110,7 +123,7 @@ class Destination:
         try:
             if self._local is None:
                 with self._explaining("looked at", name):
-                    self._fs.invalidate_cache(self._key(""))
+                    self._forget()
                     return _remote_stamp(self._fs.info(self._key(name)))
             return _local_stamp((self._local / name).stat())
         except FileNotFoundError:
@@ -132,12 +145,11 @@ class Destination:
         """The stamp of each object in this folder whose name starts with ``prefix``."""
         if self._local is None:
             with self._explaining("listed", ""):
-                self._fs.invalidate_cache(self._key(""))
+                self._forget()
                 found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
             stamps = {key.removeprefix(self._key("")): _remote_stamp(info) for key, info in found.items()}
         else:
-            files = [path for path in self._local.glob("*") if path.name.startswith(prefix)]
-            stamps = {path.name: _local_stamp(path.stat()) for path in files if path.is_file()}
+            stamps = self._local_stamps(self._local, prefix)
         return {
             name: stamp
             for name, stamp in sorted(stamps.items())
@@ -151,18 +163,36 @@ class Destination:
                 if name.endswith(".tmp"):
                     self.remove(name)
 
+    @staticmethod
+    def _local_stamps(folder: Path, prefix: str) -> dict[str, str]:
+        stamps = {}
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                # Another export may replace or remove it meanwhile.
+                with suppress(FileNotFoundError):
+                    if entry.name.startswith(prefix) and entry.is_file():
+                        stamps[entry.name] = _local_stamp(Path(entry.path).stat())
+        return stamps
+
+    def _forget(self) -> None:
+        """Look into the store again, whatever its library has listed before."""
+        self._fs.invalidate_cache(self._key("").rstrip("/"))
+
     def _put(self, local: Path, name: str) -> str | None:
         if self._local is None:
             # One PUT, or one multipart upload that shows nothing before it is completed.
             with self._explaining("written", name):
                 self._fs.put_file(str(local), self._key(name))
             return None
-        self._local.mkdir(parents=True, exist_ok=True)
         try:
-            return self._put_locally(local, self._local, name)
-        except FileNotFoundError:
-            # Another export of the same window began just now and took the temporary file for a leftover.
-            return self._put_locally(local, self._local, name)
+            self._local.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._put_locally(local, self._local, name)
+            except FileNotFoundError:
+                # Another export of the same window began just now and took the temporary file for a leftover.
+                return self._put_locally(local, self._local, name)
+        except OSError as error:
+            raise type(error)(f"{self}/{name} could not be written: {error}") from error
 
     @staticmethod
     def _put_locally(local: Path, folder: Path, name: str) -> str:

@@ -12,7 +12,7 @@ import logging
 import re
 import tempfile
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
@@ -66,6 +66,11 @@ class ExportWriter:
     def entries(self) -> int:
         """Entries taken so far."""
         return sum(part.item.entries for part in self._written) + self._lines + len(self._open)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an earlier export of the same plan is complete, so that this may change nothing."""
+        return self._unchanged() is not None
 
     @property
     def objects(self) -> int:
@@ -124,19 +129,27 @@ class ExportWriter:
         is_as_before = self._unchanged() == objects
         if not is_as_before:
             self._begin()
-        self._settle()
+        if self._remove_stale(self._check()):
+            # That took time, in which another export may have begun.
+            self._check()
         # Before the receipt: left behind beside one, it would make the next rerun go on from here.
         self._destination.remove(self._plan.checkpoint_name)
         if not is_as_before:
             self._destination.write(receipt.to_json(), self._plan.receipt_name)
+        elif self._destination.stamp(self._plan.receipt_name) is None:
+            raise self._conflict(self._plan.receipt_name)
         return receipt
 
     def _write_part(self) -> None:
         name = self._plan.part_name(len(self._written))
         with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
             local = Path(folder, name)
-            with local.open("wb") as raw:
-                self._plan.file_format.write(raw, reversed(self._runs))
+            try:
+                with local.open("wb") as raw:
+                    self._plan.file_format.write(raw, reversed(self._runs))
+            except OSError as error:
+                said = f"{name} could not be prepared in {folder}: {error}. TMPDIR may name a larger disk"
+                raise type(error)(said) from error
             with local.open("rb") as file:
                 digest = sha256(file)
             item = ExportedObject(
@@ -152,6 +165,8 @@ class ExportWriter:
             if stamp is None:
                 self._begin()
                 stamp = self._destination.put(local, name)
+                # Another export may have written its own since: it would vouch for what is there no more.
+                self._destination.remove(self._plan.receipt_name)
                 log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
             else:
                 log.info("Left %s as it was: the same %s entries", name, f"{item.entries:,}")
@@ -189,25 +204,31 @@ class ExportWriter:
             self._destination.remove(self._plan.receipt_name)
             self._earlier, self._has_looked, self._has_begun = None, True, True
 
-    def _settle(self) -> None:
-        """See that all that was written is there, and remove what an earlier export of this window left over.
+    def _check(self) -> Iterable[str]:
+        """See that all that was written is there; return the names of all parts of this window.
 
         :raises SupermetricsConflictError: when another export has replaced a part of ours.
         """
-        part = re.compile(re.escape(self._plan.prefix) + r"\d{5,}\..+")
         found = self._destination.stamps(self._plan.prefix)
-        stamps = {part.item.name: part.stamp for part in self._written}
-        for name, stamp in stamps.items():
-            if found.get(name) != stamp:
+        for name, stamp in ((part.item.name, part.stamp) for part in self._written):
+            # A listing may be behind.
+            if stamp != found.get(name) and stamp != self._destination.stamp(name):
                 # Two exports have written; a receipt, whosever it is, would vouch for a mixture.
                 self._destination.remove(self._plan.receipt_name)
                 raise self._conflict(name)
-        for name in found:
-            if name not in stamps and part.fullmatch(name):
-                log.info("Removing %s, which an earlier export of this window left", name)
-                self._destination.remove(name)
+        return found
+
+    def _remove_stale(self, found: Iterable[str]) -> bool:
+        """Remove what an earlier export of this window left over; return whether there was anything."""
+        part = re.compile(re.escape(self._plan.prefix) + r"\d{5,}\..+")
+        ours = {part.item.name for part in self._written}
+        stale = [name for name in found if name not in ours and part.fullmatch(name)]
+        for name in stale:
+            log.info("Removing %s, which an earlier export of this window left", name)
+            self._destination.remove(name)
         for prefix in (self._plan.prefix, self._plan.receipt_name, self._plan.checkpoint_name):
             self._destination.remove_leftovers(prefix)
+        return bool(stale)
 
     def _conflict(self, name: str) -> SupermetricsConflictError:
         return SupermetricsConflictError(

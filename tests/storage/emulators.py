@@ -56,6 +56,10 @@ class Emulator(ABC):
     def get(self, bucket: str, name: str) -> bytes | None:
         """An object's bytes, or None without it."""
 
+    @abstractmethod
+    def put(self, bucket: str, name: str, data: bytes) -> None:
+        """Let somebody else write an object."""
+
     def objects(self, bucket: str) -> dict[str, bytes]:
         """Every object's bytes."""
         found = {name: self.get(bucket, name) for name in self.names(bucket)}
@@ -132,6 +136,10 @@ class S3(Emulator):
         except self._client.exceptions.NoSuchKey:
             return None
         return data
+
+    def put(self, bucket: str, name: str, data: bytes) -> None:
+        """Let somebody else write an object."""
+        self._client.put_object(Bucket=bucket, Key=name, Body=data)
 
     def unfinished(self, bucket: str) -> list[str]:
         """Multipart uploads neither completed nor aborted."""
@@ -223,6 +231,10 @@ class Azure(Emulator):
             return None
         return data
 
+    def put(self, bucket: str, name: str, data: bytes) -> None:
+        """Let somebody else write a blob."""
+        self._client.get_blob_client(bucket, name).upload_blob(data, overwrite=True)
+
     def unfinished(self, bucket: str) -> list[str]:
         """Blobs of which blocks were uploaded and no list of them."""
         container = self._client.get_container_client(bucket)
@@ -299,6 +311,11 @@ class Gcs(Emulator):
         path = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
         answer = requests.get(self.url + path, timeout=60)
         return None if answer.status_code == 404 else answer.content
+
+    def put(self, bucket: str, name: str, data: bytes) -> None:
+        """Let somebody else write an object."""
+        path = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
+        requests.post(self.url + path, data, timeout=60).raise_for_status()
 
     def name(self, request: Request) -> str:
         """Uploads have it in their metadata."""

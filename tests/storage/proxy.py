@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dev.simulator.loopback import LoopbackHandler, LoopbackServer
 
-_PATIENCE = 0.5
+_PATIENCE = 2
 # They belong to one connection; the proxy has two.
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection", "te", "upgrade"}
 

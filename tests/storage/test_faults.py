@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import resource
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_supermetrics.export.storage import Destination
+from dev.simulator import Simulator
 from tests.storage.conftest import Bucket, writes
 from tests.storage.proxy import Fault, FaultKind, Request
-from tests.storage.test_storage import spool
+from tests.storage.test_storage import run_export, spool
 
 pytestmark = pytest.mark.airflow_2
 
@@ -102,6 +105,36 @@ def test_a_missing_bucket(bucket: Bucket, tmp_path: Path) -> None:
     ) as raised:
         destination.put(spool(tmp_path, DATA), "x")
     assert raised.value.__cause__ is not None
+
+
+def test_a_store_that_cannot_be_written_costs_no_request(
+    simulate: Callable[..., Simulator], bucket: Bucket, waits: list[float]
+) -> None:
+    """The store is tried before the API is asked; a bucket that may only be read counts, too."""
+    sim = simulate()
+    bucket.answer(403, times=99, when=writes)
+    with pytest.raises(PermissionError, match="could not be written"):
+        run_export(bucket)
+    bucket.proxy.clear()
+    bucket.name = "no-such-bucket"
+    with pytest.raises(FileNotFoundError, match="that the bucket"):
+        run_export(bucket)
+    assert sim.requests == []
+
+
+def test_a_local_disk_that_is_full(tmp_path: Path) -> None:
+    """The error names the file; nothing of it is left."""
+    source = tmp_path / "source"
+    source.write_bytes(bytes(1 << 20))
+    destination = Destination.at(f"file://{tmp_path}/logs")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
+    try:
+        with pytest.raises(OSError, match=f"^file://{tmp_path}/logs/x could not be written: .*too large"):
+            destination.put(source, "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "logs").iterdir()) == []
 
 
 def large(folder: Path, bucket: Bucket) -> tuple[Path, int]:

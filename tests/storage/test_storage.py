@@ -68,8 +68,45 @@ def test_a_library_that_is_missing(
 
 def test_a_store_that_nobody_knows() -> None:
     """Of another scheme, all that can be said is that."""
-    with pytest.raises(SupermetricsValidationError, match=r"floppy://a/logs .*floppy"):
+    with pytest.raises(SupermetricsValidationError, match=r"Cannot write to floppy://a/logs: .*floppy"):
         Destination.at("floppy://a/logs")
+
+
+def test_a_connection_that_does_not_lead_there() -> None:
+    """The error says where to look; no retry helps."""
+    with pytest.raises(SupermetricsValidationError, match=r"Check the Airflow connection, as in abfs://CONN"):
+        Destination.at("abfs://container/logs")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file:////logs",
+        "//logs",
+        "local://logs",
+        "s3://c@bucket//logs",
+        "s3://c@bucket/a//b",
+        "s3://c@bucket/../b",
+        "s3://c@bucket/a/.",
+        "abfs://c@container/a\\b",
+        "s3://c@bucket/a?versionId=1",
+    ],
+)
+def test_a_path_that_would_be_another(path: str) -> None:
+    """What Airflow or a library takes for a folder elsewhere is refused."""
+    with pytest.raises(SupermetricsValidationError, match="path must be a URL such as"):
+        Destination.at(path)
+
+
+@pytest.mark.parametrize(
+    "folder", ["", "/", "//", "/a b", "/100%", "/é+=&", "/[a]*", "/dt=1/", "/a#b", "/..a"]
+)
+def test_a_path_that_is_odd(bucket: Bucket, tmp_path: Path, folder: str) -> None:
+    """What is put is found again, in the same folder."""
+    destination = Destination.at(f"{bucket.url}{folder}")
+    stamp = destination.put(spool(tmp_path, b"one"), "x.txt")
+    assert destination.stamps("x") == {"x.txt": stamp}
+    assert list(bucket.objects) == [f"{folder.strip('/')}/x.txt".lstrip("/")]
 
 
 def test_put_and_put_again(destination: Destination, tmp_path: Path) -> None:
@@ -112,6 +149,25 @@ def test_a_new_object_after_a_listing(destination: Destination, tmp_path: Path) 
     assert list(destination.stamps("a-")) == ["a-2"]
 
 
+def test_a_listing_of_others_hides_nothing(bucket: Bucket, tmp_path: Path) -> None:
+    """Whoever has listed the folder in this process: the store is asked, not what its library remembers."""
+    destination = bucket.destination
+    stamp = destination.put(spool(tmp_path, b"one"), "x")
+    destination.path.fs.ls(f"{bucket.name}/a/b")
+    bucket.emulator.put(bucket.name, "a/b/x", b"another")
+    bucket.emulator.put(bucket.name, "a/b/y", b"new")
+    assert destination.stamp("x") != stamp
+    assert destination.stamp("y") is not None
+    assert list(destination.stamps("")) == ["x", "y"]
+
+
+def test_a_local_file_that_is_gone(destination: Destination, tmp_path: Path) -> None:
+    """It is not taken for a missing bucket."""
+    with pytest.raises(FileNotFoundError) as raised:
+        destination.put(tmp_path / "absent", "x")
+    assert "bucket" not in str(raised.value)
+
+
 def test_remove(destination: Destination, tmp_path: Path) -> None:
     """What is there goes; what is not there is no error."""
     destination.remove("x.txt")
@@ -125,8 +181,9 @@ def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
     """An object that could not be written whole is not there, nor is its temporary file."""
     folder = tmp_path / "folder"
     destination = Destination(ObjectStoragePath(f"file://{folder}"))
-    with pytest.raises(FileNotFoundError):
-        destination.put(tmp_path / "absent", "x.txt")
+    (tmp_path / "source").mkdir()
+    with pytest.raises(IsADirectoryError, match=f"^file://{folder}/x.txt could not be written: "):
+        destination.put(tmp_path / "source", "x.txt")
     assert list(folder.iterdir()) == []
 
 
@@ -167,7 +224,8 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
     checkpoint = f"logs/_checkpoint-{BASE}.gz"
     between = [name for part in parts[:-1] for name in (part, checkpoint)]
     written = [bucket.emulator.name(request) for request in requests if writes(request)]
-    assert written == [*between, parts[-1], manifest]
+    # The first one is there to try the store.
+    assert written == [checkpoint, *between, parts[-1], manifest]
     listed = [bucket.emulator.name(request) for request in requests if lists(request)]
     # One listing of this window's parts; s3fs makes one more of each name that is not there, once; gcsfs
     # begins one with each question for a name, and drops it when the answer comes first.
