@@ -8,7 +8,8 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +31,7 @@ _GONE = "gone"
 _QUERY = re.compile(r"\?[\w.~-]+=\S*")
 
 
-class Destination:
+class Destination(ABC):
     """A folder of an object storage, in which objects appear whole or not at all.
 
     :param path: the folder; it need not exist.
@@ -38,20 +39,12 @@ class Destination:
 
     def __init__(self, path: ObjectStoragePath) -> None:
         self.path = path
-        self._fs = path.fs
-        self._local = Path(path.path) if isinstance(self._fs, LocalFileSystem) else None
 
     def __str__(self) -> str:
         return str(self.path)
 
-    @property
-    def url(self) -> str:
-        """The folder as a URL without Airflow's connection in it, and without a slash at the end."""
-        path = self.path.path.rstrip("/")
-        return f"file://{path}" if self._local is not None else f"{self.path.protocol}://{path}"
-
-    @classmethod
-    def at(cls, path: str) -> Destination:
+    @staticmethod
+    def at(path: str) -> Destination:
         """The folder at a URL such as ``s3://conn@bucket/folder``, or at an absolute local path.
 
         :raises SupermetricsValidationError: for what would mean another folder than it looks; where the
@@ -65,7 +58,8 @@ class Destination:
                 f"'.' or '..' folders in it, not {path!r}"
             )
         try:
-            return cls(ObjectStoragePath(path if is_local else path.rstrip("/")))
+            parsed = ObjectStoragePath(path if is_local else path.rstrip("/"))
+            return Disk(parsed) if isinstance(parsed.fs, LocalFileSystem) else Bucket(parsed)
         except (ImportError, ValueError) as error:
             check = f"Check the Airflow connection, as in {scheme}://CONNECTION@…"
             if isinstance(error, ImportError) or "filesystem" in str(error):
@@ -74,20 +68,14 @@ class Destination:
             said = _QUERY.sub("?…", str(error))
             raise SupermetricsValidationError(f"Cannot write to {path}: {said}. {check}".rstrip()) from None
 
+    @property
+    def url(self) -> str:
+        """The folder as a URL without Airflow's connection in it, and without a slash at the end."""
+        return f"{self.path.protocol}://{self.path.path.rstrip('/')}"
+
+    @abstractmethod
     def put(self, local: Path, name: str) -> str:
         """Let the bytes of the file ``local`` appear as the object ``name``, at once; return its stamp."""
-        size = local.stat().st_size
-        stamp = self._put(local, name)
-        if stamp is not None:
-            return stamp
-        with self._explaining("written", name):
-            try:
-                info = self._fs.info(self._key(name))
-            except FileNotFoundError:
-                return _GONE
-            if info.get("size", size) != size:
-                raise OSError(f"{info['size']} bytes are there, of {size}: does another export write it?")
-            return _remote_stamp(info)
 
     def write(self, data: bytes, name: str) -> None:
         """Let these bytes appear as the object ``name``, at once."""
@@ -96,120 +84,209 @@ class Destination:
             local.write_bytes(data)
             self._put(local, name)
 
+    @abstractmethod
     def read(self, name: str) -> bytes | None:
         """The bytes of the object ``name``, or None without it."""
+
+    @abstractmethod
+    def sha256(self, name: str) -> str | None:
+        """The digest of the object ``name`` as it lies there now, or None without it."""
+
+    @abstractmethod
+    def stamp(self, name: str) -> str | None:
+        """What tells whether the object ``name`` is still the one that was put, or None without it."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove the object ``name``, if there is one."""
+
+    def stamps(self, prefix: str) -> dict[str, str]:
+        """The stamp of each object in this folder whose name starts with ``prefix``."""
+        return {
+            name: stamp
+            for name, stamp in sorted(self._stamps(prefix))
+            if "/" not in name and name.startswith(prefix)
+        }
+
+    @abstractmethod
+    def remove_leftovers(self, prefix: str) -> None:
+        """Remove the temporary files that a killed process left of objects with this prefix."""
+
+    @abstractmethod
+    def _put(self, local: Path, name: str) -> object: ...
+
+    @abstractmethod
+    def _stamps(self, prefix: str) -> Iterable[tuple[str, str]]: ...
+
+
+class Disk(Destination):
+    """A folder of a disk. What is written is copied under another name, and renamed."""
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        super().__init__(path)
+        self._folder = Path(path.path)
+
+    @property
+    def url(self) -> str:
+        """The folder as a URL."""
+        return f"file://{self.path.path.rstrip('/')}"
+
+    def put(self, local: Path, name: str) -> str:
+        """See :meth:`Destination.put`."""
+        return self._put(local, name)
+
+    def read(self, name: str) -> bytes | None:
+        """See :meth:`Destination.read`."""
         try:
-            if self._local is None:
-                with self._explaining("read", name):
-                    data: bytes = self._fs.cat_file(self._key(name))
-                    return data
-            return (self._local / name).read_bytes()
+            return (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
 
     def sha256(self, name: str) -> str | None:
-        """The digest of the object ``name`` as it lies there now, or None without it."""
+        """See :meth:`Destination.sha256`."""
         try:
-            if self._local is None:
-                with self._explaining("read", name), self._fs.open(self._key(name), "rb") as file:
-                    return sha256(file)
-            with (self._local / name).open("rb") as file:
+            with (self._folder / name).open("rb") as file:
                 return sha256(file)
         except FileNotFoundError:
             return None
 
     def stamp(self, name: str) -> str | None:
-        """What tells whether the object ``name`` is still the one that was put, or None without it."""
+        """See :meth:`Destination.stamp`."""
         try:
-            if self._local is None:
-                with self._explaining("looked at", name):
-                    self._forget()
-                    return _remote_stamp(self._fs.info(self._key(name)))
-            return _local_stamp((self._local / name).stat())
+            return self._stamp(self._folder / name)
         except FileNotFoundError:
             return None
 
     def remove(self, name: str) -> None:
-        """Remove the object ``name``, if there is one."""
-        if self._local is None:
-            with suppress(FileNotFoundError), self._explaining("removed", name):
-                try:
-                    self._fs.rm_file(self._key(name))
-                except NotImplementedError:
-                    # adlfs before 2026.2
-                    self._fs.rm(self._key(name), expand_path=False)  # type: ignore[call-arg]  # its own
-        else:
-            (self._local / name).unlink(missing_ok=True)
-
-    def stamps(self, prefix: str) -> dict[str, str]:
-        """The stamp of each object in this folder whose name starts with ``prefix``."""
-        if self._local is None:
-            with self._explaining("listed", ""):
-                self._forget()
-                found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
-            stamps = {key.removeprefix(self._key("")): _remote_stamp(info) for key, info in found.items()}
-        else:
-            stamps = self._local_stamps(self._local, prefix)
-        return {
-            name: stamp
-            for name, stamp in sorted(stamps.items())
-            if "/" not in name and name.startswith(prefix)
-        }
+        """See :meth:`Destination.remove`."""
+        (self._folder / name).unlink(missing_ok=True)
 
     def remove_leftovers(self, prefix: str) -> None:
-        """Remove the temporary files that a killed process left of objects with this prefix."""
-        if self._local is not None:
-            for name in self.stamps(f".{prefix}"):
-                if name.endswith(".tmp"):
-                    self.remove(name)
+        """See :meth:`Destination.remove_leftovers`."""
+        for name in self.stamps(f".{prefix}"):
+            if name.endswith(".tmp"):
+                self.remove(name)
 
-    @staticmethod
-    def _local_stamps(folder: Path, prefix: str) -> dict[str, str]:
-        stamps = {}
-        with suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in entries:
-                # Another export may replace or remove it meanwhile.
-                with suppress(FileNotFoundError):
-                    if entry.name.startswith(prefix) and entry.is_file():
-                        stamps[entry.name] = _local_stamp(Path(entry.path).stat())
-        return stamps
-
-    def _forget(self) -> None:
-        """Look into the store again, whatever its library has listed before."""
-        self._fs.invalidate_cache(self._key("").rstrip("/"))
-
-    def _put(self, local: Path, name: str) -> str | None:
-        if self._local is None:
-            # One PUT, or one multipart upload that shows nothing before it is completed.
-            with self._explaining("written", name):
-                self._fs.put_file(str(local), self._key(name))
-            return None
+    def _put(self, local: Path, name: str) -> str:
         try:
-            self._local.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             try:
-                return self._put_locally(local, self._local, name)
+                return self._copy(local, name)
             except FileNotFoundError:
                 # Another export of the same window began just now and took the temporary file for a leftover.
-                return self._put_locally(local, self._local, name)
+                return self._copy(local, name)
         except OSError as error:
             raise type(error)(f"{self}/{name} could not be written: {error}") from error
 
-    @staticmethod
-    def _put_locally(local: Path, folder: Path, name: str) -> str:
-        temporary = folder / _TEMPORARY.format(name=name, unique=uuid.uuid4().hex)
+    def _copy(self, local: Path, name: str) -> str:
+        temporary = self._folder / _TEMPORARY.format(name=name, unique=uuid.uuid4().hex)
         try:
             with local.open("rb") as source, temporary.open("xb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
                 target.flush()
                 os.fsync(target.fileno())
-            stamp = _local_stamp(temporary.stat())
-            temporary.replace(folder / name)
+            stamp = self._stamp(temporary)
+            temporary.replace(self._folder / name)
             return stamp
         finally:
             temporary.unlink(missing_ok=True)
 
+    def _stamps(self, prefix: str) -> Iterator[tuple[str, str]]:
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                # Another export may replace or remove it meanwhile.
+                with suppress(FileNotFoundError):
+                    if entry.name.startswith(prefix) and entry.is_file():
+                        yield entry.name, self._stamp(Path(entry.path))
+
+    @staticmethod
+    def _stamp(path: Path) -> str:
+        stat = path.stat()
+        return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
+
+
+class Bucket(Destination):
+    """A folder of a bucket, or of a container. One request, or the last of several, lets an object appear."""
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        super().__init__(path)
+        self._fs = path.fs
+
+    def put(self, local: Path, name: str) -> str:
+        """See :meth:`Destination.put`.
+
+        :raises OSError: where another number of bytes is there afterwards.
+        """
+        size = local.stat().st_size
+        self._put(local, name)
+        with self._explaining("written", name):
+            try:
+                info = self._fs.info(self._key(name))
+            except FileNotFoundError:
+                return _GONE
+            if info.get("size", size) != size:
+                raise OSError(f"{info['size']} bytes are there, of {size}: does another export write it?")
+            return self._stamp(info)
+
+    def read(self, name: str) -> bytes | None:
+        """See :meth:`Destination.read`."""
+        with suppress(FileNotFoundError), self._explaining("read", name):
+            data: bytes = self._fs.cat_file(self._key(name))
+            return data
+        return None
+
+    def sha256(self, name: str) -> str | None:
+        """See :meth:`Destination.sha256`."""
+        with (
+            suppress(FileNotFoundError),
+            self._explaining("read", name),
+            self._fs.open(self._key(name), "rb") as file,
+        ):
+            return sha256(file)
+        return None
+
+    def stamp(self, name: str) -> str | None:
+        """See :meth:`Destination.stamp`."""
+        with suppress(FileNotFoundError), self._explaining("looked at", name):
+            self._forget()
+            return self._stamp(self._fs.info(self._key(name)))
+        return None
+
+    def remove_leftovers(self, prefix: str) -> None:
+        """Nothing: what an upload that was killed leaves is no object."""
+
+    def remove(self, name: str) -> None:
+        """See :meth:`Destination.remove`."""
+        with suppress(FileNotFoundError), self._explaining("removed", name):
+            try:
+                self._fs.rm_file(self._key(name))
+            except NotImplementedError:
+                # adlfs before 2026.2
+                self._fs.rm(self._key(name), expand_path=False)  # type: ignore[call-arg]  # its own
+
+    def _put(self, local: Path, name: str) -> None:
+        with self._explaining("written", name):
+            self._fs.put_file(str(local), self._key(name))
+
+    def _stamps(self, prefix: str) -> Iterator[tuple[str, str]]:
+        with self._explaining("listed", ""):
+            self._forget()
+            found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
+        for key, info in found.items():
+            yield key.removeprefix(self._key("")), self._stamp(info)
+
+    def _forget(self) -> None:
+        """Look into the store again, whatever its library has listed before."""
+        self._fs.invalidate_cache(self._key("").rstrip("/"))
+
     def _key(self, name: str) -> str:
         return f"{self.path.path.rstrip('/')}/{name}"
+
+    @staticmethod
+    def _stamp(info: Mapping[str, Any]) -> str:
+        # The names that S3, Azure and Google Cloud Storage have for it. adlfs before 2026.5 quotes some only.
+        etag = str(info.get("ETag") or info.get("etag")).strip('"')
+        return f"{info.get('size')}-{etag}"
 
     @contextmanager
     def _explaining(self, done: str, name: str) -> Iterator[None]:
@@ -242,16 +319,6 @@ def sha256(file: BinaryIO) -> str:
     while block := file.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()
-
-
-def _local_stamp(stat: os.stat_result) -> str:
-    return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
-
-
-def _remote_stamp(info: Mapping[str, Any]) -> str:
-    # The names that S3, Azure and Google Cloud Storage have for it. adlfs before 2026.5 quotes some only.
-    etag = str(info.get("ETag") or info.get("etag")).strip('"')
-    return f"{info.get('size')}-{etag}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

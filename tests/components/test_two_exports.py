@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
 from airflow_provider_supermetrics.export.formats import file_format
 from airflow_provider_supermetrics.export.plan import ExportPlan
-from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics.export.storage import Destination, Disk
 from airflow_provider_supermetrics.export.window import Window
 from airflow_provider_supermetrics.export.writer import ExportWriter
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
@@ -29,13 +30,15 @@ def log(is_late: bool = False) -> list[dict[str, Any]]:
     return [*([{"id": "late", "log_time": times[-1]}] if is_late else []), *reversed(entries)]
 
 
-class Interrupted(Destination):
+class Interrupted(Disk):
     """Something happens just before an object is put or removed; once."""
 
-    before: Callable[[str, str], bool]
+    def __init__(self, folder: Path, before: Callable[[str, str], bool]) -> None:
+        super().__init__(ObjectStoragePath(f"file://{folder}"))
+        self.before = before
 
     def _meet(self, action: str, name: str) -> None:
-        if self.before is not None and self.before(action, name):
+        if self.before(action, name):
             self.before = lambda action, name: False  # noqa: ARG005
 
     def put(self, local: Path, name: str) -> str:
@@ -51,10 +54,7 @@ class Interrupted(Destination):
 
 def writer(folder: Path, entries_per_file: int = 100, **events: Any) -> ExportWriter:
     """An export of the first hour to the folder."""
-    destination = Destination.at(str(folder))
-    if events:
-        destination = Interrupted.at(str(folder))
-        destination.before = events["before"]
+    destination = Interrupted(folder, **events) if events else Destination.at(str(folder))
     plan = ExportPlan(
         CONNECTOR, TEAM, Window(START, START + HOUR), file_format("jsonl", "auto"), entries_per_file
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.export.storage import Destination
@@ -32,7 +31,7 @@ def destination(
 ) -> Destination:
     """A folder that does not exist yet."""
     if request.param == "file":
-        return Destination(ObjectStoragePath(f"file://{tmp_path}/a/b"))
+        return Destination.at(f"file://{tmp_path}/a/b")
     return new_bucket(request.param).destination
 
 
@@ -180,7 +179,7 @@ def test_remove(destination: Destination, tmp_path: Path) -> None:
 def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
     """An object that could not be written whole is not there, nor is its temporary file."""
     folder = tmp_path / "folder"
-    destination = Destination(ObjectStoragePath(f"file://{folder}"))
+    destination = Destination.at(f"file://{folder}")
     (tmp_path / "source").mkdir()
     with pytest.raises(IsADirectoryError, match=f"^file://{folder}/x.txt could not be written: "):
         destination.put(tmp_path / "source", "x.txt")
@@ -229,7 +228,8 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
     listed = [bucket.emulator.name(request) for request in requests if lists(request)]
     # One listing of this window's parts; s3fs makes one more of each name that is not there, once; gcsfs
     # begins one with each question for a name, and drops it when the answer comes first.
-    assert listed.pop() == f"logs/{BASE}-"
+    assert listed.count(f"logs/{BASE}-") == 1
+    listed.remove(f"logs/{BASE}-")
     assert set(listed) <= {f"{name}/" for name in [*parts, checkpoint, manifest]}
     assert len(listed) <= {"s3": 2, "abfs": 0, "gs": 2 * len(parts)}[bucket.emulator.scheme]
     run_export(bucket, entries_per_file=700)
