@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
@@ -22,7 +22,8 @@ from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 # Not local:// and no second slash: Airflow would make the worker's current folder of it.
 _URL = re.compile(r"(file://)?/[^/].*|(?!file:|local:)[a-z][a-z0-9+.-]*://[^/].*")
 # The stores' libraries write there, and list another folder.
-_AMBIGUOUS = re.compile(r"//|(^|/)\.\.?(/|$)|\\|\?versionId=")
+_AMBIGUOUS = re.compile(r"//|(^|/)\.\.?(/|$)|\\")
+_CREDENTIAL = re.compile(r"^[^/@]*:[^/]*@|\?[\w.~-]+=")
 _EXTRAS = {"s3": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
 _TEMPORARY = ".{name}.{unique}.tmp"
 # The stamp of no object.
@@ -52,16 +53,21 @@ class Destination(ABC):
         """
         scheme, _, rest = path.rpartition("://")
         is_local = scheme in ("", "file")
+        if not is_local and _CREDENTIAL.search(rest):
+            raise SupermetricsValidationError(
+                f"path must hold no credential (a key before '@', a signature after '?'): {scheme}://… does. "
+                "It belongs into an Airflow connection, as in s3://aws_default@my-bucket/logs"
+            )
         if not _URL.fullmatch(path) or (not is_local and _AMBIGUOUS.search(rest.rstrip("/"))):
             raise SupermetricsValidationError(
-                "path must be a URL such as s3://aws_default@my-bucket/logs or file:///logs, without empty, "
-                f"'.' or '..' folders in it, not {path!r}"
+                "path must be a URL such as s3://aws_default@my-bucket/logs or file:///logs, with small "
+                f"letters in front of '://' and without empty, '.' or '..' folders, not {path!r}"
             )
         try:
             parsed = ObjectStoragePath(path if is_local else path.rstrip("/"))
             return Disk(parsed) if isinstance(parsed.fs, LocalFileSystem) else Bucket(parsed)
-        except (ImportError, ValueError) as error:
-            check = f"Check the Airflow connection, as in {scheme}://CONNECTION@…"
+        except (ImportError, ValueError, AirflowNotFoundException) as error:
+            check = f"Check the Airflow connection, which is what stands before '@': {scheme}://CONNECTION@BUCKET/…"
             if isinstance(error, ImportError) or "filesystem" in str(error):
                 extra = _EXTRAS.get(scheme)
                 check = f"It needs: pip install 'airflow-provider-supermetrics[{extra}]'" if extra else ""
@@ -302,7 +308,9 @@ class Bucket(Destination):
                 kind, check = FileNotFoundError, ". Check that the bucket (or container) exists"
             elif _is_denial(error):
                 kind = PermissionError
-                check = ". Check that the Airflow connection may list, read, write and delete objects there"
+                check = (
+                    ". Check the key, and that the Airflow connection may list, read, write and delete there"
+                )
             # What follows are Azure's XML and the like.
             said = " ".join(str(error.__cause__ or error).splitlines()[:2]) or type(error).__name__
             url = f"{self}/{name}".rstrip("/")

@@ -171,6 +171,22 @@ def test_parquet_with_pandas(lake: Lake) -> None:
     assert same([rebuilt(row) for row in rows], truth)
 
 
+def test_gaps_with_duckdb(lake: Lake, query: Query, repository: Path) -> None:
+    """The statement of docs/export.md finds a window that was never exported, and the end of the last one."""
+    page = (repository / "docs/export.md").read_text("utf-8")
+    [statement] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    folder, _ = lake("parquet")
+    receipts = sorted(folder.glob("*/_manifest-*.json"))
+    receipts[1].unlink()
+    found = query(statement.replace("s3://my-bucket/supermetrics-logs", str(folder)))
+    begin, end = LAST_HOUR + HOUR, LAST_HOUR + 4 * HOUR
+    gaps = [(row["connector_identifier"], row["missing_from"], row["missing_to"]) for row in found]
+    assert sorted(gaps, key=str) == [
+        (CONNECTOR, begin, begin + HOUR),
+        (CONNECTOR, end, None),
+    ]
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 def test_csv_with_pandas(lake: Lake, documented: Documented, compression: str) -> None:
     """As documented, each file by its name's end."""

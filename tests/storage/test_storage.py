@@ -73,8 +73,27 @@ def test_a_store_that_nobody_knows() -> None:
 
 def test_a_connection_that_does_not_lead_there() -> None:
     """The error says where to look; no retry helps."""
-    with pytest.raises(SupermetricsValidationError, match=r"Check the Airflow connection, as in abfs://CONN"):
+    with pytest.raises(SupermetricsValidationError, match=r"what stands before '@': abfs://CONN"):
         Destination.at("abfs://container/logs")
+    # As URLs look elsewhere.
+    with pytest.raises(SupermetricsValidationError, match=r"container.*what stands before '@': abfss://CONN"):
+        Destination.at("abfss://container@account.dfs.core.windows.net/logs")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://account.blob.core.windows.net/container/x?sv=2024&sig=SECRET",
+        "s3://KEY:SECRET@bucket/logs",
+        "abfs://c@container/x?sig=SECRET",
+        "s3://c@bucket/a?versionId=SECRET",
+    ],
+)
+def test_a_path_with_a_credential(path: str) -> None:
+    """It is refused, and not repeated where all can read it."""
+    with pytest.raises(SupermetricsValidationError, match="must hold no credential") as raised:
+        Destination.at(path)
+    assert "SECRET" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +107,6 @@ def test_a_connection_that_does_not_lead_there() -> None:
         "s3://c@bucket/../b",
         "s3://c@bucket/a/.",
         "abfs://c@container/a\\b",
-        "s3://c@bucket/a?versionId=1",
     ],
 )
 def test_a_path_that_would_be_another(path: str) -> None:
