@@ -46,6 +46,10 @@ test-2.11: $(AIRFLOW_2)/installed $(AZURITE)/installed  ## the tests that must h
 test-protocol: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
 	$(AIRFLOW_3)/bin/python -m pytest tests/protocol $(ARGS)
 
+.PHONY: histories
+histories: $(AIRFLOW_3)/installed  ## read 200,000 random histories from a server that cuts its pages anywhere
+	$(AIRFLOW_3)/bin/python -m tests.support.histories 200000 $(ARGS)
+
 .PHONY: lint
 lint: $(AIRFLOW_3)/installed  ## check style
 	$(AIRFLOW_3)/bin/ruff check $(SOURCES)

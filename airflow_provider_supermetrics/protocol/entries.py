@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,11 +23,13 @@ Entry = dict[str, Any]
 _TIME = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)"
     r"(?:[T ](?P<minutes>\d\d:\d\d)(?:(?P<seconds>:\d\d)(?:[.,](?P<fraction>\d{1,12}))?)?"
-    r"\s?(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>\d\d):?(?P<offset_minutes>\d\d)?)?)?",
+    r"\s?(?:(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<offset_minutes>[0-5]\d)?)?)?",
     re.ASCII,
 )
 _SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
+# Of the API's page.
+_MAX_ID_LENGTH = 255
 _encoder = msgspec.json.Encoder()
 
 
@@ -77,8 +79,8 @@ def log_time(entry: Mapping[str, Any]) -> LogTime:
     try:
         return parse_time(text)  # anything but a text raises TypeError
     except (TypeError, ValueError, OverflowError):
-        shown = repr(text)[:60]
-        raise ContractViolation(f"entry {entry.get('id')!r} has no readable log_time, but {shown}") from None
+        entry_id, shown = repr(entry.get("id"))[:60], repr(text)[:60]
+        raise ContractViolation(f"entry {entry_id} has no readable log_time, but {shown}") from None
 
 
 def log_times(entries: Iterable[Mapping[str, Any]]) -> list[LogTime]:
@@ -92,14 +94,27 @@ def log_times(entries: Iterable[Mapping[str, Any]]) -> list[LogTime]:
         return [log_time(entry) for entry in entries]
 
 
-def identity(entry: Mapping[str, Any]) -> Hashable:
-    """What is equal for two copies of one entry: its id, or without one a digest of all that it says."""
+def identity(entry: Mapping[str, Any]) -> str:
+    """A key that two copies of the same entry share: its id, or without one a digest of its content.
+
+    It can be stored anywhere: a string that has a form in UTF-8, without NUL, of at most some hundred
+    characters, whatever the id is.
+    """
     entry_id = entry.get("id")
-    if isinstance(entry_id, str):
-        return entry_id
-    if entry_id is not None:
-        return (type(entry_id).__name__, str(entry_id))
-    return ("content", hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest())
+    if (
+        type(entry_id) is str
+        and len(entry_id) <= _MAX_ID_LENGTH
+        and entry_id.isascii()
+        and "\0" not in entry_id
+    ):
+        return f"id:{entry_id}"
+    if entry_id is None:
+        return f"content:{_digest(entry)}"
+    return f"{type(entry_id).__name__}:{_digest(entry_id)}"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def lines(entries: Iterable[Mapping[str, Any]]) -> list[bytes]:

@@ -1,30 +1,54 @@
 """The walk: where to ask next, what is new, when all is read.
 
 The API pages by time, newest first, and many entries can share one printed time. Asking for what
-lies before the oldest entry's time would drop the rest of that time at every page's border; so the
+precedes the oldest entry's time would drop the rest of that time at every page's border; so the
 walk asks one tick past it and drops what it has seen. That is right whether ``before`` excludes
 or includes its time, and where the server keeps finer times than it prints.
 
 A page is taken as what the API's page says it is: the newest entries older than ``before``, in
-order, with no gap. So it proves that everything newer than its oldest time has been read, and only an entry
-older than that time proves that the time itself is complete. Where no answer can prove it, the walk
-raises :class:`NoProgress` rather than go on.
+order, with no gap, cut anywhere. So it proves that everything newer than its oldest time has been read, and
+only an entry older than that time proves that the time itself is complete.
 
-A page shorter than ``limit`` proves nothing by itself. When nothing older than a time comes, one
-question from below that time tells the end of the history from a server that sends short pages. One
-case is beyond any proof: a server that cuts a page within the oldest time of the whole history, and
-shows no more of it when asked again. It looks like a history that ends there, and is taken for one.
+A page shorter than ``limit`` proves nothing: any page may be cut, once, always or at random. The end of the
+history takes two proofs: a page that repeats the oldest time brings nothing new, and nothing older exists.
+One case is beyond any proof: a server that cuts a page within the oldest time of the whole history,
+and shows no more of it when asked again. It looks like a history that ends there.
+
+The whole state is one frozen value, replaced last: a page that is refused has changed nothing.
+
+=============  ================================================================================
+the page       what follows, where it was asked for past the oldest time (``PAST``, ``WITHIN``)
+=============  ================================================================================
+OLDER          it is the new oldest time: done if it precedes the window, else ``PAST``
+GAP            it leaves out the oldest entry: ``PAST`` by a coarser tick; none left: refused
+EMPTY          as GAP, but repeated a few times before it is refused
+MORE_TIES      repeated; where it is full: with 1,000 entries, then ``WITHIN``, then refused
+REPEATS        full, as above; not full: ``BELOW``, to learn whether anything older exists. If so, or if known
+               entries are missing, this page was cut: repeated a few times, then ``WITHIN``, then
+               refused. If not: done, unless other pages of this length were cut: likewise
+=============  ================================================================================
+
+=============  ================================================================================
+the page       what follows, where it was asked for ``BELOW`` the oldest time
+=============  ================================================================================
+OLDER, GAP     older entries exist: ``PAST`` (OLDER, which repeats the oldest entry, counts as above)
+EMPTY          nothing older exists: done, if a page has repeated the oldest time; else ``PAST``
+MORE_TIES,     the oldest time once more: ``BELOW``, a tick lower, and then as EMPTY
+REPEATS
+=============  ================================================================================
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from airflow_provider_supermetrics.protocol.entries import Entry, LogTime, identity, log_times
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
@@ -32,44 +56,134 @@ from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_limi
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND = timedelta(seconds=1)
-_MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
-_COARSE_TICKS = (_SECOND, _MINUTE, timedelta(hours=1), _DAY)
+_COARSE_TICKS = (_SECOND, timedelta(minutes=1), timedelta(hours=1), _DAY)
 _MICROSECOND = timedelta(microseconds=1)
+# A page that brings nothing, although more should come, is requested again so many times.
+_MAX_REPEATS = 5
 
-
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
 _Walk = TypeVar("_Walk", bound="LogWalk")
 
 
-class _Step(Enum):
-    """Where a page is asked from. Each but the last must repeat the oldest entry read, to leave no gap."""
+class Step(Enum):
+    """Where a page is asked from. ``PAST`` and ``WITHIN`` must repeat the oldest entry, to leave no gap."""
 
-    TOP = "the window's end"
-    PAST = "one tick past the oldest time: repeats that time, so that none of its entries is lost"
-    WITHIN = "just short of that tick: leaves out the next tick, which an inclusive server repeats too"
-    BELOW = "just short of the oldest time: is there anything older at all?"
+    #: The window's end.
+    TOP = "top"
+    #: One tick past the oldest time: repeats that time, so that none of its entries is lost.
+    PAST = "past"
+    #: Just short of that tick: leaves out the next tick, which an inclusive server repeats too.
+    WITHIN = "within"
+    #: Just short of the oldest time: is there anything older at all?
+    BELOW = "below"
+
+
+class Verdict(Enum):
+    """What a page says about the oldest time read so far."""
+
+    #: No entries.
+    EMPTY = "empty"
+    #: It repeats the oldest entry and reaches older ones: all that is newer than the oldest is complete.
+    OLDER = "older"
+    #: It reaches older entries without the oldest one read, so entries may be missing between them.
+    GAP = "gap"
+    #: Nothing older, but entries that were not seen.
+    MORE_TIES = "more ties"
+    #: Nothing older, nothing new.
+    REPEATS = "repeats"
 
 
 @dataclass(frozen=True)
 class Ask:
     """The next page to ask for."""
 
-    before: datetime | None
-    limit: int
+    before: Time | None
+    limit: _Limit
 
 
 @dataclass(frozen=True)
-class _Page:
-    """What is remembered of the last page that ended at the oldest time."""
+class PageFacts:
+    """What is remembered of the last page that ended at the oldest time.
 
-    step: _Step
+    :param newest: the time of its first entry.
+    :param confirms: whether it repeated all entries known at the oldest time, and brought nothing new.
+    """
+
+    step: Step
     length: int
     limit: int
-    newest: datetime | None
+    newest: Time | None
+    confirms: bool
 
     @property
     def is_full(self) -> bool:
+        """Whether it has as many entries as it may have."""
         return self.length >= self.limit
+
+
+@dataclass(frozen=True)
+class WalkState:
+    """Everything that a walk knows; a JSON value by msgspec.
+
+    :param start: first time of the window, or None for the beginning of the history.
+    :param end: the time at which the window ends, or None for no end.
+    :param next: the page to ask for next, or None when the window has been read.
+    :param limit: entries per page.
+    :param max_limit: see :class:`LogWalk`.
+    :param step: where ``next`` is asked from.
+    :param tick: the finest precision that times were printed with, but not finer than ``least_tick``.
+    :param least_tick: set where times turn out to be cut more coarsely than they are printed.
+    :param oldest: the time of the oldest entry read; all that is newer has been read.
+    :param last: the oldest entry read; a page that holds it again leaves no gap.
+    :param seen: entries that a further page may repeat.
+    :param page: the last page that ended at ``oldest``.
+    :param older_exist: whether anything older than ``oldest`` exists; None while that is unknown.
+    :param repeats: pages in a row that repeated ``oldest`` and brought nothing new.
+    :param cut_lengths: lengths of short pages that turned out to have more behind them.
+    :param trust_first_page: see :class:`LogWalk`.
+    """
+
+    start: Time | None
+    end: Time | None
+    next: Ask | None
+    limit: _Limit
+    max_limit: _Limit
+    step: Step
+    tick: timedelta
+    least_tick: timedelta
+    oldest: Time | None
+    last: str | None
+    seen: dict[str, Time] = field(repr=False)
+    page: PageFacts | None
+    older_exist: bool | None
+    repeats: int
+    cut_lengths: frozenset[int]
+
+    trust_first_page: bool
+
+    @property
+    def repeated(self) -> datetime | None:
+        """See :attr:`LogWalk.repeated`."""
+        if self.next is None or self.next.before is None:
+            return None
+        return self.next.before if self.oldest is None else max(self.next.before, self.oldest + self.tick)
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A page, read once.
+
+    :param new: the indexes of the entries that were not seen.
+    :param tick: the finest precision known now.
+    """
+
+    printed: list[LogTime]
+    times: list[datetime]
+    keys: list[str]
+    new: list[int]
+    tick: timedelta
 
 
 class LogWalk:
@@ -79,13 +193,13 @@ class LogWalk:
 
     :param start: first time of the window (aware), or None for the beginning of the history.
     :param end: the time at which the window ends (aware), or None for no end.
-    :param limit: entries per page, 1 to 1000. Where one time fills such a page, the walk goes on with 1000.
+    :param limit: entries per page, 1 to 1000. Where one time fills such a page, the walk continues with 1000.
     :param first_limit: entries of the first page, where little is expected; by default ``limit``.
+    :param trust_first_page: take a short first page for the whole history as soon as nothing older exists;
+        for a caller that requests the same page again later.
+    :param max_limit: the largest page that the API allows; smaller in tests only.
     :raises InvalidRequest: for naive times, an empty or reversed window, or a limit out of range.
     """
-
-    # After so many full pages, one that is not full is most likely the history's end.
-    _pages_before_end = 2
 
     def __init__(
         self,
@@ -94,68 +208,69 @@ class LogWalk:
         end: datetime | None = None,
         limit: int = MAX_LIMIT,
         first_limit: int | None = None,
+        trust_first_page: bool = False,
+        max_limit: int = MAX_LIMIT,
     ) -> None:
-        for name, time in (("start", start), ("end", end)):
-            if time is not None and time.utcoffset() is None:
-                raise InvalidRequest(f"{name} {time.isoformat()} has no time zone; give an aware time")
+        start, end = _utc("start", start), _utc("end", end)
         if start is not None and end is not None and start >= end:
             raise InvalidRequest(f"the window [{start.isoformat()}, {end.isoformat()}) is empty")
-        self.start = start
-        self.end = end
-        #: The time of the oldest entry read so far; all that is newer has been read.
-        self.oldest: datetime | None = None
         try:
             # From a whole second, because a time printed as before `end` can lie after it.
             top = None if end is None else _ceil(end, _SECOND)
         except OverflowError:
             raise InvalidRequest(f"end {end} is too late") from None
-        #: The page to ask for next, or None when the window has been read.
-        self.next: Ask | None = Ask(top, valid_limit(limit if first_limit is None else first_limit))
-        self._limit = valid_limit(limit)
-        self._step = _Step.TOP
-        self._tick = _DAY
-        # Set where times turn out to be cut more coarsely than they are printed.
-        self._least_tick = _MICROSECOND
-        # Entries that a further page may repeat.
-        self._seen: dict[Hashable, datetime] = {}
-        # The oldest entry read; a page that holds it again leaves no gap.
-        self._last: Hashable | None = None
-        self._page: _Page | None = None
-        # Whether anything older than `oldest` exists; None while that was not asked.
-        self._older_exist: bool | None = None
-        self._full_pages = 0  # at this limit
-        # Lengths of short pages that turned out to have more behind them.
-        self._cut_lengths: set[int] = set()
+        self._state = WalkState(
+            start=start,
+            end=end,
+            next=Ask(top, valid_limit(limit if first_limit is None else first_limit)),
+            limit=valid_limit(limit),
+            max_limit=max_limit,
+            step=Step.TOP,
+            tick=_DAY,
+            least_tick=_MICROSECOND,
+            oldest=None,
+            last=None,
+            seen={},
+            page=None,
+            older_exist=None,
+            repeats=0,
+            cut_lengths=frozenset(),
+            trust_first_page=trust_first_page,
+        )
+
+    @property
+    def next(self) -> Ask | None:
+        """The page to ask for next, or None when the window has been read."""
+        return self._state.next
+
+    @property
+    def start(self) -> datetime | None:
+        """First time of the window, or None for the beginning of the history."""
+        return self._state.start
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The time of the oldest entry read so far; all that is newer has been read."""
+        return self._state.oldest
+
+    @property
+    def last(self) -> str | None:
+        """The key of the oldest entry read so far."""
+        return self._state.last
 
     @property
     def repeated(self) -> datetime | None:
         """Further pages may repeat entries up to this time, or bring more of them; None when all is read."""
-        if self.next is None or self.next.before is None:
-            return None
-        return self.next.before if self.oldest is None else max(self.next.before, self.oldest + self._tick)
+        return self._state.repeated
+
+    def stop(self) -> None:
+        """End the walk here."""
+        self._state = replace(self._state, next=None)
 
     def to_state(self) -> dict[str, Any]:
-        """How far the walk is, as plain JSON values; :meth:`from_state` goes on from there.
-
-        Not after :meth:`receive` has raised: what it took of that page was given to nobody.
-        """
-        page = self._page
-        return {
-            "start": _to_text(self.start),
-            "end": _to_text(self.end),
-            "oldest": _to_text(self.oldest),
-            "next": self.next and {"before": _to_text(self.next.before), "limit": self.next.limit},
-            "limit": self._limit,
-            "step": self._step.name,
-            "tick": self._tick // _MICROSECOND,
-            "least_tick": self._least_tick // _MICROSECOND,
-            "seen": [[plain(key), _to_text(time)] for key, time in self._seen.items()],
-            "last": plain(self._last),
-            "page": page and [page.step.name, page.length, page.limit, _to_text(page.newest)],
-            "older_exist": self._older_exist,
-            "full_pages": self._full_pages,
-            "cut_lengths": sorted(self._cut_lengths),
-        }
+        """How far the walk is, as plain JSON values; :meth:`from_state` resumes from there."""
+        state: dict[str, Any] = msgspec.to_builtins(self._state, order="deterministic")
+        return state
 
     @classmethod
     def from_state(cls: type[_Walk], state: Mapping[str, Any]) -> _Walk:
@@ -164,254 +279,291 @@ class LogWalk:
         :raises ContractViolation: where it is not such a state.
         """
         try:
-            walk = cls(start=_from_text(state["start"]), end=_from_text(state["end"]), limit=state["limit"])
-            ask, page = state["next"], state["page"]
-            walk.oldest = _from_text(state["oldest"])
-            walk.next = ask and Ask(_from_text(ask["before"]), valid_limit(ask["limit"]))
-            walk._step = _Step[state["step"]]
-            walk._tick = int(state["tick"]) * _MICROSECOND
-            walk._least_tick = int(state["least_tick"]) * _MICROSECOND
-            walk._seen = {hashable(key): _known(time) for key, time in state["seen"]}
-            walk._last = hashable(state["last"])
-            walk._page = page and _Page(_Step[page[0]], int(page[1]), int(page[2]), _from_text(page[3]))
-            walk._older_exist = state["older_exist"]
-            walk._full_pages = int(state["full_pages"])
-            walk._cut_lengths = {int(length) for length in state["cut_lengths"]}
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-            raise ContractViolation(f"not the state of a walk: {type(error).__name__} {error}") from None
+            read = msgspec.convert(state, WalkState)
+            walk = cls(start=read.start, end=read.end, limit=read.limit)
+        except (msgspec.ValidationError, InvalidRequest) as error:
+            raise ContractViolation(f"not the state of a walk: {error}") from None
+        walk._state = read
         return walk
 
     def receive(self, page: Sequence[Entry]) -> list[Entry]:
         """Take the page that was asked for; return what is new in it and in the window, newest first.
 
+        What raises leaves the walk as it was.
+
         :raises ContractViolation: when the page is not what was asked for, so that entries could be missed.
         :raises NoProgress: when one single time fills a page.
         """
+        before = self._state
+        if before.next is None:
+            raise RuntimeError("the walk is over; nothing was asked for")
         try:
-            return self._receive(page)
+            received = _read(page, before, before.next)
+            state = replace(before, tick=received.tick)
+            if state.step is Step.TOP:
+                after = _begin(state, received)
+            elif state.step is Step.BELOW:
+                after = _below(state, received, _judge(state, received))
+            else:
+                after = _past(state, received, _judge(state, received))
         except OverflowError:
             raise ContractViolation("the page has an entry at the end of all times") from None
-
-    def _receive(self, page: Sequence[Entry]) -> list[Entry]:
-        ask = self.next
-        if ask is None:
-            raise RuntimeError("the walk is over; nothing was asked for")
-        printed = self._read_times(page, ask)
-        times = [time.at for time in printed]
-        if self._step is _Step.TOP and not page:
-            self.next = None
+        self._state = _forget(after)
+        if after.seen is before.seen:  # of this page, nothing was taken
             return []
-        if self._step is _Step.TOP and self.end is not None:
-            # As above, where only dates are printed, or all seconds are zero.
-            coarse = _MINUTE if not any(time.second or time.microsecond for time in times) else _SECOND
-            top = _ceil(self.end, max(self._tick, coarse))
-            if ask.before is not None and ask.before < top:
-                self._ask(_Step.TOP, ask.limit, top)
-                return []
-
-        keys = identities(page)
-        reaches_older = bool(page) and (self.oldest is None or times[-1] < self.oldest)
-        received = _Page(self._step, len(page), ask.limit, times[0] if page else self.oldest)
-        if self._last is not None and self._last not in keys and (page or self._step is not _Step.BELOW):
-            self._detached(ask, received, reaches_older)
-            return []
-
-        new = []
-        for i, key in enumerate(keys):
-            if key not in self._seen:
-                self._seen[key] = times[i]
-                new.append(i)
-        if keys:
-            self._last = keys[-1]
-        if self._page and not self._page.is_full and (reaches_older or new):
-            self._cut_lengths.add(self._page.length)
-        if reaches_older:
-            self._advance(received, printed[-1])
-        else:
-            self._stand(ask, received, bool(new))
-        if times and self._is_in_window(min(times)) and self._is_in_window(max(times)):
-            return [page[i] for i in new]
-        return [page[i] for i in new if self._is_in_window(times[i])]
-
-    def _read_times(self, page: Sequence[Entry], ask: Ask) -> list[LogTime]:
-        printed = log_times(page)
-        times = [time.at for time in printed]
-        finest = min({time.tick for time in printed}, default=self._tick)
-        self._tick = max(min(self._tick, finest), self._least_tick)
-        if times != sorted(times, reverse=True):
-            for newer, older in pairwise(printed):
-                # An entry that is printed more coarsely may look older than it is.
-                if older.at > newer.at and older.at >= newer.at + newer.tick:
-                    raise ContractViolation(
-                        "the page is not in reverse chronological order: "
-                        f"{older.at.isoformat()} comes after {newer.at.isoformat()}"
-                    )
-        if times and ask.before is not None and times[0] > ask.before + self._tick:
-            raise ContractViolation(
-                f"the page has an entry at {times[0].isoformat()}, "
-                f"although it was asked for entries before {ask.before.isoformat()}"
-            )
-        return printed
-
-    def _advance(self, received: _Page, oldest: LogTime) -> None:
-        """The page reached older entries: all that is newer than its oldest time is complete."""
-        self.oldest = oldest.at
-        self._page = received
-        self._full_pages += received.is_full
-        self._older_exist = None
-        # An entry that is printed more coarsely than others may be up to its tick newer than it looks.
-        latest = oldest.at + (oldest.tick - _MICROSECOND if oldest.tick > self._tick else timedelta())
-        if self.start is not None and latest < self.start:
-            self.next = None
-            return
-        if self._full_pages >= self._pages_before_end and not received.is_full and not self._cut_lengths:
-            # A server that has filled its pages now has less to give: the history's end, most likely.
-            # To ask that first saves a question at the end of every long history.
-            self._ask(_Step.BELOW, self._limit)
-        else:
-            self._ask(_Step.PAST, self._limit)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Let go of what no page repeats: without a gap, a page has the last 1,000, or the next tick."""
-        if len(self._seen) > 4 * MAX_LIMIT and (repeated := self.repeated):
-            ancient = len(self._seen) - MAX_LIMIT
-            self._seen = {
-                key: time
-                for i, (key, time) in enumerate(self._seen.items())
-                if i >= ancient or time <= repeated
-            }
-
-    def _detached(self, ask: Ask, received: _Page, reaches_older: bool) -> None:
-        """The page leaves out the oldest entry read, so entries may lie between them. It may not be used."""
-        if self._step is _Step.BELOW:
-            if reaches_older:
-                # It says that older entries exist, but not that the oldest time is complete.
-                self._older_exist = True
-                if self._page is not None:
-                    self._cut_lengths.add(self._page.length)
-                self._ask(_Step.PAST, self._limit)
-            else:
-                self._stand(ask, received, has_new=False)
-        elif reaches_older or (received.newest == self.oldest and not received.is_full):
-            self._coarsen(received, reaches_older)
-        else:
-            self._stand(ask, received, has_new=False)
-
-    def _coarsen(self, received: _Page, reaches_older: bool) -> None:
-        """The oldest entry seems to lie more than a tick past its printed time: try a coarser tick."""
-        coarser = [tick for tick in _COARSE_TICKS if tick > self._tick]
-        if not coarser:
-            if received.length and not reaches_older and self.oldest is not None:
-                raise NoProgress(self.oldest, received.length)
-            raise ContractViolation("the oldest entry read was sent a moment ago and is missing now")
-        self._tick = self._least_tick = coarser[0]
-        self._ask(_Step.PAST, self._limit)
-
-    def _stand(self, ask: Ask, received: _Page, has_new: bool) -> None:
-        """The page reached nothing older: either the history ends here, or a time fills the page."""
-        if self._step is _Step.BELOW:
-            self._older_exist = False
-            if has_new:
-                self._page = received
-            if received.length and ask.before and self.oldest and ask.before > self.oldest - self._tick:
-                # The oldest time once more: the server includes `before`, or prints rounded times.
-                self._ask(_Step.BELOW, received.limit, self.oldest - self._tick)
-            else:
-                self._end()
-            return
-        self._page = received
-        if received.is_full and received.limit < MAX_LIMIT:
-            self._limit, self._full_pages = MAX_LIMIT, 0
-            self._ask(self._step, MAX_LIMIT)
-        elif received.is_full:
-            self._doubt()
-        elif has_new:
-            self._ask(self._step, received.limit)
-        elif self._older_exist is None:
-            self._ask(_Step.BELOW, received.limit)
-        elif self._older_exist:
-            self._doubt()
-        else:
-            self._end()
-
-    def _end(self) -> None:
-        """Nothing older exists: the walk is over, unless the last page may be cut within its oldest time."""
-        page = self._page
-        if page is None or not (page.is_full or self._is_cut_length(page.length)):
-            self.next = None
-        else:
-            self._doubt()
-
-    def _doubt(self) -> None:
-        """The last page does not prove its oldest time complete: ask closer to it, or refuse to go on."""
-        page, oldest = self._page, self.oldest
-        assert page is not None and oldest is not None, "only a received page can be doubted"
-        if page.step is _Step.WITHIN or page.newest == oldest:
-            raise NoProgress(oldest, page.length)
-        self._ask(_Step.WITHIN, page.limit)
-
-    def _ask(self, step: _Step, limit: int, before: datetime | None = None) -> None:
-        self._step = step
-        if before is None:
-            assert self.oldest is not None, "only the first page is asked for without an oldest time"
-            before = self.oldest
-            if step is _Step.PAST:
-                before += self._tick
-            elif step is _Step.WITHIN:
-                before += self._tick - _MICROSECOND
-            elif self._tick > _MICROSECOND:
-                # An inclusive server would repeat the oldest time. Between ticks nothing is passed
-                # over; where microseconds are printed, the time one before may hold entries.
-                before -= _MICROSECOND
-        self.next = Ask(before, limit)
-
-    def _is_in_window(self, time: datetime) -> bool:
-        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
-
-    def _is_cut_length(self, length: int) -> bool:
-        return bool(self._cut_lengths) and min(self._cut_lengths) <= length <= max(self._cut_lengths)
+        times = received.times
+        if _is_in_window(before, min(times)) and _is_in_window(before, max(times)):
+            return [page[i] for i in received.new]
+        return [page[i] for i in received.new if _is_in_window(before, times[i])]
 
 
-def identities(page: Sequence[Entry]) -> list[Hashable]:
-    """What tells the entries of a page apart. Without an id, equal entries are told apart by their count."""
-    keys: list[Hashable] = [entry.get("id") for entry in page]
-    if all(type(key) is str for key in keys):
-        return keys
-    counts: Counter[Hashable] = Counter()
+def _read(page: Sequence[Entry], state: WalkState, ask: Ask) -> _Received:
+    """Read the page's times and keys, and see that it is in order.
+
+    :raises ContractViolation: when it is not, or a time cannot be read.
+    """
+    printed = log_times(page)
+    times = [time.at for time in printed]
+    finest = min({time.tick for time in printed}, default=state.tick)
+    tick = max(min(state.tick, finest), state.least_tick)
+    if times != sorted(times, reverse=True):
+        for newer, older in pairwise(printed):
+            # An entry that is printed more coarsely may look older than it is.
+            if older.at > newer.at and older.at >= newer.at + newer.tick:
+                raise ContractViolation(
+                    "the page is not in reverse chronological order: "
+                    f"{older.at.isoformat()} comes after {newer.at.isoformat()}"
+                )
+    if times and ask.before is not None and times[0] > ask.before + tick:
+        raise ContractViolation(
+            f"the page has an entry at {times[0].isoformat()}, "
+            f"although it was asked for entries before {ask.before.isoformat()}"
+        )
+    keys = page_keys(page)
+    met: set[str] = set()
+    new = []
+    for i, key in enumerate(keys):
+        if key not in state.seen and key not in met:
+            met.add(key)
+            new.append(i)
+    return _Received(printed, times, keys, new, tick)
+
+
+def _judge(state: WalkState, received: _Received) -> Verdict:
+    if not received.times:
+        return Verdict.EMPTY
+    assert state.oldest is not None, "there is an oldest time after the first page"
+    if received.times[-1] < state.oldest:
+        return Verdict.OLDER if state.last in received.keys else Verdict.GAP
+    return Verdict.MORE_TIES if received.new else Verdict.REPEATS
+
+
+def _begin(state: WalkState, received: _Received) -> WalkState:
+    """The page from the window's end."""
+    assert state.next is not None
+    before = state.next.before
+    if not received.times:
+        # Where dates are printed, later entries of the last day belong to the window, too.
+        if before is not None and state.end is not None and before < (midnight := _ceil(state.end, _DAY)):
+            return replace(state, next=replace(state.next, before=midnight), repeats=1)
+        return replace(state, next=None)
+    if state.repeats and state.tick < _DAY:
+        return replace(state, next=None)
+    if before is not None and state.end is not None:
+        # As above, where only dates are printed.
+        top = _ceil(state.end, max(state.tick, _SECOND))
+        if before < top:
+            return replace(state, next=replace(state.next, before=top))
+    return _advance(state, received)
+
+
+def _past(state: WalkState, received: _Received, verdict: Verdict) -> WalkState:
+    """A page that had to repeat the oldest time."""
+    assert state.next is not None
+    if verdict is Verdict.OLDER:
+        return _advance(state, received)
+    if verdict in (Verdict.GAP, Verdict.EMPTY):
+        if coarser := _coarser(state):
+            return coarser
+        if verdict is Verdict.EMPTY and state.repeats < _MAX_REPEATS:
+            return replace(state, repeats=state.repeats + 1)
+        raise ContractViolation("the oldest entry read was sent a moment ago and is missing now")
+    if verdict is Verdict.MORE_TIES:
+        state = _take(state, received)
+    else:
+        state = replace(state, page=_facts(state, received), repeats=state.repeats + 1)
+    page = state.page
+    assert page is not None
+    if page.is_full:
+        if page.limit >= state.max_limit:
+            return _doubt(state)
+        return _ask(replace(state, limit=state.max_limit, repeats=0), state.step)
+    if verdict is Verdict.MORE_TIES:
+        return _ask(state, state.step, limit=page.limit)
+    if not page.confirms:  # known entries are missing: most likely it was cut
+        return _again(_with_cut(state))
+    if state.older_exist is None:
+        return _ask(state, Step.BELOW, limit=page.limit)
+    return _again(state) if state.older_exist else _finish(state)
+
+
+def _below(state: WalkState, received: _Received, verdict: Verdict) -> WalkState:
+    """A page that had to show whether anything older exists."""
+    ask, oldest = state.next, state.oldest
+    assert ask is not None and ask.before is not None and oldest is not None
+    if verdict is Verdict.OLDER:
+        return _advance(state, received)
+    if verdict is Verdict.GAP:
+        # It says that older entries exist, but not that the oldest time is complete.
+        return _ask(_with_cut(replace(state, older_exist=True)), Step.PAST)
+    if verdict is Verdict.MORE_TIES:
+        state = _take(state, received)
+    if verdict is not Verdict.EMPTY and ask.before > oldest - state.tick:
+        # The oldest time once more: the server includes `before`, or rounds it.
+        return _ask(state, Step.BELOW, before=oldest - state.tick, limit=ask.limit)
+    return _finish(replace(state, older_exist=False))
+
+
+def _advance(state: WalkState, received: _Received) -> WalkState:
+    """The page reached older entries: all that is newer than its oldest time is complete."""
+    oldest = received.printed[-1]
+    is_first = state.step is Step.TOP
+    state = replace(_take(state, received), oldest=oldest.at, older_exist=None)
+    # An entry that is printed more coarsely than others may be up to its tick newer than it looks.
+    latest = oldest.at + (oldest.tick - _MICROSECOND if oldest.tick > state.tick else timedelta())
+    if state.start is not None and latest < state.start:
+        return replace(state, next=None)
+    assert state.page is not None
+    if is_first and state.trust_first_page and not state.page.is_full:
+        return _ask(state, Step.BELOW)
+    return _ask(state, Step.PAST)
+
+
+def _take(state: WalkState, received: _Received) -> WalkState:
+    """Take what is new of the page; if the page before was short, it was cut."""
+    seen = {**state.seen, **{received.keys[i]: received.times[i] for i in received.new}}
+    # A page may show no more than the next tick of an inclusive server, none of which is the oldest.
+    is_oldest = state.oldest is None or received.times[-1] <= state.oldest
+    last = received.keys[-1] if is_oldest else state.last
+    return replace(_with_cut(state), seen=seen, last=last, page=_facts(state, received), repeats=0)
+
+
+def _finish(state: WalkState) -> WalkState:
+    """Nothing older exists: the walk is over, unless the last page may be cut within its oldest time."""
+    page = state.page
+    assert page is not None
+    if page.is_full:
+        return _doubt(state)
+    if not page.confirms and not (page.step is Step.TOP and state.trust_first_page):
+        return _ask(state, Step.PAST)
+    if state.cut_lengths and min(state.cut_lengths) <= page.length <= max(state.cut_lengths):
+        return _again(state)
+    return replace(state, next=None)
+
+
+def _again(state: WalkState) -> WalkState:
+    """Ask for the last page again, which may have been cut; not for ever."""
+    assert state.page is not None
+    if state.repeats > _MAX_REPEATS:
+        return _doubt(state)
+    step = Step.WITHIN if state.page.step is Step.WITHIN else Step.PAST
+    return _ask(state, step, limit=state.page.limit)
+
+
+def _doubt(state: WalkState) -> WalkState:
+    """The last page does not prove its oldest time complete: ask closer to it, or refuse.
+
+    :raises NoProgress: where closer is not possible.
+    """
+    page, oldest = state.page, state.oldest
+    assert page is not None and oldest is not None
+    if page.step is Step.WITHIN or page.newest == oldest:
+        raise NoProgress(oldest, page.length)
+    return _ask(replace(state, repeats=0), Step.WITHIN, limit=page.limit)
+
+
+def _coarser(state: WalkState) -> WalkState | None:
+    """Ask by a coarser tick: of several precisions, the oldest entry may be printed with a coarser one."""
+    for tick in _COARSE_TICKS:
+        if tick > state.tick:
+            return _ask(replace(state, tick=tick, least_tick=tick), Step.PAST)
+    return None
+
+
+def _ask(
+    state: WalkState, step: Step, *, before: datetime | None = None, limit: int | None = None
+) -> WalkState:
+    if before is None:
+        assert state.oldest is not None, "only the first page is asked for without an oldest time"
+        before = state.oldest
+        if step is Step.PAST:
+            before += state.tick
+        elif step is Step.WITHIN:
+            before += state.tick - _MICROSECOND
+        elif state.tick > _MICROSECOND:
+            # An inclusive server would repeat the oldest time. Between ticks nothing is passed
+            # over; where microseconds are printed, the time one before may hold entries.
+            before -= _MICROSECOND
+    return replace(state, step=step, next=Ask(before, limit or state.limit))
+
+
+def _facts(state: WalkState, received: _Received) -> PageFacts:
+    assert state.next is not None
+    confirms = not received.new and state.oldest is not None
+    if confirms:
+        known = {key for key, time in state.seen.items() if time == state.oldest}
+        confirms = known.issubset(received.keys)
+    return PageFacts(state.step, len(received.keys), state.next.limit, received.times[0], confirms)
+
+
+def _with_cut(state: WalkState) -> WalkState:
+    """The last page had more behind it: where it was short, pages of its length are cut."""
+    if state.page is None or state.page.is_full:
+        return state
+    return replace(state, cut_lengths=state.cut_lengths | {state.page.length})
+
+
+def _forget(state: WalkState) -> WalkState:
+    """Drop what no page repeats: without a gap, a page has the last 1,000, or the next tick."""
+    repeated = state.repeated
+    if len(state.seen) <= 4 * MAX_LIMIT or repeated is None:
+        return state
+    ancient = len(state.seen) - MAX_LIMIT
+    kept = {key: time for i, (key, time) in enumerate(state.seen.items()) if i >= ancient or time <= repeated}
+    return replace(state, seen=kept)
+
+
+def _is_in_window(state: WalkState, time: datetime) -> bool:
+    return (state.start is None or time >= state.start) and (state.end is None or time < state.end)
+
+
+def page_keys(page: Sequence[Entry]) -> list[str]:
+    """The keys of a page's entries. Without an id, equal entries are told apart by their count."""
+    counts: Counter[str] = Counter()
     keys = []
     for entry in page:
         key = identity(entry)
         if entry.get("id") is None:
             counts[key] += 1
-            key = (key, counts[key])
+            key = f"{key}#{counts[key]}"
         keys.append(key)
     return keys
 
 
-def _to_text(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
-
-
-def _from_text(text: str | None) -> datetime | None:
-    return None if text is None else _known(text)
-
-
-def _known(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def plain(key: Hashable) -> Any:
-    """An identity as JSON has it: lists instead of tuples, which stricter stores than JSON refuse."""
-    return [plain(part) for part in key] if isinstance(key, tuple) else key
-
-
-def hashable(key: Any) -> Hashable:
-    """An identity as it was before JSON made lists of its tuples."""
-    return tuple(hashable(part) for part in key) if isinstance(key, list) else key
+def _utc(name: str, time: datetime | None) -> datetime | None:
+    """The time as a plain datetime in UTC, because state is made of plain values."""
+    if time is None:
+        return None
+    if time.utcoffset() is None:
+        raise InvalidRequest(f"{name} {time.isoformat()} has no time zone; give an aware time")
+    try:
+        utc = time.astimezone(timezone.utc)
+    except OverflowError:
+        raise InvalidRequest(f"{name} {time.isoformat()} is not within the years 1 to 9999 in UTC") from None
+    return datetime.combine(utc.date(), utc.time(), timezone.utc)
 
 
 def _ceil(time: datetime, unit: timedelta) -> datetime:
-    """The first whole ``unit`` at or after ``time``, in UTC."""
+    """The first whole ``unit`` at or after ``time``."""
     rest = (time - _EPOCH) % unit
-    return (time + (unit - rest) if rest else time).astimezone(timezone.utc)
+    return time + (unit - rest) if rest else time

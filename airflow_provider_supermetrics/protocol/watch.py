@@ -9,15 +9,15 @@ has passed, reads it down to its ground.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_supermetrics.protocol.entries import Entry, identity, log_time
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
-from airflow_provider_supermetrics.protocol.request import format_time
-from airflow_provider_supermetrics.protocol.walk import LogWalk, hashable, plain
+from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, format_time
+from airflow_provider_supermetrics.protocol.walk import LogWalk, page_keys
 
 FIRST_LIMIT = 100
 
@@ -28,13 +28,18 @@ class Look(LogWalk):
     It takes the arguments of :class:`LogWalk`.
     """
 
-    # Whose first page is not full has a short history.
-    _pages_before_end = 0
-
-    def __init__(self, *, first_limit: int | None = FIRST_LIMIT, **arguments: Any) -> None:
-        super().__init__(first_limit=first_limit, **arguments)
+    def __init__(
+        self,
+        *,
+        start: datetime | None = None,
+        limit: int = MAX_LIMIT,
+        first_limit: int | None = FIRST_LIMIT,
+        **window: Any,
+    ) -> None:
+        # The next look requests the first page again.
+        super().__init__(start=start, limit=limit, first_limit=first_limit, trust_first_page=True, **window)
         #: What earlier looks have given, as far as this one may meet it again.
-        self.known: Mapping[Hashable, datetime] = {}
+        self.known: Mapping[str, datetime] = {}
         #: How far below its newest entry the next look may meet what this one has given.
         self.overlap = timedelta()
         #: When this look began. What is dated later than that says nothing of what may still come.
@@ -42,21 +47,21 @@ class Look(LogWalk):
         #: Whether to read on although the first page brings nothing new.
         self.is_deep = True
         #: The oldest entry of the whole history, where an earlier look has met it.
-        self.bottom: Hashable | None = None
+        self.bottom: str | None = None
         #: What this look has given, as far as the next one may meet it again.
-        self.given: dict[Hashable, datetime] = {}
+        self.given: dict[str, datetime] = {}
         #: The identities of all that it has given, in that order.
-        self.keys: list[Hashable] = []
+        self.keys: list[str] = []
         self.has_given = False
         self.newest: datetime | None = None
         # Equal entries without ids are told apart by their count.
-        self._equal: Counter[Hashable] = Counter()
+        self._equal: Counter[str] = Counter()
 
     def receive(self, page: Sequence[Entry]) -> list[Entry]:
         """As :meth:`LogWalk.receive`; only what is not known."""
         fresh = self.sift(super().receive(page))
         if not self.has_given and (not self.is_deep or self._shows_bottom(page)):
-            self.next = None
+            self.stop()
         return fresh
 
     @property
@@ -65,13 +70,13 @@ class Look(LogWalk):
         assert self.newest is not None, "nothing has been read"
         return self.newest if self.now is None else min(self.newest, self.now)
 
-    def history_end(self) -> Hashable | None:
+    def history_end(self) -> str | None:
         """The oldest entry of all, where the walk had to come to the history's end; with an id only."""
         ended_there = self.oldest is not None and (self.start is None or self.oldest >= self.start)
-        return self._last if ended_there and isinstance(self._last, str) else None
+        return self.last if ended_there else None
 
     def _shows_bottom(self, page: Sequence[Entry]) -> bool:
-        return self.bottom is not None and bool(page) and identity(page[-1]) == self.bottom
+        return self.bottom is not None and bool(page) and page_keys(page)[-1] == self.bottom
 
     def sift(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those of the entries that are not known; which they are from now on."""
@@ -82,7 +87,7 @@ class Look(LogWalk):
             key = identity(entry)
             if entry.get("id") is None:
                 self._equal[key] += 1
-                key = (key, self._equal[key])
+                key = f"{key}#{self._equal[key]}"
             if key not in self.known:
                 fresh.append(entry)
                 self.keys.append(key)
@@ -109,9 +114,9 @@ class LogWatch:
         self._first_limit = first_limit
         #: The newest time read, but none that lay in the future; None when nothing has been read.
         self.until: datetime | None = None
-        self._known: dict[Hashable, datetime] = {}
+        self._known: dict[str, datetime] = {}
         self._look: Look | None = None
-        self._bottom: Hashable | None = None
+        self._bottom: str | None = None
         # When there was something new last, while late entries below it may still appear.
         self._moved_at: datetime | None = None
 
@@ -154,7 +159,7 @@ class LogWatch:
         """The look has failed within itself; the next one reads the same again."""
         self._look = None
 
-    def accept(self, found: Sequence[tuple[Hashable, Entry]], now: datetime) -> list[Entry]:
+    def accept(self, found: Sequence[tuple[str, Entry]], now: datetime) -> list[Entry]:
         """What is new among entries that another watch of this log has found, where it looked last.
 
         :param found: the entries with their identities, as a :class:`Look` tells them.
@@ -192,15 +197,15 @@ class LogWatch:
             "overlap": self.overlap.total_seconds(),
             "until": self.until and self.until.isoformat(),
             "moved_at": self._moved_at and self._moved_at.isoformat(),
-            "known": _to_lists(self._known),
-            "bottom": plain(self._bottom),
+            "known": _to_texts(self._known),
+            "bottom": self._bottom,
             "look": look
             and {
                 "walk": look.to_state(),
                 "is_deep": look.is_deep,
-                "given": _to_lists(look.given),
+                "given": _to_texts(look.given),
                 "has_given": look.has_given,
-                "equal": [[plain(key), count] for key, count in look._equal.items()],
+                "equal": dict(look._equal),
                 "now": look.now and look.now.isoformat(),
                 "newest": look.newest and look.newest.isoformat(),
             },
@@ -216,28 +221,28 @@ class LogWatch:
             watch = cls(datetime.fromisoformat(state["since"]), timedelta(seconds=state["overlap"]))
             watch.until = _from_text(state["until"])
             watch._moved_at = _from_text(state["moved_at"])
-            watch._known = _from_lists(state["known"])
-            watch._bottom = hashable(state["bottom"])
+            watch._known = _from_texts(state["known"])
+            watch._bottom = state["bottom"]
             if (saved := state["look"]) is not None:
                 look = Look.from_state(saved["walk"])
                 look.is_deep = bool(saved["is_deep"])
-                look.given = _from_lists(saved["given"])
+                look.given = _from_texts(saved["given"])
                 look.newest, look.now = _from_text(saved["newest"]), _from_text(saved["now"])
                 look.has_given = bool(saved["has_given"])
-                look._equal = Counter({hashable(key): int(count) for key, count in saved["equal"]})
+                look._equal = Counter({str(key): int(count) for key, count in saved["equal"].items()})
                 look.known, look.overlap, look.bottom = watch._known, watch.overlap, watch._bottom
                 watch._look = look
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ContractViolation(f"not the state of a watch: {type(error).__name__} {error}") from None
         return watch
 
 
-def _to_lists(times: Mapping[Hashable, datetime]) -> list[list[Any]]:
-    return [[plain(key), time.isoformat()] for key, time in times.items()]
+def _to_texts(times: Mapping[str, datetime]) -> dict[str, str]:
+    return {key: time.isoformat() for key, time in times.items()}
 
 
-def _from_lists(items: Sequence[Sequence[Any]]) -> dict[Hashable, datetime]:
-    return {hashable(key): datetime.fromisoformat(time) for key, time in items}
+def _from_texts(items: Mapping[str, str]) -> dict[str, datetime]:
+    return {str(key): datetime.fromisoformat(time) for key, time in items.items()}
 
 
 def _from_text(text: str | None) -> datetime | None:

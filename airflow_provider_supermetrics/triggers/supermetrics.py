@@ -165,7 +165,7 @@ class _Batch:
 
     since: datetime
     is_first: bool
-    found: Sequence[tuple[Hashable, Entry]]
+    found: Sequence[tuple[str, Entry]]
 
 
 class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type: ignore[misc]
@@ -300,7 +300,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             async for event in events:
                 yield event
 
-    async def _look(self, watch: LogWatch, polling: Polling) -> tuple[list[tuple[Hashable, Entry]], float]:
+    async def _look(self, watch: LogWatch, polling: Polling) -> tuple[list[tuple[str, Entry]], float]:
         """One look, however long it takes: what it has found, and the seconds until the next one."""
         found: list[Entry] = []
         while True:

@@ -377,10 +377,10 @@ def test_a_rerun_that_fails_after_its_first_part_leaves_no_receipt(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
     """The receipt of the earlier run goes before the first object changes: it would vouch for a mixture."""
-    sim = simulate(log_of(5000, hours=1), faults=[None] * 7 + [None, None, Fault(400)])
+    sim = simulate(log_of(5000, hours=1), faults=[None] * 8 + [None, None, Fault(400)])
     export(entries_per_file=600)
     assert len(exported.receipts) == 1
-    assert len(sim.requests) == 7
+    assert len(sim.requests) == 8  # six pages, and two that prove the end of the history
     sim.append(CONNECTOR, [{"id": "late", "log_time": START + HOUR - timedelta(seconds=1)}])
     with pytest.raises(SupermetricsRequestError):
         export(entries_per_file=600)

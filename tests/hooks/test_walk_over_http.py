@@ -106,3 +106,27 @@ def test_exactly_the_window(
             assert len(got) == len(set(got))
         assert sim.connections == 1
         assert len(sim.requests) < 150
+
+
+@pytest.mark.parametrize("read", [read, read_async], ids=["requests", "aiohttp"])
+def test_a_page_cut_once_within_the_oldest_second_of_the_history(
+    read: Callable[..., list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,300 entries, one a second, and 5 more in the oldest one; only the third page is cut, there."""
+    times = [START] * 5 + [START + i * SECOND for i in range(2300)]
+    entries = [{"id": str(i), "log_time": at} for i, at in enumerate(times)]
+    sim = Simulator(
+        connectors=[Connector(CONNECTOR, entries, team_id=TEAM)],
+        tokens={KEY: {TEAM}},
+        max_page=lambda limit, number: 302 if number == 3 else limit,
+    )
+    with sim:
+        definition = {
+            "conn_type": "supermetrics",
+            "host": sim.url,
+            "password": KEY,
+            "extra": {"team_id": TEAM},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_SUPERMETRICS_DEFAULT", json.dumps(definition))
+        assert len(read()) == 2305
+        assert len(sim.requests) == 6

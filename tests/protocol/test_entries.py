@@ -39,12 +39,32 @@ def test_times(text: str, at: str, tick: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", "yesterday", "2025-13-01", "2025-01-01T25:00:00Z", 1735689600, {}, "²"]
+    "value",
+    [
+        None,
+        "",
+        "yesterday",
+        "2025-13-01",
+        "2025-01-01T25:00:00Z",
+        1735689600,
+        {},
+        "²",
+        "2025-01-01T10:20:30+99:99",
+        "2025-01-01T10:20:30-24:00",
+        "2025-01-01T10:20:30+05:60",
+    ],
 )
 def test_an_unreadable_time_is_refused(value: Any) -> None:
     """Without a time an entry cannot be placed; going on could lose others."""
     with pytest.raises(ContractViolation, match="log_time"):
         entries.log_time({"id": "1", "log_time": value})
+
+
+def test_a_huge_id_is_not_quoted_whole() -> None:
+    """A message holds some of it."""
+    with pytest.raises(ContractViolation) as refused:
+        entries.log_time({"id": "x" * 1_000_000, "log_time": "y" * 1_000_000})
+    assert len(str(refused.value)) < 300
 
 
 def test_a_missing_time_is_refused() -> None:
@@ -96,3 +116,13 @@ def test_identity_without_an_id_is_the_content() -> None:
     assert entries.identity({"a": 1, "b": 2}) == entries.identity({"b": 2, "a": 1})
     assert entries.identity({"a": 1}) != entries.identity({"a": 2})
     assert entries.identity({"id": None, "a": 1}) != entries.identity({"id": None, "a": 2})
+
+
+@given(st.one_of(_json, st.text(alphabet=st.characters(), min_size=1)), st.dictionaries(st.text(), _json))
+def test_the_identity_can_be_stored_anywhere(entry_id: Any, entry: dict[str, Any]) -> None:
+    """Whatever the id is, its key is a short string that UTF-8, JSON and any database hold."""
+    for odd in ("x\ud800", "\0", "x" * 10_000, entry_id):
+        key = entries.identity({**entry, "id": odd})
+        assert "\0" not in key
+        assert len(key.encode()) < 300
+    assert entries.identity({"id": "x\ud800"}) != entries.identity({"id": "x\ud801"})

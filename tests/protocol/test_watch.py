@@ -17,7 +17,7 @@ from airflow_provider_supermetrics.protocol.entries import Entry, parse_time
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, brief
 from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch
-from tests.protocol.test_walk_properties import ORIGIN, Server, printed
+from tests.support.model import ORIGIN, Server, printed
 
 SECOND = timedelta(seconds=1)
 OVERLAP = 60 * SECOND

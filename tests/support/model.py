@@ -1,0 +1,113 @@
+"""A server of the list endpoint without HTTP, with every freedom that the API's page leaves."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+from airflow_provider_supermetrics.protocol.entries import Entry, parse_time
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.walk import LogWalk
+
+ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+TICKS = {
+    "day": timedelta(days=1),
+    "second": timedelta(seconds=1),
+    "millisecond": timedelta(milliseconds=1),
+    "microsecond": timedelta(microseconds=1),
+}
+
+
+def printed(time: datetime, precision: str) -> str:
+    """``time`` as a server with that precision prints it, cut off."""
+    if precision == "day":
+        return time.date().isoformat()
+    return time.replace(tzinfo=None).isoformat(timespec=f"{precision}s") + "Z"
+
+
+@dataclass
+class Server:
+    """The list endpoint, without HTTP."""
+
+    entries: list[tuple[datetime, Entry]]
+    inclusive: bool
+    precision: str
+    finer: bool
+    cap: int | None  # pages are cut to this many entries, or to any number from this on
+    cuts: random.Random | None
+    shuffled: random.Random | None
+    arrivals: dict[int, list[tuple[datetime, Entry]]] = field(default_factory=dict)
+    #: Cuts this share of the pages anywhere, drawn by `cuts`.
+    cut_share: float = 0.0
+    #: Whether a page that is cut brings something at least that none before has brought.
+    cuts_bring_more: bool = False
+    requests: int = 0
+    #: Whether the last page was cut.
+    was_cut: bool = False
+    _sent: set[int] = field(default_factory=set)
+
+    def stored(self, time: datetime) -> datetime:
+        """The time that the server compares by."""
+        return time if self.finer else parse_time(printed(time, self.precision)).at
+
+    def page(self, before: datetime | None, limit: int) -> list[Entry]:
+        """One page, newest first."""
+        self.requests += 1
+        self.entries.extend(self.arrivals.pop(self.requests, []))
+        rows = [(self.stored(time), entry) for time, entry in self.entries]
+        if before is not None:
+            rows = [row for row in rows if row[0] < before or (self.inclusive and row[0] == before)]
+        if self.shuffled:
+            self.shuffled.shuffle(rows)
+        rows.sort(key=lambda row: row[0], reverse=True)
+        length = limit
+        if self.cap is not None:
+            length = min(
+                limit, self.cap + (self.cuts.randrange(5) if self.cuts and not self.cut_share else 0)
+            )
+        page = [entry for _, entry in rows[:length]]
+        self.was_cut = len(page) < min(limit, len(rows))
+        if self.cuts and len(page) > 1 and self.cuts.random() < self.cut_share:
+            cut = page[: self.cuts.randrange(1, len(page))]
+            if not self.cuts_bring_more or any(id(entry) not in self._sent for entry in cut):
+                page, self.was_cut = cut, True
+        self._sent.update(map(id, page))
+        return page
+
+
+def run(server: Server, walk: LogWalk, most_requests: int = 500, moves: bool = False) -> list[Entry]:
+    """Walk to the end, with a bound on the requests so that a loop fails.
+
+    ``moves``: before each request the walk is another one, made of the state of the one before.
+    """
+    received = []
+    while walk.next is not None:
+        assert server.requests < most_requests, "the walk does not end"
+        if moves:
+            walk = LogWalk.from_state(json.loads(json.dumps(walk.to_state())))
+            assert walk.next is not None
+        state = walk.to_state()
+        try:
+            received += walk.receive(server.page(walk.next.before, walk.next.limit))
+        except ContractViolation:
+            assert walk.to_state() == state, "a page that is refused changes nothing"
+            raise
+    return received
+
+
+def in_window(server: Server, start: datetime | None, end: datetime | None) -> list[str]:
+    """What the walk has to give, by printed time; sorted, because the order of ties is free."""
+    times = [(parse_time(entry["log_time"]).at, entry) for _, entry in server.entries]
+    return sorted(
+        str(entry)
+        for time, entry in times
+        if (start is None or time >= start) and (end is None or time < end)
+    )
+
+
+def ties(server: Server) -> Counter[str]:
+    """How many entries print each time."""
+    return Counter(entry["log_time"] for _, entry in server.entries)
