@@ -50,6 +50,10 @@ test-protocol: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airfl
 histories: $(AIRFLOW_3)/installed  ## read 200,000 random histories from a server that cuts its pages anywhere
 	$(AIRFLOW_3)/bin/python -m tests.support.histories 200000 $(ARGS)
 
+.PHONY: mutants
+mutants: $(AIRFLOW_3)/installed  ## do the tests bite? change the source in 100 places; ARGS="--count 20 --seed 7 --only walk.py"
+	$(AIRFLOW_3)/bin/python -m dev.mutants $(ARGS)
+
 .PHONY: lint
 lint: $(AIRFLOW_3)/installed  ## check style
 	$(AIRFLOW_3)/bin/ruff check $(SOURCES)
