@@ -136,8 +136,9 @@ class WalkState:
     :param tick: the finest precision that times were printed with, but not finer than ``least_tick``.
     :param least_tick: set where times turn out to be cut more coarsely than they are printed.
     :param oldest: the time of the oldest entry read; all that is newer has been read.
+    :param oldest_tick: the precision that the oldest entry read is printed with.
     :param last: the oldest entry read; a page that holds it again leaves no gap.
-    :param seen: entries that a further page may repeat.
+    :param seen: entries that a further page may repeat, and their times.
     :param page: the last page that ended at ``oldest``.
     :param older_exist: whether anything older than ``oldest`` exists; None while that is unknown.
     :param repeats: pages in a row that repeated ``oldest`` and brought nothing new.
@@ -154,6 +155,7 @@ class WalkState:
     tick: timedelta
     least_tick: timedelta
     oldest: Time | None
+    oldest_tick: timedelta
     last: str | None
     seen: dict[str, Time] = field(repr=False)
     page: PageFacts | None
@@ -229,6 +231,7 @@ class LogWalk:
             tick=_DAY,
             least_tick=_MICROSECOND,
             oldest=None,
+            oldest_tick=_MICROSECOND,
             last=None,
             seen={},
             page=None,
@@ -400,7 +403,10 @@ def _past(state: WalkState, received: _Received, verdict: Verdict) -> WalkState:
         return _ask(replace(state, limit=state.max_limit, repeats=0), state.step)
     if verdict is Verdict.MORE_TIES:
         return _ask(state, state.step, limit=page.limit)
-    if not page.confirms:  # known entries are missing: most likely it was cut
+    if not page.confirms:
+        if state.oldest_tick > state.tick and (coarser := _coarser(state)):
+            return coarser
+        # Entries that are known are missing, so it was cut.
         return _again(_with_cut(state))
     if state.older_exist is None:
         return _ask(state, Step.BELOW, limit=page.limit)
@@ -428,10 +434,8 @@ def _advance(state: WalkState, received: _Received) -> WalkState:
     """The page reached older entries: all that is newer than its oldest time is complete."""
     oldest = received.printed[-1]
     is_first = state.step is Step.TOP
-    state = replace(_take(state, received), oldest=oldest.at, older_exist=None)
-    # An entry that is printed more coarsely than others may be up to its tick newer than it looks.
-    latest = oldest.at + (oldest.tick - _MICROSECOND if oldest.tick > state.tick else timedelta())
-    if state.start is not None and latest < state.start:
+    state = replace(_take(state, received), oldest=oldest.at, oldest_tick=oldest.tick, older_exist=None)
+    if state.start is not None and _latest(oldest, state.tick) < state.start:
         return replace(state, next=None)
     assert state.page is not None
     if is_first and state.trust_first_page and not state.page.is_full:
@@ -441,7 +445,10 @@ def _advance(state: WalkState, received: _Received) -> WalkState:
 
 def _take(state: WalkState, received: _Received) -> WalkState:
     """Take what is new of the page; if the page before was short, it was cut."""
-    seen = {**state.seen, **{received.keys[i]: received.times[i] for i in received.new}}
+    seen = {
+        **state.seen,
+        **{received.keys[i]: _latest(received.printed[i], state.tick) for i in received.new},
+    }
     # A page may show no more than the next tick of an inclusive server, none of which is the oldest.
     is_oldest = state.oldest is None or received.times[-1] <= state.oldest
     last = received.keys[-1] if is_oldest else state.last
@@ -509,11 +516,15 @@ def _ask(
 
 def _facts(state: WalkState, received: _Received) -> PageFacts:
     assert state.next is not None
-    confirms = not received.new and state.oldest is not None
+    confirms = not received.new and state.last in received.keys
     if confirms:
-        known = {key for key, time in state.seen.items() if time == state.oldest}
-        confirms = known.issubset(received.keys)
+        confirms = {key for key, time in state.seen.items() if time == state.oldest}.issubset(received.keys)
     return PageFacts(state.step, len(received.keys), state.next.limit, received.times[0], confirms)
+
+
+def _latest(printed: LogTime, tick: timedelta) -> datetime:
+    """The time of an entry; one that is printed more coarsely than others may be newer than it looks."""
+    return printed.at + (printed.tick - _MICROSECOND if printed.tick > tick else timedelta())
 
 
 def _with_cut(state: WalkState) -> WalkState:
