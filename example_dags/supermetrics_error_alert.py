@@ -9,11 +9,13 @@ To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put yo
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from airflow.providers.common.compat.sdk import DAG, BaseNotifier, Variable, task, timezone
+import pendulum
+from airflow.providers.common.compat.sdk import DAG, BaseNotifier, Variable, task
 
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 
@@ -55,10 +57,22 @@ def message(found: dict) -> str:
     return "\n".join(lines)
 
 
+def as_html(text: str) -> str:
+    """Make a mail of the message; parts of it come from the log, so they must not count as HTML."""
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+def since_after(found: dict) -> str:
+    """Return the time from which on errors are new, just behind the newest one that was found."""
+    # A log_time without an offset is in UTC, whatever Airflow's default time zone is.
+    newest = pendulum.parse(found["entries"][0]["log_time"], tz="UTC")
+    return (newest.in_timezone("UTC") + timedelta(microseconds=1)).isoformat()
+
+
 with DAG(
     dag_id="supermetrics_error_alert",
     schedule="@hourly",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3},
@@ -79,9 +93,8 @@ with DAG(
     def alert(found, **context) -> None:
         """Tell of the errors, and remember it."""
         # Slack: SlackWebhookNotifier(text=message(found)).notify(context)
-        # Mail: SmtpNotifier(to="…", subject="…", html_content=f"<pre>{message(found)}</pre>").notify(context)
+        # Mail: SmtpNotifier(to="…", subject="…", html_content=as_html(message(found))).notify(context)
         LogNotifier(message(found)).notify(context)
-        newest = timezone.parse(found["entries"][0]["log_time"]).astimezone(timezone.utc)
-        Variable.set("supermetrics_errors_told", (newest + timedelta(microseconds=1)).isoformat())
+        Variable.set("supermetrics_errors_told", since_after(found))
 
     alert(errors.output)

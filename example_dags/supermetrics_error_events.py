@@ -8,8 +8,8 @@ To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put yo
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
 
+import pendulum
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
@@ -35,7 +35,7 @@ if AssetWatcher is not None:
     with DAG(
         dag_id="supermetrics_error_events",
         schedule=[ERRORS],
-        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
         tags=["supermetrics"],
     ):
 
