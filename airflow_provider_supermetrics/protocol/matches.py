@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +14,7 @@ from airflow_provider_supermetrics.protocol.entries import Entry, log_time
 from airflow_provider_supermetrics.protocol.errors import InvalidRequest
 
 _LONGEST_TEXT = 300
+_DIGITS = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
 # The API's page names these; production may send others.
 _KNOWN_FIELDS = ("id", "log_time", "status", "event", "request", "duration_ms", "request_id")
 _MOST_OTHERS = 10
@@ -44,14 +48,14 @@ class ErrorFilter:
 
         :raises InvalidRequest: for what can match nothing, or means something else than it looks.
         """
-        if not _is_number(min_status):
-            raise InvalidRequest(f"min_status must be a whole number, not {min_status!r}")
-        if statuses is not None and not (_is_list(statuses) and all(map(_is_number, statuses))):
-            raise InvalidRequest(f"statuses must be a list of whole numbers, not {statuses!r}")
-        if events is not None and not (_is_list(events) and all(isinstance(e, str) for e in events)):
-            raise InvalidRequest(f"events must be a list of texts, not {events!r}")
+        if not _is_integer(min_status):
+            raise _refused("min_status", "an integer", min_status)
+        if statuses is not None and not (_is_list(statuses) and all(map(_is_integer, statuses))):
+            raise _refused("statuses", "a list of integers", statuses)
+        if events is not None and not (_is_list(events) and all(isinstance(e, str) and e for e in events)):
+            raise _refused("events", "a list of strings", events)
         if request_contains is not None and (not isinstance(request_contains, str) or not request_contains):
-            raise InvalidRequest(f"request_contains must be a text, not {request_contains!r}")
+            raise _refused("request_contains", "a string", request_contains)
         return cls(
             min_status,
             None if statuses is None else tuple(sorted(set(statuses))),
@@ -62,7 +66,7 @@ class ErrorFilter:
     def matches(self, entry: Mapping[str, Any]) -> bool:
         """Whether the entry counts."""
         status = entry.get("status")
-        if isinstance(status, str) and status.strip().isdecimal():
+        if isinstance(status, str) and _DIGITS.fullmatch(status):
             status = int(status)
         if not isinstance(status, (int, float)) or isinstance(status, bool):
             return False
@@ -127,8 +131,41 @@ def _text(text: str) -> str:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, Collection) and not isinstance(value, (str, bytes)) and len(value) > 0
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping)) and len(value) > 0
 
 
-def _is_number(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+def as_list(name: str, value: Any, kind: type) -> Any:
+    """The list that a template gave as a string, or as its only item; None where it gave nothing.
+
+    A string that begins with a bracket or a quote is JSON or a Python literal; another one has its items
+    between commas. What is no list at all is left to :meth:`ErrorFilter.of`.
+
+    :param kind: what the items are; those that are strings of digits become integers where it is ``int``.
+    :raises InvalidRequest: for a literal that cannot be read.
+    """
+    if isinstance(value, str):
+        value = _read_list(name, value.strip())
+    if isinstance(value, kind):
+        value = [value]
+    if kind is int and _is_list(value):
+        return [int(item) if isinstance(item, str) and _DIGITS.fullmatch(item) else item for item in value]
+    return value
+
+
+def _read_list(name: str, text: str) -> Any:
+    if text in ("", "None"):
+        return None
+    if text[0] not in "[({'\"":
+        return [part.strip() for part in text.removesuffix(",").split(",")]
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return read(text)
+    raise _refused(name, "a list, such as ['a', 'b'] or a,b", text)
+
+
+def _refused(name: str, kind: str, value: Any) -> InvalidRequest:
+    return InvalidRequest(f"{name} must be {kind}, not {repr(value)[:100]}")
+
+

@@ -24,7 +24,7 @@ from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from airflow_provider_supermetrics.polling import WITHIN_A_LOOK, Polling, utcnow
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, as_list
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, format_time, valid_connector_identifier
 from airflow_provider_supermetrics.protocol.retry import SHORTEST_AWAY, WaitPolicy
 from airflow_provider_supermetrics.protocol.watch import FIRST_LIMIT, ErrorWatch, LogWatch
@@ -208,8 +208,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         error_filter = build(
             ErrorFilter.of,
             min_status=self.min_status,
-            statuses=_given(self.statuses, int),
-            events=_given(self.events),
+            statuses=build(as_list, "statuses", self.statuses, int),
+            events=build(as_list, "events", self.events, str),
             request_contains=self.request_contains or None,
         )
         # Where nothing remembers what was seen, a larger page finds it again with one request.

@@ -532,3 +532,17 @@ def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate,
         wait.store.set("supermetrics_error_log", state)
         assert wait.run()["matches"] == 2
         assert wait.store == {}, "what is done needs no memory"
+        ({"statuses": "5xx,404"}, "statuses must be a list"),
+        ({"statuses": "[500"}, "statuses must be a list"),
+        ({"statuses": "[" * 9999}, "statuses must be a list"),
+        ({"statuses": "[[500]]"}, "statuses must be a list"),
+        ({"statuses": "{500: 1}"}, "statuses must be a list"),
+        ({"statuses": "[True]"}, "statuses must be a list"),
+        ({"statuses": "500,,503"}, "statuses must be a list"),
+        ({"statuses": "9" * 5000}, "statuses must be a list"),
+        ({"statuses": [""]}, "statuses must be a list"),
+        ({"statuses": 500.5}, "statuses must be a list"),
+        ({"events": "[]"}, "events must be a list"),
+        ({"events": "['a'"}, "events must be a list"),
+        ({"events": [""]}, "events must be a list"),
+        ({"events": "[404]"}, "events must be a list"),
