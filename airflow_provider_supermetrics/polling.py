@@ -1,4 +1,4 @@
-"""When to look again: what sensors and triggers do after a look, whether it went well or not."""
+"""The pace of polls: what sensors and triggers do after a poll, whether it succeeded or failed."""
 
 from __future__ import annotations
 
@@ -15,27 +15,46 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsResponseError,
     SupermetricsServerError,
 )
+from airflow_provider_supermetrics.protocol.matches import storable
 from airflow_provider_supermetrics.protocol.response import RateLimit
 from airflow_provider_supermetrics.protocol.retry import stretched, unnamed_wait
 from airflow_provider_supermetrics.waiting import seconds_away
 
-#: Raised from within a walk, which cannot go on from there.
-WITHIN_A_LOOK = (SupermetricsResponseError, SupermetricsPaginationError)
-# What may pass by itself without the API naming a time.
+#: Raised from within a walk, which cannot be resumed from there.
+WITHIN_A_POLL = (SupermetricsResponseError, SupermetricsPaginationError)
+_LONGEST_REASON = 300
+# It is stored while a sensor waits.
+_LONGEST_FAILURE = 1000
+# What may pass by itself without a Retry-After.
 _TRANSIENT = (SupermetricsServerError, SupermetricsConnectionError, SupermetricsResponseError)
 
 
 def utcnow() -> datetime:
-    """The current time, by the clock that the times between looks are counted with."""
+    """The current time, by the clock that the times between polls are counted with."""
     return datetime.fromtimestamp(time.time(), timezone.utc)
+
+
+def as_supermetrics_error(error: Exception, conn_id: str) -> SupermetricsError:
+    """Return ``error``; for one that is not this provider's, one that names the Connection."""
+    if isinstance(error, SupermetricsError):
+        return error
+    # Not quoted, because nobody has redacted it. Airflow masks the traceback that goes to the log.
+    return SupermetricsError(
+        f"Unexpected {type(error).__name__}: see its traceback in the log, and check Connection '{conn_id}'"
+    )
+
+
+def reason(error: Exception) -> str:
+    """The kind and the message of an error that is not this provider's, in one short line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
 
 
 class Polling:
     """The pace of a watch.
 
-    :param interval: seconds between looks.
-    :param max_consecutive_failures: how many looks in a row may fail before the watch does.
-    :param longest: where the interval doubles with each look, the longest one in seconds.
+    :param interval: seconds between polls.
+    :param max_consecutive_failures: how many polls in a row may fail before the watch does.
+    :param longest: where the interval doubles with each poll, the longest one in seconds.
     """
 
     def __init__(self, interval: float, max_consecutive_failures: int, longest: float | None = None) -> None:
@@ -43,22 +62,25 @@ class Polling:
         self.max_consecutive_failures = max_consecutive_failures
         self.failures = 0
         self.waits = 0
-        #: Seconds for which nothing may be asked after the last look, whatever ends meanwhile.
+        #: Seconds for which nothing may be requested after the last poll, whatever ends meanwhile.
         self.named = 0.0
+        #: How many polls have succeeded.
+        self.succeeded = 0
+        #: Why the last poll failed, or None where it succeeded.
+        self.last_failure: str | None = None
         self._longest = longest
-        self._looks = 0
 
     def after_success(self, rate_limit: RateLimit | None, reserve: int) -> float:
-        """Seconds until the next look: more than the interval where the budget runs low.
+        """Seconds until the next poll: more than the interval where the budget runs low.
 
-        :param rate_limit: the budget as last told.
+        :param rate_limit: the budget as last received.
         :param reserve: how much of it is left to others.
         """
-        self.failures, self.named = 0, 0.0
-        self._looks += 1
+        self.failures, self.named, self.last_failure = 0, 0.0, None
+        self.succeeded += 1
         interval = self.interval
         if self._longest is not None:
-            interval = max(interval, min(interval * 2.0 ** min(self._looks - 1, 60), self._longest))
+            interval = max(interval, min(interval * 2.0 ** min(self.succeeded - 1, 60), self._longest))
         if rate_limit is None or rate_limit.remaining is None:
             return interval
         if reserve and rate_limit.remaining <= reserve:
@@ -69,10 +91,11 @@ class Polling:
         return stretched(interval, rate_limit.limit, rate_limit.remaining)
 
     def after_failure(self, error: SupermetricsError) -> float:
-        """Seconds until the next look: as long as the API says, where it does.
+        """Seconds until the next poll: as long as the API says, where it does.
 
         :raises SupermetricsError: ``error``, where the watch should end with it.
         """
+        self.last_failure = storable(str(error))[:_LONGEST_FAILURE]
         seconds = seconds_away(error, self.waits + 1)
         self.named = seconds or 0.0
         if seconds is not None:
@@ -84,17 +107,23 @@ class Polling:
             raise error
         return self.interval
 
-    def to_state(self) -> dict[str, int]:
-        """What a later one goes on with, as plain JSON values."""
-        return {"failures": self.failures, "waits": self.waits, "looks": self._looks}
+    def to_state(self) -> dict[str, Any]:
+        """What :meth:`resume` takes, as plain JSON values."""
+        return {
+            "failures": self.failures,
+            "waits": self.waits,
+            "succeeded": self.succeeded,
+            "last_failure": self.last_failure,
+        }
 
-    def go_on(self, state: Mapping[str, Any]) -> None:
-        """Go on with the :meth:`to_state` of an earlier one.
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Continue from the :meth:`to_state` of an earlier one.
 
         :raises ValueError: where it is none.
         """
         try:
             self.failures, self.waits = int(state["failures"]), int(state["waits"])
-            self._looks = int(state["looks"])
+            self.succeeded = int(state["succeeded"])
+            self.last_failure = None if state["last_failure"] is None else str(state["last_failure"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the state of a polling: {error}") from None

@@ -108,8 +108,16 @@ class Matches:
 def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The entry with long texts cut, and with values that any JSON, msgpack or database takes."""
     names = [name for name in entry if name in _KNOWN_FIELDS]
-    names += [name for name in entry if name not in _KNOWN_FIELDS][:_MOST_OTHERS]
+    # Airflow's serialization refuses, or takes for its own, what begins with two underscores.
+    others = [name for name in entry if name not in _KNOWN_FIELDS and not name.startswith("__")]
+    names += others[:_MOST_OTHERS]
     return {_text(name): _small(entry[name]) for name in names}
+
+
+def storable(text: str) -> str:
+    """The text, with a question mark for what some JSON, msgpack or database refuses."""
+    # A lone surrogate has no form in UTF-8; NUL has none in a PostgreSQL database.
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _newest(entry: Mapping[str, Any]) -> tuple[Any, str]:
@@ -125,17 +133,10 @@ def _small(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    # A lone surrogate has no form in UTF-8; NUL has none in a PostgreSQL database.
-    text = text.encode("utf-8", "replace").decode().replace("\0", "?")
+    text = storable(text)
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping)) and len(value) > 0
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 def as_list(name: str, value: Any, kind: type) -> Any:
     """The list that a template gave as a string, or as its only item; None where it gave nothing.
 
@@ -169,3 +170,9 @@ def _refused(name: str, kind: str, value: Any) -> InvalidRequest:
     return InvalidRequest(f"{name} must be {kind}, not {repr(value)[:100]}")
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping)) and len(value) > 0
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

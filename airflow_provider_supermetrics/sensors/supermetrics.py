@@ -22,7 +22,13 @@ from airflow_provider_supermetrics.exceptions import (
 from airflow_provider_supermetrics.export.window import run_start, to_utc
 from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from airflow_provider_supermetrics.polling import WITHIN_A_LOOK, Polling, utcnow
+from airflow_provider_supermetrics.polling import (
+    WITHIN_A_POLL,
+    Polling,
+    as_supermetrics_error,
+    reason,
+    utcnow,
+)
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, as_list
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, format_time, valid_connector_identifier
@@ -133,11 +139,29 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait; return what was found."""
         self._begin(context)
-        # In deferrable mode this looks once, and then asks for the time until the next look: see below.
-        return super().execute(context)
+        try:
+            # In deferrable mode this polls once, and then asks for the time until the next poll: see below.
+            return super().execute(context)
+        except AirflowSensorTimeout as timeout:
+            raise AirflowSensorTimeout(self._own_timeout_message()) from timeout
+        except AirflowSkipException as skip:
+            raise self._reasoned(skip) from skip.__cause__
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral; where that ends in a skip, say why."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skip:
+            raise self._reasoned(skip) from skip.__cause__
+
+    def _reasoned(self, skip: AirflowSkipException) -> AirflowSkipException:
+        # Airflow logs a skip's message and not its cause, and says only that soft_fail or never_fail is set.
+        if skip.__cause__ is None:
+            return AirflowSkipException(self._own_timeout_message())
+        return AirflowSkipException(str(skip.__cause__))
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once, unless the API has named a time that has not come yet."""
+        """Poll once, unless the time that the API gave has not come yet."""
         if self._watch is None:
             self._begin(context)
         watch = self._watch
@@ -153,7 +177,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                     watch.take(fresh)
             watch.watch.settle(utcnow())
         except SupermetricsError as error:
-            if isinstance(error, WITHIN_A_LOOK):
+            if isinstance(error, WITHIN_A_POLL):
                 watch.drop()
             try:
                 self._pause = self._polling.after_failure(error)
@@ -161,9 +185,11 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 self._save()
                 raise
             self._not_before = self._named_time()
-            self.log.warning("%s; looking again in %.0f s", error, self._pause)
+            self.log.warning("%s; next poll in %.0f s", error, self._pause)
             self._save()
             return PokeReturnValue(is_done=False)
+        except Exception as error:
+            raise as_supermetrics_error(error, self.supermetrics_conn_id) from error
         self._pause = self._polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
         self._not_before = self._named_time()
         result = watch.result()
@@ -182,14 +208,15 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=is_done, xcom_value=result if is_done else None)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        """Return what the trigger has found, or fail as it says; also where it says nothing sensible."""
+        """Return what the trigger has found, or fail as it says; also where its event is not valid."""
         if not isinstance(event, Mapping):
             raise SupermetricsError(f"The trigger fired with {type(event).__name__}, not with a result")
         status, result = event.get("status"), event.get("result")
         if status == "error":
             raise error_of(event)
         if status == "timeout":
-            raise AirflowSensorTimeout(self._timeout_message())
+            has_succeeded = event.get("polls_succeeded") != 0
+            raise AirflowSensorTimeout(self._timeout_message(has_succeeded, event.get("last_failure")))
         if (
             status != "success"
             or not isinstance(result, Mapping)
@@ -213,16 +240,15 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             request_contains=self.request_contains or None,
         )
         # Where nothing remembers what was seen, a larger page finds it again with one request.
-        is_forgetful = self.reschedule and not self.deferrable and self._store is None
-        watch = LogWatch(since, self.overlap, MAX_LIMIT if is_forgetful else FIRST_LIMIT)
+        watch = LogWatch(since, self.overlap, MAX_LIMIT if self._is_forgetful else FIRST_LIMIT)
         self._watch = ErrorWatch(watch, error_filter, Matches(self.max_entries))
         self._polling = Polling(self.poke_interval, self.max_consecutive_failures)
         self._pause = self._polling.interval
         self._not_before = None
-        # What cannot be remembered cannot be counted: there, the first look that fails ends the try.
-        if is_forgetful:
+        # What cannot be remembered cannot be counted: there, the first poll that fails ends the try.
+        if self._is_forgetful:
             self._polling.max_consecutive_failures = 1
-        self._go_on(error_filter)
+        self._resume(error_filter)
 
     # Between two looks
 
@@ -235,10 +261,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if self._not_before is not None:
             named = (self._not_before - utcnow()).total_seconds()
             if named > left:
-                # Nothing may be asked before the timeout any more.
-                if self.soft_fail:
-                    raise AirflowSkipException(self._timeout_message())
-                raise AirflowSensorTimeout(self._timeout_message())
+                too_late = f"The API allows no request for {named:.0f} s, which is after the sensor's timeout"
+                raise AirflowSkipException(too_late) if self.soft_fail else AirflowSensorTimeout(too_late)
             interval = max(interval, named)
         # A budget that runs low stretches the time between looks, but not beyond the timeout.
         interval = max(interval, min(self._pause, left))
@@ -278,13 +302,27 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             timeout=timedelta(seconds=left) + _GRACE,
         )
 
-    def _timeout_message(self) -> str:
+    def _own_timeout_message(self) -> str:
+        return self._timeout_message(self._polling.succeeded > 0, self._polling.last_failure)
+
+    def _timeout_message(self, has_succeeded: bool, last_failure: str | None) -> str:
+        within = f"within the sensor's timeout of {self.timeout:.0f} s"
+        too_few = f"{self.connector_identifier} has not logged {self.min_matches} matching entries {within}"
+        if not last_failure:
+            return too_few
+        if has_succeeded:
+            return f"{too_few}, as far as it was read: the last poll failed: {last_failure}"
+        if self._is_forgetful:
+            return f"The last poll of {self.connector_identifier} {within} failed: {last_failure}"
         return (
-            f"{self.connector_identifier} has not logged {self.min_matches} matching entries within the "
-            f"sensor's timeout of {self.timeout:.0f} s"
+            f"No poll of {self.connector_identifier} succeeded {within}. The last one failed: {last_failure}"
         )
 
     # What a rescheduled sensor remembers: Airflow 3.3 and later
+
+    @property
+    def _is_forgetful(self) -> bool:
+        return self.reschedule and not self.deferrable and self._store is None
 
     @property
     def _store(self) -> Any:
@@ -301,9 +339,9 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             **error_filter.to_arguments(),
         }
 
-    def _go_on(self, error_filter: ErrorFilter) -> None:
+    def _resume(self, error_filter: ErrorFilter) -> None:
         assert self._watch is not None
-        if self._store is None or not (state := self._store.get(_STORE_KEY)):
+        if self._store is None or not (state := self._stored("read", self._store.get, _STORE_KEY)):
             return
         # A cleared task finds what an earlier one has left.
         if state.get("fingerprint") != self._fingerprint(error_filter, self._watch.watch.since):
@@ -311,7 +349,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         with suppress(ContractViolation, ValueError, KeyError, TypeError):
             watch = ErrorWatch.from_state(state["watch"], error_filter, self.max_entries)
             not_before = state["not_before"]
-            self._polling.go_on(state["polling"])
+            self._polling.resume(state["polling"])
             self._not_before = not_before and datetime.fromisoformat(not_before)
             self._watch = watch
 
@@ -323,22 +361,21 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 "polling": self._polling.to_state(),
                 "not_before": self._not_before and self._not_before.isoformat(),
             }
-            self._store.set(_STORE_KEY, state)
+            self._stored("written", self._store.set, _STORE_KEY, state)
 
     def _forget(self) -> None:
         if self._store is not None:
-            self._store.delete(_STORE_KEY)
+            self._stored("deleted", self._store.delete, _STORE_KEY)
 
-
-def _given(value: Any, kind: type = str) -> Any:
-    """A list, or the list that a template has made a text of, such as ``[500, 503]``; None where it is empty.
-
-    :param kind: what its items are.
-    """
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if text in ("", "None"):
-        return None
-    parts = (part.strip(" '\"") for part in text.strip("[]()").split(","))
-    return [kind(part) if kind is not int or part.isdecimal() else part for part in parts if part]
+    def _stored(self, done: str, use: Callable[..., Any], *args: Any) -> Any:
+        """What the task state store returns. It saves requests and no more, so it may fail."""
+        try:
+            return use(*args)
+        except Exception as error:
+            self.log.warning(
+                "The state of this sensor could not be %s: %s. Without it, the next poll reads again from "
+                "'since'",
+                done,
+                reason(error),
+            )
+            return None

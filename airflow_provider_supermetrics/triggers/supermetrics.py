@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowOptionalProviderFeatureException
+from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_supermetrics import exceptions as _exceptions
@@ -20,10 +20,16 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
-from airflow_provider_supermetrics.polling import WITHIN_A_LOOK, Polling, utcnow
+from airflow_provider_supermetrics.polling import (
+    WITHIN_A_POLL,
+    Polling,
+    as_supermetrics_error,
+    reason,
+    utcnow,
+)
 from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, storable
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy
 from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch
@@ -38,7 +44,7 @@ _PATH = "airflow_provider_supermetrics.triggers.supermetrics"
 _SECONDS_TO_STORE_AN_EVENT = 3.0
 # Else events could come faster than they are stored.
 _LEAST_POLL_INTERVAL = 3
-# Nobody but a person can mend what is refused; until then, asking often helps nobody.
+# Only a person can repair what is refused; until then, frequent requests are of no use.
 _SECONDS_AFTER_A_REFUSAL = 300.0
 # Triggers that start together begin at one time, so that none of them has to look by itself.
 _SAME_MOMENT = timedelta(seconds=60)
@@ -116,7 +122,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             self._watch = ErrorWatch(watch, error_filter_, Matches(max_entries))
         if state is not None:
             with suppress(ContractViolation, ValueError, KeyError, TypeError):
-                self._polling.go_on(state["polling"])
+                self._polling.resume(state["polling"])
                 self._watch = ErrorWatch.from_state(state["watch"], error_filter_, max_entries)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -124,16 +130,34 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         return f"{_PATH}.SupermetricsErrorLogTrigger", dict(self._arguments)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, again and again; fire once."""
+        """Poll until enough errors are found, the deadline passes or polling fails for good; fire once."""
+        try:
+            event = await self._wait()
+        except Exception as error:
+            # Airflow would restart a trigger that raises, or fail the task with a bare traceback.
+            if not isinstance(error, SupermetricsError):
+                self.log.exception("Unexpected error while polling connector %s", self._connector_identifier)
+            event = error_event(as_supermetrics_error(error, self._arguments["supermetrics_conn_id"]))
+        yield TriggerEvent(event)
+
+    async def _wait(self) -> dict[str, Any]:
+        """The event to fire with.
+
+        :raises SupermetricsError: where polling fails for good.
+        """
         pause, named = (self._not_before - utcnow()).total_seconds(), 0.0
         while True:
             left = (self._deadline - utcnow()).total_seconds()
             if left <= 0 or named > left:
-                yield TriggerEvent({"status": "timeout", "result": self._watch.result()})
-                return
+                return {
+                    "status": "timeout",
+                    "result": self._watch.result(),
+                    "polls_succeeded": self._polling.succeeded,
+                    "last_failure": self._polling.last_failure,
+                }
             await asyncio.sleep(max(0.0, min(pause, left)))
             try:
-                # Made anew for each look, because the credential may change while this waits for days.
+                # A new one for each poll, because the credential may change while this waits for days.
                 async with SupermetricsAsyncHook(
                     self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
                 ) as hook:
@@ -142,19 +166,14 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
                     ):
                         self._watch.take(fresh)
             except SupermetricsError as error:
-                if isinstance(error, WITHIN_A_LOOK):
+                if isinstance(error, WITHIN_A_POLL):
                     self._watch.drop()
-                try:
-                    pause = self._polling.after_failure(error)
-                except SupermetricsError:
-                    yield TriggerEvent(error_event(error))
-                    return
-                self.log.warning("%s; looking again in %.0f s", error, pause)
+                pause = self._polling.after_failure(error)
+                self.log.warning("%s; next poll in %.0f s", error, pause)
             else:
                 self._watch.watch.settle(utcnow())
                 if self._watch.matches.count >= self._min_matches:
-                    yield TriggerEvent({"status": "success", "result": self._watch.result()})
-                    return
+                    return {"status": "success", "result": self._watch.result()}
                 pause = self._polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
             named = self._polling.named
 
@@ -216,6 +235,8 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 "by events. Use SupermetricsErrorLogSensor"
             )
         super().__init__()
+        # What has failed so far, and of which kinds the errors were: each kind is logged once.
+        self._reported: dict[str, set[type[Exception]]] = {}
         self.team_id = team_id
         self.max_entries = max_entries
         self.supermetrics_conn_id = supermetrics_conn_id
@@ -249,7 +270,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[_Batch, None]:
-        """Look, again and again, for as long as somebody listens."""
+        """Poll until the consumer closes the stream; yield one batch per poll."""
         self = cls(**kwargs)
         watch = LogWatch(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
         polling = Polling(self.poll_interval, max_consecutive_failures=1)
@@ -263,35 +284,79 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     async def filter_shared_stream(
         self, shared_stream: AsyncIterator[_Batch]
     ) -> AsyncGenerator[TriggerEvent, None]:
-        """Fire for what this trigger has not seen yet and looks for."""
-        watch = await self._load()
-        is_new = watch is None
-        if watch is None:
-            watch = LogWatch(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
-        is_level = False
-        async for batch in shared_stream:
-            if is_new and batch.is_first and batch.since - watch.since < _SAME_MOMENT:
-                watch.since = max(watch.since, batch.since)
-            before = watch.until
-            if is_level or (batch.is_first and batch.since <= watch.floor):
-                fresh = watch.accept(batch.found, utcnow())
-            else:
-                # This one has seen less than the stream: it was away, or is late.
-                found, _ = await self._look(watch, Polling(self.poll_interval, max_consecutive_failures=1))
-                fresh = [entry for _, entry in found]
-            is_level = True  # from now on each batch goes on where the one before ended
-            matches = Matches(self.max_entries)
-            matches.add(entry for entry in fresh if self.filter.matches(entry))
-            if matches.count:
-                yield TriggerEvent(self._payload(ErrorWatch(watch, self.filter, matches), before))
-                # The watermark moves when the event is safe, not before: a crash in between repeats it.
-                await asyncio.sleep(_SECONDS_TO_STORE_AN_EVENT)
-            if fresh or is_new:
-                await self._save(watch)
-            is_new = False
+        """Yield an event for each batch with errors that are new to this trigger and match its filter."""
+        watch: LogWatch | None = None
+        began = utcnow() - timedelta(seconds=self.lookback)
+        is_new, is_level, is_saved = False, False, True
+        async with aclosing(self._batches(shared_stream)) as batches:
+            async for batch in batches:
+                if watch is None:
+                    try:
+                        watch = await self._load()
+                    except Exception as error:
+                        self._report(
+                            "load",
+                            error,
+                            "The watermark of connector %s could not be read: %s. No event is fired until it "
+                            "can be, because errors could be missed; trying again after each poll",
+                        )
+                        continue
+                    if watch is None:
+                        watch = LogWatch(began, timedelta(seconds=self.overlap))
+                        is_new, is_saved = True, False
+                if is_new and batch.is_first and batch.since - watch.since < _SAME_MOMENT:
+                    watch.since = max(watch.since, batch.since)
+                is_new = False
+                before, state = watch.until, watch.to_state()
+                try:
+                    # A stream's first batch begins where the stream does, wherever this trigger is.
+                    if batch.since <= watch.floor if batch.is_first else is_level:
+                        fresh = watch.accept(batch.found, utcnow())
+                    else:
+                        # This one has seen less than the stream: it was away, or is late.
+                        found, _ = await self._look(
+                            watch, Polling(self.poll_interval, max_consecutive_failures=1)
+                        )
+                        fresh = [entry for _, entry in found]
+                    matches = Matches(self.max_entries)
+                    matches.add(entry for entry in fresh if self.filter.matches(entry))
+                    payload = self._payload(ErrorWatch(watch, self.filter, matches), before)
+                except Exception as error:
+                    self._report(
+                        "filter",
+                        error,
+                        "Unexpected error in the entries of connector %s: %s. The next poll reads them again",
+                        traceback=True,
+                    )
+                    watch, is_level = LogWatch.from_state(state), False
+                    continue
+                is_level = True  # from now on each batch continues where the one before ended
+                if matches.count:
+                    yield TriggerEvent(payload)
+                    # The watermark moves when the event is safe, not before: a crash in between repeats it.
+                    await asyncio.sleep(_SECONDS_TO_STORE_AN_EVENT)
+                if fresh or not is_saved:
+                    is_saved = await self._save(watch)
+
+    async def _batches(self, shared_stream: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
+        """The batches of the stream; of one of this trigger's own, where the shared one fails."""
+        try:
+            async for batch in shared_stream:
+                yield batch
+            return
+        except Exception as error:  # such as of Airflow, when this trigger has fallen behind the others
+            self._report(
+                "stream",
+                error,
+                "The polls of connector %s are not shared any more: %s. This trigger polls by itself until "
+                "the triggerer restarts",
+            )
+        async with aclosing(self.open_shared_stream(self.serialize()[1])) as stream:
+            async for batch in stream:
+                yield batch
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look and fire; where Airflow does not share streams, each trigger has one of its own."""
+        """Poll and fire; where Airflow does not share streams, each trigger has one of its own."""
         _, kwargs = self.serialize()
         async with (
             aclosing(self.open_shared_stream(kwargs)) as stream,
@@ -301,34 +366,55 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 yield event
 
     async def _look(self, watch: LogWatch, polling: Polling) -> tuple[list[tuple[str, Entry]], float]:
-        """One look, however long it takes: what it has found, and the seconds until the next one."""
+        """Poll until a poll succeeds: what it has found, and the seconds until the next one."""
         found: list[Entry] = []
         while True:
-            look = watch.look(utcnow())
             try:
-                # Made anew each time, because the Connection may be mended or its credential change.
+                look = watch.look(utcnow())
+                # A new one each time, because the Connection or its credential may change.
                 hook = SupermetricsAsyncHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
                 async with hook:
                     async for fresh in hook.walk(look, self.connector_identifier, self.team_id):
                         found += fresh
-            except AirflowException as error:
-                if isinstance(error, WITHIN_A_LOOK):
+                pairs = list(zip(look.keys, found, strict=True))
+                pause = polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
+                watch.settle(utcnow())
+                return pairs, pause
+            except Exception as error:
+                if isinstance(error, WITHIN_A_POLL) or not isinstance(error, SupermetricsError):
                     watch.drop()
                     found = []
                 await asyncio.sleep(self._pause_after(polling, error))
-                continue
-            watch.settle(utcnow())
-            pause = polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
-            return list(zip(look.keys, found, strict=True)), pause
 
-    def _pause_after(self, polling: Polling, error: AirflowException) -> float:
-        """Seconds until the next look. No task could fail here, so this only tells and tries again."""
+    def _pause_after(self, polling: Polling, error: Exception) -> float:
+        """Seconds until the next poll. No task could fail here, so an error is logged and no more."""
         pause = max(self.poll_interval, _SECONDS_AFTER_A_REFUSAL)
         if isinstance(error, SupermetricsError):
             with suppress(SupermetricsError):
                 pause = polling.after_failure(error)
-        self.log.error("%s; looking again in %.0f s", error, pause)
+        known = as_supermetrics_error(error, self.supermetrics_conn_id)
+        self.log.error(
+            "Polling connector %s with Connection '%s' failed: %s; next poll in %.0f s",
+            self.connector_identifier,
+            self.supermetrics_conn_id,
+            known,
+            pause,
+            exc_info=None if known is error or not self._is_new_failure("poll", error) else error,
+        )
         return pause
+
+    def _report(self, doing: str, error: Exception, message: str, *, traceback: bool = False) -> None:
+        """Log a failure that ends nothing, once for each of its kinds."""
+        if self._is_new_failure(doing, error):
+            self.log.error(
+                message, self.connector_identifier, reason(error), exc_info=error if traceback else None
+            )
+
+    def _is_new_failure(self, doing: str, error: Exception) -> bool:
+        kinds = self._reported.setdefault(doing, set())
+        is_new = type(error) not in kinds
+        kinds.add(type(error))
+        return is_new
 
     def _payload(self, found: ErrorWatch, before: datetime | None) -> dict[str, Any]:
         result = found.result()
@@ -365,23 +451,47 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         if store is not None and hasattr(store, "aget"):
             try:
                 stored = await store.aget(self._key)
-            except ValueError:
+            except ValueError as error:
+                if type(error) is not ValueError:  # a kind of it is something else, such as bad JSON
+                    raise
                 self.asset_state_store = None
                 self.log.warning(
-                    "One trigger watches for several assets, so no watermark is kept: after a restart it "
-                    "begins anew. Give each asset a trigger of its own, such as one with another max_entries"
+                    "No watermark is stored for connector %s, so a restart repeats or misses errors: %s. If "
+                    "several assets share this trigger, give each a distinct one, such as one with another "
+                    "max_entries",
+                    self.connector_identifier,
+                    error,
                 )
         if stored is not None:
             try:
                 return LogWatch.from_state(stored)
             except ContractViolation as error:
-                self.log.warning("The watermark cannot be read, so it begins anew: %s", error)
+                self.log.warning(
+                    "The stored watermark of connector %s is not valid, starting %.0f s ago: %s",
+                    self.connector_identifier,
+                    self.lookback,
+                    error,
+                )
         return None
 
-    async def _save(self, watch: LogWatch) -> None:
+    async def _save(self, watch: LogWatch) -> bool:
+        """Whether the watermark is stored, as far as it can be; where it is not, it is kept in memory."""
         store = getattr(self, "asset_state_store", None)
-        if store is not None and hasattr(store, "aset"):
+        if store is None or not hasattr(store, "aset"):
+            return True
+        try:
             await store.aset(self._key, watch.to_state())
+        except Exception as error:
+            self._report(
+                "save",
+                error,
+                "The watermark of connector %s could not be stored: %s. It is kept in memory, so events are "
+                "repeated only if the triggerer restarts; trying again after each poll",
+            )
+            return False
+        if self._reported.pop("save", None):
+            self.log.info("The watermark of connector %s is stored again", self.connector_identifier)
+        return True
 
 
 def error_event(error: SupermetricsError) -> dict[str, Any]:
@@ -389,10 +499,10 @@ def error_event(error: SupermetricsError) -> dict[str, Any]:
     return {
         "status": "error",
         "kind": type(error).__name__,
-        "message": str(error),
+        "message": storable(str(error)),
         "status_code": error.status_code,
-        "code": error.code,
-        "request_id": error.request_id,
+        "code": error.code and storable(error.code),
+        "request_id": error.request_id and storable(error.request_id),
         "retry_after": error.retry_after,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -18,7 +19,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
-from pydantic import JsonValue, TypeAdapter
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
@@ -33,25 +33,25 @@ from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsError
 from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
 from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, KEY, START
+from tests.support.airflow import deferred as as_deferred
+from tests.support.airflow import stored
 
 pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
 MODES = ["poke", "reschedule", "reschedule with memory", "deferrable"]
-# As strict as Airflow 3.3, which takes no tuple for a list.
-JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
 class Store(dict[str, Any]):
-    """The task state store of Airflow 3.3, whose values are JSON."""
+    """The task state store of Airflow 3.3."""
 
     def set(self, key: str, value: Any) -> None:
         """Keep a value."""
-        self[key] = JSON.dump_json(JSON.validate_python(value)).decode()
+        self[key] = stored(value)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value, a copy."""
-        return json.loads(self[key]) if key in self else default
+        return copy.deepcopy(self[key]) if key in self else default
 
     def delete(self, key: str) -> None:
         """Keep it no longer."""
@@ -112,20 +112,18 @@ class Wait:
         assert deferred.method_name == "execute_complete"
         assert not deferred.kwargs
         self.serialized.append(deferred.trigger.serialize())
-        path, kwargs = json.loads(json.dumps(deferred.trigger.serialize()))
-        assert path == f"{type(deferred.trigger).__module__}.{type(deferred.trigger).__name__}"
         again = SupermetricsErrorLogSensor(**self.arguments)
-        event = asyncio.run(self._fire(type(deferred.trigger)(**kwargs)))
+        event = asyncio.run(self._fire(as_deferred(deferred.trigger)))
         return again.resume_execution("execute_complete", {"event": event}, self.context)
 
     @staticmethod
     async def _fire(trigger: Any) -> Any:
         events = [event.payload async for event in trigger.run()]
         assert len(events) == 1
-        return json.loads(json.dumps(events[0]))
+        return stored(events[0])
 
 
-def at(seconds: float, status: int | None = 500, **parts: Any) -> dict[str, Any]:
+def at(seconds: float, status: Any = 500, **parts: Any) -> dict[str, Any]:
     """An entry so many seconds after the start."""
     return {
         "id": f"at-{seconds}-{status}",
@@ -235,7 +233,7 @@ def test_nothing_is_asked_before_the_time(virtual: Simulate, slept: list[float],
 def test_a_time_beyond_the_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
     """Where nothing may be asked before the timeout any more, the wait is over at once."""
     sim = virtual(quiet(), faults=[None, Fault(429, headers={"Retry-After": "86400"})])
-    with pytest.raises(AirflowSensorTimeout, match="not logged 1 matching"):
+    with pytest.raises(AirflowSensorTimeout, match=r"last poll .*failed: .* 429 TOO_MANY"):
         Wait(mode, slept, timeout=600).run()
     assert len(sim.requests) == 2
     assert sum(slept) < 200
@@ -253,6 +251,59 @@ def test_a_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
     assert 5 <= len(sim.requests) <= 7
     with pytest.raises(AirflowSkipException):
         Wait(mode, slept, timeout=100, soft_fail=True).run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("soft_fail", [False, True])
+@pytest.mark.parametrize(
+    "fault", [Fault(429), Fault(429, headers={"Retry-After": "100"}), Fault(500)], ids=["429", "named", "500"]
+)
+def test_a_timeout_without_one_successful_poll_says_so_and_why(
+    virtual: Simulate, slept: list[float], mode: str, soft_fail: bool, fault: Fault
+) -> None:
+    """It does not say that there were no errors, for nobody knows; nor does a skip."""
+    if fault.status == 500 and mode == "reschedule":
+        return  # where no failure can be counted, the first one ends the task
+    virtual(quiet(), faults=[fault] * 999)
+    with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as ended:
+        Wait(
+            mode,
+            slept,
+            timeout=1200,
+            soft_fail=soft_fail,
+            max_consecutive_failures=999,
+            wait_policy={"max_inline_wait": 0},
+        ).run()
+    message = str(ended.value)
+    # Where nothing is stored between polls, earlier ones are not known.
+    begin = "The last poll of T3S70 within" if mode == "reschedule" else "No poll of T3S70 succeeded within"
+    assert message.startswith(f"{begin} the sensor's timeout of 1200 s")
+    assert f"/logs: {fault.status} " in message
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_timeout_after_failed_polls_mentions_the_last_one(
+    virtual: Simulate, slept: list[float], mode: str, soft_fail: bool
+) -> None:
+    """Where polls succeeded and the last ones failed; a failure before a success is not worth a word."""
+    ended = AirflowSkipException if soft_fail else AirflowSensorTimeout
+    refused = Fault(429, headers={"Retry-After": "100"})
+    waits = {"timeout": 1200, "soft_fail": soft_fail, "wait_policy": {"max_inline_wait": 0}}
+    virtual(quiet(), faults=[None, None, *[refused] * 999])
+    with pytest.raises(ended, match=r"last poll .*failed: GET .*/logs: 429 TOO_MANY_REQUESTS"):
+        Wait(mode, slept, **waits).run()
+    virtual(quiet(), faults=[None, refused, None])
+    with pytest.raises(ended, match=r"^T3S70 has not logged 1 matching entries within .* of 1200 s$"):
+        Wait(mode, slept, **waits).run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_skip_instead_of_a_failure_says_why(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """Airflow's log of a skipped task has the skip's message only, and in its words that is soft_fail."""
+    virtual(quiet(), faults=[Fault(401)])
+    with pytest.raises(AirflowSkipException, match=r"/logs: 401 "):
+        Wait(mode, slept, soft_fail=True).run()
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
@@ -392,17 +443,123 @@ def test_entries_without_ids_are_remembered(virtual: Simulate, slept: list[float
         assert result["matches"] == 9
 
 
-def test_templates_give_texts(virtual: Simulate) -> None:
+# Some end in what has no form in UTF-8, or none in PostgreSQL; replaced by a question mark they were equal.
+ODD_IDS = ["x\ud800", "x\ud801", "x?", "x\0", "\udfff\0", "\U0001f98a", "é" * 400, 5, "5", True]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_any_id_can_be_stored_between_polls(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """Each entry counts once, whatever stands where its id should be."""
+    odd = [{**at(i), "id": odd} for i, odd in enumerate(ODD_IDS)]
+    nameless = [{"log_time": START + timedelta(seconds=20), "status": 500, "note": "\ud800\0"}] * 2
+    virtual([*quiet(), *odd, *nameless], arrivals={4: [(CONNECTOR, [at(30)])]})
+    wait = Wait(mode, slept, min_matches=len(odd) + 3, max_entries=50)
+    result = wait.run()
+    assert result["matches"] == len(result["entries"]) == len(odd) + 3
+    assert stored(result) == result
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_any_field_can_be_stored_between_polls(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """Also names and values that Airflow's own serialization takes for its own, or that end a conversion."""
+    fields: list[dict[str, Any]] = [
+        {"__classname__": "builtins.int", "__version__": 1, "__data__": 1},
+        {"__type": "dict", "__var": {}},
+        {"request": "\ud800\0" * 200, "event": {"__type": "x"}},
+        {"\ud800\0": 1, "n": 2**70, "x": 1e300},
+    ]
+    entries = [at(i, **parts) for i, parts in enumerate(fields)]
+    entries += [at(7, status) for status in ("5" * 5000, [500], {"a": 500}, True)]
+    virtual([*quiet(), *entries], arrivals={4: [(CONNECTOR, [at(9)])]})
+    result = Wait(mode, slept, min_matches=5, max_entries=50).run()
+    assert result["matches"] == 5
+    assert stored(result) == result
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_error_message_with_anything_in_it(virtual: Simulate, slept: list[float], mode: str) -> None:
+    """What the API says reaches the task, through the trigger's event."""
+    body = json.dumps({"error": {"code": "\ud800", "message": "no\0\ud800!"}, "meta": {"request_id": "\0"}})
+    refused = Fault(401, body=body.encode())
+    virtual(quiet(), faults=[None, refused])
+    with pytest.raises(SupermetricsRequestError, match="/logs: 401 "):
+        Wait(mode, slept).run()
+    limited = Fault(429, body=body.encode(), headers={"Retry-After": "100"})
+    virtual(quiet(), faults=[None, *[limited] * 99])
+    with pytest.raises(AirflowSensorTimeout, match="/logs: 429 "):
+        Wait(mode, slept, timeout=600, wait_policy={"max_inline_wait": 0}).run()
+
+
+class BrokenStore:
+    """A task state store that cannot be used."""
+
+    def _fail(self, *_: Any) -> Any:
+        raise RuntimeError("the API server is not reachable")
+
+    get = set = delete = _fail
+
+
+def test_a_state_store_that_fails_does_not_fail_the_sensor(virtual: Simulate, slept: list[float]) -> None:
+    """It saves requests, no more: without it each poll reads again from `since`."""
+    busy = good(generate_entries(count=3000, start=START, end=START + HOUR, seed=6))
+    sim = virtual(quiet() + busy, arrivals={9: [(CONNECTOR, [at(3601)])]})
+    wait = Wait("reschedule with memory", slept)
+    wait.store = wait.context["task_state_store"] = BrokenStore()
+    assert wait.run()["matches"] == 1
+    assert len(sim.requests) <= 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"statuses": "[302, 404]"}, [302, 404]),
+        ({"statuses": "(302,)"}, [302]),
+        ({"statuses": "{302, 404}"}, [302, 404]),
+        ({"statuses": '["302", "404"]'}, [302, 404]),
+        ({"statuses": "500"}, [500]),
+        ({"statuses": " 302 , 404 "}, [302, 404]),
+        ({"statuses": "302,404,"}, [302, 404]),
+        ({"statuses": "'302', '404'"}, [302, 404]),
+        # One template for each item; and what native rendering gives.
+        ({"statuses": ["302", " 404 "]}, [302, 404]),
+        ({"statuses": ["302", 404]}, [302, 404]),
+        ({"statuses": ("302",)}, [302]),
+        ({"statuses": {302, 404}}, [302, 404]),
+        ({"statuses": 302}, [302]),
+        ({"statuses": "", "events": "None", "request_contains": "", "team_id": "None"}, [404, 500]),
+        ({"statuses": None, "events": ""}, [404, 500]),
+    ],
+)
+def test_templates_give_strings(virtual: Simulate, arguments: dict[str, Any], found: list[int]) -> None:
     """What they make of lists, and of nothing."""
     virtual([*quiet(), at(5), at(6, 404), at(7, 302)])
-    for arguments, matches in (
-        ({"statuses": "[302, 404]"}, 2),
-        ({"statuses": "(302,)"}, 1),
-        ({"statuses": "500"}, 1),
-        ({"statuses": "", "events": "None", "request_contains": "", "team_id": "None"}, 2),
-    ):
-        sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments)
-        assert sensor.execute(context())["matches"] == matches
+    result = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments).execute(
+        context()
+    )
+    assert sorted(entry["status"] for entry in result["entries"]) == found
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ("['a, b']", ["a, b"]),
+        ('["a, b", "c"]', ["a, b", "c"]),
+        ("('a, b',)", ["a, b"]),
+        ("'a, b'", ["a, b"]),
+        ("a, b", ["a", "b"]),
+        ("'a', 'b'", ["a", "b"]),
+        ('["it\'s"]', ["it's"]),
+        ("it's", ["it's"]),
+        (["a, b"], ["a, b"]),
+    ],
+)
+def test_an_event_with_a_comma_or_a_quote_in_it(virtual: Simulate, events: Any, found: list[str]) -> None:
+    """In a list it is one event, as everywhere in Python; in a bare string a comma separates."""
+    names = ["a, b", "a", "b", "c", "it's"]
+    virtual([*quiet(), *[at(i, event=name) for i, name in enumerate(names)]])
+    sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, events=events)
+    result = sensor.execute(context())
+    assert sorted(entry["event"] for entry in result["entries"]) == found
 
 
 # Since when
@@ -440,7 +597,21 @@ def test_since(virtual: Simulate, arguments: dict[str, Any], parts: dict[str, An
         ({"connector_identifier": "../x"}, "connector_identifier"),
         ({"statuses": []}, "statuses must be a list"),
         ({"statuses": "all"}, "statuses must be a list"),
+        ({"statuses": "5xx,404"}, "statuses must be a list"),
+        ({"statuses": "[500"}, "statuses must be a list"),
+        ({"statuses": "[" * 9999}, "statuses must be a list"),
+        ({"statuses": "[[500]]"}, "statuses must be a list"),
+        ({"statuses": "{500: 1}"}, "statuses must be a list"),
+        ({"statuses": "[True]"}, "statuses must be a list"),
+        ({"statuses": "500,,503"}, "statuses must be a list"),
+        ({"statuses": "9" * 5000}, "statuses must be a list"),
+        ({"statuses": [""]}, "statuses must be a list"),
+        ({"statuses": 500.5}, "statuses must be a list"),
         ({"events": [1]}, "events must be a list"),
+        ({"events": "[]"}, "events must be a list"),
+        ({"events": "['a'"}, "events must be a list"),
+        ({"events": [""]}, "events must be a list"),
+        ({"events": "[404]"}, "events must be a list"),
     ],
 )
 def test_bad_input_is_refused_before_any_request(
@@ -532,17 +703,3 @@ def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate,
         wait.store.set("supermetrics_error_log", state)
         assert wait.run()["matches"] == 2
         assert wait.store == {}, "what is done needs no memory"
-        ({"statuses": "5xx,404"}, "statuses must be a list"),
-        ({"statuses": "[500"}, "statuses must be a list"),
-        ({"statuses": "[" * 9999}, "statuses must be a list"),
-        ({"statuses": "[[500]]"}, "statuses must be a list"),
-        ({"statuses": "{500: 1}"}, "statuses must be a list"),
-        ({"statuses": "[True]"}, "statuses must be a list"),
-        ({"statuses": "500,,503"}, "statuses must be a list"),
-        ({"statuses": "9" * 5000}, "statuses must be a list"),
-        ({"statuses": [""]}, "statuses must be a list"),
-        ({"statuses": 500.5}, "statuses must be a list"),
-        ({"events": "[]"}, "events must be a list"),
-        ({"events": "['a'"}, "events must be a list"),
-        ({"events": [""]}, "events must be a list"),
-        ({"events": "[404]"}, "events must be a list"),
