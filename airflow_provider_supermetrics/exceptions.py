@@ -5,6 +5,9 @@ from __future__ import annotations
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_supermetrics.protocol.response import RateLimit
+from airflow_provider_supermetrics.protocol.text import one_line
+
+_LONGEST_MESSAGE = 2000
 
 
 class SupermetricsError(AirflowException):
@@ -30,7 +33,7 @@ class SupermetricsError(AirflowException):
         retry_after: float | None = None,
         rate_limit: RateLimit | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message, _LONGEST_MESSAGE))
         # AirflowException has a class attribute of this name, meant for Airflow's own web server.
         self.status_code = status_code  # type: ignore[assignment]
         self.code = code

@@ -117,6 +117,20 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
+    """Return the lines logged since the last call; Airflow 3 writes the log of tasks past logging."""
+    caplog.set_level("INFO")
+
+    def lines() -> list[str]:
+        printed = "".join(capfd.readouterr())
+        text = caplog.text + (printed if not version("apache-airflow").startswith("2.") else "")
+        caplog.clear()
+        return text.rstrip("\n").split("\n")
+
+    return lines
+
+
+@pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """What Airflow's collector of hook lineage has been told: the URIs of the outputs."""
     if version("apache-airflow").startswith("2."):

@@ -28,6 +28,7 @@ from airflow_provider_supermetrics.protocol.errors import ContractViolation, Inv
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
 from airflow_provider_supermetrics.protocol.response import Answer, Meaning, RateLimit, classify
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy, unnamed_wait
+from airflow_provider_supermetrics.protocol.text import one_line
 
 USER_AGENT = f"airflow-provider-supermetrics/{__version__} apache-airflow/{airflow_version}"
 
@@ -173,8 +174,8 @@ class Exchange:
             return parse(answered)
         except ContractViolation as error:
             kind = SupermetricsPaginationError if isinstance(error, NoProgress) else SupermetricsResponseError
-            message = f"{request.method} {request.path}: {error}; nothing of this page was used"
-            raise kind(self._redact(message), status_code=200) from None
+            message = self._redact(f"{error}; nothing of this response was used; {request}")
+            raise kind(message, status_code=200) from None
 
     def _pause_after(self, answer: Answer) -> _Pause | None:
         if answer.meaning in (Meaning.RATE_LIMITED, Meaning.SERVER_FAILED) and answer.retry_after is not None:
@@ -190,17 +191,16 @@ class Exchange:
         return None
 
     def _describe(self, request: Request, answer: Answer) -> str:
-        said = ": ".join(text for text in (answer.code, answer.message) if text)
-        parts = [f"{request.method} {request.path}: {answer.status}"]
-        if said:
-            parts.append(f" {said}")
+        said = ": ".join(one_line(text) for text in (answer.code, answer.message) if text)
+        parts = [f"{answer.status} {said}".rstrip()]
         if answer.description:
-            parts.append(f" ({answer.description})")
+            parts[0] += f" ({one_line(answer.description)})"
+        parts.append(str(request))
         if answer.request_id:
-            parts.append(f" (request id {answer.request_id})")
+            parts.append(f"request id {answer.request_id}")
         if advice := self._advice(answer):
-            parts.append(f"; {advice}")
-        return "".join(parts)
+            parts.append(advice)
+        return "; ".join(parts)
 
     def _advice(self, answer: Answer) -> str:
         conn_id = self.settings.conn_id
@@ -235,6 +235,12 @@ def build(make: Callable[..., Parsed], *args: Any, **kwargs: Any) -> Parsed:
         return make(*args, **kwargs)
     except InvalidRequest as error:
         raise SupermetricsValidationError(str(error)) from None
+
+
+def connector_label(connector: Mapping[str, Any]) -> str:
+    """A connector's identifier and, in parentheses, its name, as one line."""
+    identifier, name = one_line(connector["connector_identifier"], 100), connector.get("name")
+    return f"{identifier} ({one_line(name, 100)})" if isinstance(name, str) and name else identifier
 
 
 def connection_verdict(

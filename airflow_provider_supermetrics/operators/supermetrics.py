@@ -27,7 +27,7 @@ from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.run import ExportRun
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.export.window import Window, resolve_window
-from airflow_provider_supermetrics.hooks.exchange import build
+from airflow_provider_supermetrics.hooks.exchange import build, connector_label
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from airflow_provider_supermetrics.lineage import openlineage_of, tell_hook_lineage
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
@@ -315,7 +315,7 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
             self._wait_or_raise(error, waits + 1, {"waits": waits + 1})
         self.log.info("The credential sees %s", _count(len(connectors), "connector"))
         for connector in connectors:
-            self.log.info("%s  %s", connector["connector_identifier"], connector.get("name") or "")
+            self.log.info("%s", connector_label(connector))
         return [connector["connector_identifier"] for connector in connectors]
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.text import quoted
 
 Entry = dict[str, Any]
 
@@ -79,8 +80,9 @@ def log_time(entry: Mapping[str, Any]) -> LogTime:
     try:
         return parse_time(text)  # anything but a text raises TypeError
     except (TypeError, ValueError, OverflowError):
-        entry_id, shown = repr(entry.get("id"))[:60], repr(text)[:60]
-        raise ContractViolation(f"entry {entry_id} has no readable log_time, but {shown}") from None
+        raise ContractViolation(
+            f"entry {quoted(entry.get('id'))} has no readable log_time, but {quoted(text)}"
+        ) from None
 
 
 def log_times(entries: Iterable[Mapping[str, Any]]) -> list[LogTime]:

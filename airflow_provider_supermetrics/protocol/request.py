@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from urllib.parse import quote
 
 from airflow_provider_supermetrics.protocol.errors import InvalidRequest
+from airflow_provider_supermetrics.protocol.text import one_line, quoted
 
 MAX_LIMIT = 1000
 MAX_TEAM_ID = 2**63 - 1
@@ -26,6 +27,10 @@ class Request:
     path: str
     params: dict[str, str] = field(default_factory=dict)
     method: str = "GET"
+
+    def __str__(self) -> str:
+        """Method and path, as messages name the request."""
+        return one_line(f"{self.method} {self.path}")
 
 
 def list_logs(
@@ -47,7 +52,9 @@ def get_log(team_id: int | str, connector_identifier: str, log_id: str) -> Reque
     :raises InvalidRequest: for a value that the API's page does not allow.
     """
     if not isinstance(log_id, str) or not 1 <= len(log_id) <= _MAX_LOG_ID_LENGTH or log_id in (".", ".."):
-        raise InvalidRequest(f"log_id must be a text of 1 to {_MAX_LOG_ID_LENGTH} characters, not {log_id!r}")
+        raise InvalidRequest(
+            f"log_id must be a string of 1 to {_MAX_LOG_ID_LENGTH} characters, not {quoted(log_id)}"
+        )
     return Request(f"{_connector_path(team_id, connector_identifier)}/logs/{quote(log_id, safe='')}")
 
 
@@ -68,7 +75,7 @@ def valid_team_id(team_id: int | str) -> int:
     if isinstance(number, str) and re.fullmatch(r"[0-9]{1,19}", number.strip(), re.ASCII):
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_TEAM_ID:
-        raise InvalidRequest(f"team_id must be a whole number from 1 to {MAX_TEAM_ID}, not {team_id!r}")
+        raise InvalidRequest(f"team_id must be a whole number from 1 to {MAX_TEAM_ID}, not {quoted(team_id)}")
     return number
 
 
@@ -78,7 +85,7 @@ def valid_limit(limit: int) -> int:
     :raises InvalidRequest: unless it is a whole number from 1 to 1000.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {limit!r}")
+        raise InvalidRequest(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {quoted(limit)}")
     return limit
 
 
@@ -90,7 +97,7 @@ def valid_connector_identifier(connector_identifier: str) -> str:
     if not isinstance(connector_identifier, str) or not _CONNECTOR_IDENTIFIER.fullmatch(connector_identifier):
         raise InvalidRequest(
             "connector_identifier must be 1 to 100 letters, digits, '_' or '-' (such as 'T3S70'), "
-            f"not {connector_identifier!r}"
+            f"not {quoted(connector_identifier)}"
         )
     return connector_identifier
 

@@ -17,6 +17,7 @@ import msgspec
 from airflow_provider_supermetrics.protocol import entries as _entries
 from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.text import one_line
 
 # Error texts end in logs: keep to the lengths that the API's page promises, whatever arrives.
 _MAX_CODE_LENGTH = 100
@@ -230,8 +231,8 @@ def _text(mapping: Any, key: str, longest: int, redact: Callable[[str], str]) ->
     value = mapping.get(key)
     if not isinstance(value, str):
         return None
-    # Redacted before it is cut, for a part of a credential would not be found; and one line, for logs.
-    return " ".join(redact(value).split())[:longest] or None
+    # Redacted before it is cut, for a part of a credential would not be found.
+    return one_line(redact(value), longest) or None
 
 
 def _not_the_contract(what: str) -> NoReturn:

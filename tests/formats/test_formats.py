@@ -186,6 +186,13 @@ def test_an_empty_text_in_csv() -> None:
 # Schema
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"])
+def test_a_cell_that_looks_like_a_formula_is_written_as_it_is(text: str) -> None:
+    """As docs/formats.md says: it may not change the entry."""
+    [row] = csv.DictReader(io.StringIO(written([{**ORDINARY, "event": text}], "csv", "none").decode()))
+    assert row["event"] == text
+
+
 def test_the_schema_of_parquet() -> None:
     """It is the same whatever the entries are, so files of all windows go together."""
     files = [written([entry], "parquet") for entry in ({"log_time": "2026-01-01"}, ORDINARY, {"id": 1})]

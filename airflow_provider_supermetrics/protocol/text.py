@@ -1,0 +1,33 @@
+"""Text from the API, made fit for a log line and for the message of an exception."""
+
+from __future__ import annotations
+
+#: At most so much of one API value is quoted in a message.
+LONGEST_QUOTE = 300
+
+
+def one_line(text: str, longest: int = LONGEST_QUOTE) -> str:
+    """``text`` as one line of at most ``longest`` characters that a terminal and any encoding can show.
+
+    White space becomes single spaces. Whatever else does not print (control, format and bidirectional
+    characters, NUL, lone surrogates) becomes U+FFFD rather than nothing: a secret that such characters
+    divide must not be joined again after the redaction.
+    """
+    line = " ".join(text.split())
+    if len(line) > longest:
+        line = line[: longest - 1] + "…"
+    return line if line.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in line)
+
+
+def quoted(value: object, longest: int = 100) -> str:
+    """``value`` as Python writes it, where that takes at most ``longest`` characters; else its type.
+
+    Not cut: a part of a secret would escape the redaction.
+    """
+    if isinstance(value, str) and len(value) > longest:
+        return f"a string of {len(value):,} characters"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or nested too deep
+        text = ""
+    return one_line(text, longest) if 0 < len(text) <= longest else f"a value of type {type(value).__name__}"
