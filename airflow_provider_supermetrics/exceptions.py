@@ -17,7 +17,8 @@ class SupermetricsError(AirflowException):
     :param status_code: the HTTP status, or None where no answer came.
     :param code: the API's ``error.code``, such as ``TOO_MANY_REQUESTS``.
     :param description: the API's longer explanation.
-    :param request_id: the API's ``meta.request_id``, for Supermetrics' support.
+    :param details: the API's ``error.details`` as JSON, at most 1,000 characters.
+    :param request_id: the API's ``meta.request_id``, else its ``X-Request-Id``, for Supermetrics' support.
     :param retry_after: seconds to wait, where the API named a time.
     :param rate_limit: the hourly request budget that the answer told of.
     """
@@ -29,6 +30,7 @@ class SupermetricsError(AirflowException):
         status_code: int | None = None,
         code: str | None = None,
         description: str | None = None,
+        details: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
         rate_limit: RateLimit | None = None,
@@ -38,6 +40,7 @@ class SupermetricsError(AirflowException):
         self.status_code = status_code  # type: ignore[assignment]
         self.code = code
         self.description = description
+        self.details = details
         self.request_id = request_id
         self.retry_after = retry_after
         self.rate_limit = rate_limit

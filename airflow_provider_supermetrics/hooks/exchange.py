@@ -26,7 +26,7 @@ from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
-from airflow_provider_supermetrics.protocol.response import Answer, Meaning, RateLimit, classify
+from airflow_provider_supermetrics.protocol.response import Answer, Meaning, RateLimit, classify, excerpt
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy, unnamed_wait
 from airflow_provider_supermetrics.protocol.text import one_line
 
@@ -149,6 +149,7 @@ class Exchange:
             status_code=answer.status,
             code=answer.code,
             description=answer.description,
+            details=answer.details,
             request_id=answer.request_id,
             retry_after=answer.retry_after,
             rate_limit=answer.rate_limit,
@@ -174,7 +175,10 @@ class Exchange:
             return parse(answered)
         except ContractViolation as error:
             kind = SupermetricsPaginationError if isinstance(error, NoProgress) else SupermetricsResponseError
-            message = self._redact(f"{error}; nothing of this response was used; {request}")
+            message = self._redact(str(error))
+            if isinstance(answered, bytes) and answered.lstrip()[:1] not in (b"{", b"["):
+                message += _of_body(excerpt(answered, self._redact))
+            message += f"; nothing of this response was used; {request}"
             raise kind(message, status_code=200) from None
 
     def _pause_after(self, answer: Answer) -> _Pause | None:
@@ -193,8 +197,9 @@ class Exchange:
     def _describe(self, request: Request, answer: Answer) -> str:
         said = ": ".join(one_line(text) for text in (answer.code, answer.message) if text)
         parts = [f"{answer.status} {said}".rstrip()]
-        if answer.description:
-            parts[0] += f" ({one_line(answer.description)})"
+        parts[0] += f" ({one_line(answer.description)})" if answer.description else _of_body(answer.excerpt)
+        if answer.details:
+            parts.append(f"details: {one_line(answer.details)}")
         parts.append(str(request))
         if answer.request_id:
             parts.append(f"request id {answer.request_id}")
@@ -210,10 +215,12 @@ class Exchange:
             return f"ask again in {answer.retry_after:.0f} s"
         if answer.meaning is Meaning.NOT_THE_CONTRACT:
             return "redirects are refused, for the credential's sake; check the Connection's host"
+        if answer.status == 404 and not answer.is_enveloped:
+            return "this is not a response of the Supermetrics API; check the Connection's host"
         return {
             401: f"check the API key or access token in the password of Connection '{conn_id}'",
             403: f"the credential of Connection '{conn_id}' has no right to this team or connector",
-            404: "this credential knows none such; check team_id and connector_identifier, or the entry's id",
+            404: "check team_id and connector_identifier, or the entry's id",
         }.get(answer.status, "")
 
     def _reason(self, error: Exception) -> str:
@@ -224,6 +231,10 @@ class Exchange:
     def _redact(self, text: str) -> str:
         # An error message may quote what was sent.
         return text.replace(self.settings.credential, "***")
+
+
+def _of_body(piece: str | None) -> str:
+    return f" (body: {piece})" if piece else ""
 
 
 def build(make: Callable[..., Parsed], *args: Any, **kwargs: Any) -> Parsed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -24,6 +25,12 @@ _MAX_CODE_LENGTH = 100
 _MAX_MESSAGE_LENGTH = 255
 _MAX_DESCRIPTION_LENGTH = 2048
 _MAX_REQUEST_ID_LENGTH = 64
+_MAX_DETAILS_LENGTH = 1000
+# What is not the API's own may be a page of a gateway's: its beginning says what it is.
+_MAX_EXCERPT_LENGTH = 200
+_LONGEST_PAGE = 16_384
+_OAUTH_ERROR = re.compile(r"[A-Za-z0-9_.-]+")
+_MARKUP = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>")
 
 # Millions of years mean the same as any number that is beyond a float.
 _LONGEST_TIME = 1e15
@@ -54,7 +61,11 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer, classified. ``retry_after`` is in seconds; the texts are the error envelope's."""
+    """One answer, classified. ``retry_after`` is in seconds; the texts are those of the error envelope.
+
+    ``details`` is JSON. Where an error came without the envelope, ``is_enveloped`` is false, and ``code`` and
+    ``message`` are those of an OAuth server or a gateway, or else ``excerpt`` is how the body begins.
+    """
 
     status: int
     meaning: Meaning
@@ -63,6 +74,9 @@ class Answer:
     code: str | None = None
     message: str | None = None
     description: str | None = None
+    details: str | None = None
+    excerpt: str | None = None
+    is_enveloped: bool = True
     request_id: str | None = None
     body: bytes = field(default=b"", repr=False)
 
@@ -87,20 +101,41 @@ def classify(
         return Answer(status, Meaning.OK, rate_limit, body=body)
     # A date means the server's clock, which may differ from ours.
     now = _http_date(lowered.get("date")) or now
-    envelope = _object(body)
-    error = envelope.get("error") if isinstance(envelope.get("error"), dict) else {}
-    meta = envelope.get("meta") if isinstance(envelope.get("meta"), dict) else {}
+    document = _object(body)
+    error, meta = document.get("error"), document.get("meta")
+    is_enveloped = isinstance(error, dict)
+    if not isinstance(error, dict):
+        error = _foreign_error(document)
+    if not isinstance(meta, dict):
+        meta = {}
+    code = _text(error.get("code"), _MAX_CODE_LENGTH, redact)
+    message = _text(error.get("message"), _MAX_MESSAGE_LENGTH, redact)
     return Answer(
         status,
         _meaning(status),
         rate_limit,
         retry_after=parse_retry_after(lowered.get("retry-after"), now=now),
-        code=_text(error, "code", _MAX_CODE_LENGTH, redact),
-        message=_text(error, "message", _MAX_MESSAGE_LENGTH, redact),
-        description=_text(error, "description", _MAX_DESCRIPTION_LENGTH, redact),
-        request_id=_text(meta, "request_id", _MAX_REQUEST_ID_LENGTH, redact),
+        code=code,
+        message=message,
+        description=_text(error.get("description"), _MAX_DESCRIPTION_LENGTH, redact),
+        details=_text(_json(error.get("details")), _MAX_DETAILS_LENGTH, redact),
+        excerpt=None if code or message else excerpt(body, redact),
+        is_enveloped=is_enveloped,
+        request_id=_text(meta.get("request_id"), _MAX_REQUEST_ID_LENGTH, redact)
+        or _text(lowered.get("x-request-id"), _MAX_REQUEST_ID_LENGTH, redact),
         body=body,
     )
+
+
+def excerpt(body: bytes, redact: Callable[[str], str]) -> str | None:
+    """How a body begins that is not the API's own, such as a gateway's page: its words, as one line."""
+    try:
+        text = _json(_loads(body)) or ""  # its escapes could hide a credential
+    except ContractViolation:
+        text = redact(body.decode("utf-8-sig", "replace"))[:_LONGEST_PAGE]
+    if text.lstrip().startswith("<"):
+        text = html.unescape(_MARKUP.sub(" ", text))
+    return _text(text, _MAX_EXCERPT_LENGTH, redact)
 
 
 def parse_log_page(body: bytes) -> list[Entry]:
@@ -227,8 +262,24 @@ def _object(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _text(mapping: Any, key: str, longest: int, redact: Callable[[str], str]) -> str | None:
-    value = mapping.get(key)
+def _foreign_error(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What an error body outside the envelope says, in the envelope's terms."""
+    error, description = document.get("error"), document.get("error_description")
+    if isinstance(error, str) and _OAUTH_ERROR.fullmatch(error):
+        return {"code": error, "message": description}
+    return {"message": error or document.get("message")}
+
+
+def _json(value: Any) -> str | None:
+    if isinstance(value, str) or not value:
+        return value or None
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(value: Any, longest: int, redact: Callable[[str], str]) -> str | None:
     if not isinstance(value, str):
         return None
     # Redacted before it is cut, for a part of a credential would not be found.
@@ -236,4 +287,4 @@ def _text(mapping: Any, key: str, longest: int, redact: Callable[[str], str]) ->
 
 
 def _not_the_contract(what: str) -> NoReturn:
-    raise ContractViolation(f"the answer {what}")
+    raise ContractViolation(f"the response {what}")

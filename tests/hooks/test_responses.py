@@ -16,7 +16,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsValidationError,
 )
 from dev.simulator import Fault, Simulator
-from tests.conftest import CONNECTOR
+from tests.conftest import CONNECTOR, KEY
 
 pytestmark = pytest.mark.airflow_2
 
@@ -45,14 +45,19 @@ def test_control_characters_of_an_error_do_not_reach_messages(
 ) -> None:
     """Neither the exception, nor its attributes, nor the log that tells of a repetition has one raw."""
     body = {
-        "error": {"code": HOSTILE, "message": HOSTILE, "description": HOSTILE},
+        "error": {
+            "code": HOSTILE,
+            "message": HOSTILE,
+            "description": HOSTILE,
+            "details": {HOSTILE: [HOSTILE]},
+        },
         "meta": {"request_id": HOSTILE},
     }
     simulate(faults=[Fault(status, body=body)] * 5)
     with pytest.raises(SupermetricsError) as raised:
         new_hook(wait_policy={"max_attempts": 2}).list_connectors()
     told = facts(raised.value)
-    assert len(told) == 4
+    assert len(told) == 5
     assert [text for text in told if not text.isprintable()] == []
     lines = logged()
     assert [line for line in lines if not line.isprintable()] == []
@@ -74,11 +79,12 @@ def test_an_entry_that_breaks_the_contract_is_quoted_short_and_in_one_line(
 
 def test_each_text_of_an_error_is_quoted_short(simulate: Simulate, hook: Any) -> None:
     """A message has some hundred characters of each value; attributes keep what the API's page allows."""
-    error = {"code": "C" * 10**5, "message": "m" * 10**5, "description": "d" * 10**5}
+    error: dict[str, Any] = {"code": "C" * 10**5, "message": "m" * 10**5, "description": "d" * 10**5}
+    error["details"] = [{"x": "e" * 10**5}]
     simulate(faults=[Fault(400, body={"error": error, "meta": {"request_id": "r" * 10**5}})])
     with pytest.raises(SupermetricsRequestError) as raised:
         hook.list_connectors()
-    for letter in "Cmdr":
+    for letter in "Cmder":
         assert 64 <= str(raised.value).count(letter) <= 330, letter
     assert len(raised.value.description or "") == 2048
 
@@ -111,3 +117,186 @@ def test_any_message_of_an_error_is_one_line() -> None:
     assert str(error).isprintable()
     assert len(str(error)) <= 2000
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+# Error bodies outside the envelope
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "quoted"),
+    [
+        (
+            '{"error": "invalid_scope", "error_description": "The scope is  not granted."}',
+            "invalid_scope",
+            "403 invalid_scope: The scope is not granted.; GET",
+        ),
+        ('{"error": "access_denied"}', "access_denied", "403 access_denied; GET"),
+        ('{"error": "No such route here"}', None, "403 No such route here; GET"),
+        ('{"message": "Missing Authentication Token"}', None, "403 Missing Authentication Token; GET"),
+        ('{"message": null, "fault": [1]}', None, '403 (body: {"message": null, "fault": [1]}); GET'),
+        ("Access denied by policy\n", None, "403 (body: Access denied by policy); GET"),
+        ("html", None, "403 (body: Error Something went wrong); GET"),
+        (
+            "<!DOCTYPE html><!-- x > y --><style>p > a { }</style><SCRIPT>if (a<b) {}</SCRIPT >"
+            "<title>Blocked</title><p class='a'>Ask&nbsp;IT &amp; <b>security</b>",
+            None,
+            "403 (body: Blocked Ask IT & security); GET",
+        ),
+        (
+            "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>No</Message></Error>",
+            None,
+            "403 (body: AccessDenied No); GET",
+        ),
+        ("[1, 2]", None, "403 (body: [1, 2]); GET"),
+        (b"\xef\xbb\xbfdenied \xfc", None, "403 (body: denied \ufffd); GET"),
+        ("empty", None, "403; GET"),
+        (" \r\n", None, "403; GET"),
+        ('{"error": {"code": 7}}', None, '403 (body: {"error": {"code": 7}}); GET'),
+    ],
+)
+def test_a_body_outside_the_envelope_is_quoted(
+    simulate: Simulate, hook: Any, body: str | bytes, code: str | None, quoted: str
+) -> None:
+    """Gateways, proxies and OAuth servers answer in their own words, and those say what is wrong."""
+    simulate(faults=[Fault(403, body=body)])
+    with pytest.raises(SupermetricsRequestError) as raised:
+        hook.list_connectors()
+    assert quoted in str(raised.value)
+    assert raised.value.code == code
+
+
+@pytest.mark.parametrize("text", ["plain {}", "<p>{}</p>", '{{"fault": "{}"}}', '{{"message": "{}"}}'])
+def test_a_quoted_body_is_short_and_without_the_credential(simulate: Simulate, hook: Any, text: str) -> None:
+    """Never a whole body, and no part of the credential wherever the quotation ends."""
+    bodies = [text.format("y" * length + KEY + "z" * 10**5) for length in range(150, 310, 10)]
+    simulate(faults=[Fault(400, body=body) for body in bodies])
+    for _ in bodies:
+        with pytest.raises(SupermetricsRequestError) as raised:
+            hook.list_connectors()
+        assert len(str(raised.value)) < 500
+        assert KEY[:6] not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<p>" + "".join(f"&#{ord(c)};" for c in KEY),
+        '{"fault": "' + KEY.replace("/", "\\/").replace("+", "\\u002b") + '"}',
+    ],
+    ids=["html", "json"],
+)
+def test_a_credential_that_a_body_escapes_is_redacted(simulate: Simulate, hook: Any, body: str) -> None:
+    """The quotation undoes escapes, and it is then that the credential is looked for."""
+    simulate(faults=[Fault(400, body=body)])
+    with pytest.raises(SupermetricsRequestError, match=r"\*\*\*") as raised:
+        hook.list_connectors()
+    assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("unit", ["<", "<script", "<!--", "&", "<style><", "\x1b"])
+def test_a_hostile_page_costs_no_time(simulate: Simulate, hook: Any, unit: str) -> None:
+    """Patterns meet a megabyte of their own beginnings; the work is bounded by a cut, not by a clock."""
+    simulate(faults=[Fault(400, body="<" + unit * (2**20 // len(unit)))])
+    with pytest.raises(SupermetricsRequestError, match=r"^400"):
+        hook.list_connectors()
+
+
+@pytest.mark.parametrize(
+    "body", ["empty", "html", "404 page not found", '{"message": "no Route matched with those values"}']
+)
+def test_a_404_without_the_envelope_says_to_check_the_host(simulate: Simulate, hook: Any, body: str) -> None:
+    """The API itself would have said which of its things is not there."""
+    simulate(faults=[Fault(404, body=body)])
+    with pytest.raises(SupermetricsRequestError, match="check the Connection's host") as raised:
+        hook.list_connectors()
+    assert "team_id" not in str(raised.value)
+
+
+def test_a_404_of_the_api_says_to_check_the_arguments(simulate: Simulate, hook: Any) -> None:
+    """With the envelope the host is right."""
+    simulate(faults=[Fault(404)])
+    with pytest.raises(SupermetricsRequestError, match="check team_id") as raised:
+        hook.list_connectors()
+    assert "host" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"), [("html", "Error Something went wrong"), ("Sign in first", None)]
+)
+def test_a_success_that_is_not_json_is_quoted(
+    simulate: Simulate, hook: Any, body: str, quoted: str | None
+) -> None:
+    """The sign-in page of a network, with status 200, is known by its words."""
+    simulate(faults=[Fault(200, body=body)])
+    with pytest.raises(SupermetricsResponseError, match=f"is not JSON.*{quoted or body}"):
+        hook.list_connectors()
+
+
+# What else an error response says
+
+
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        ({"field": "limit", "max": 1000}, '{"field": "limit", "max": 1000}'),
+        ([{"loc": ["query", "limit"]}], '[{"loc": ["query", "limit"]}]'),
+        ("Grüße", "Grüße"),
+        ({"token": KEY}, '{"token": "***"}'),
+        ({"n": 123456789012345678901234567890}, '{"n": 123456789012345678901234567890}'),
+        ({"half": "\ud800"}, '{"half": "\ufffd"}'),
+        ([], None),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_the_details_of_an_error_are_read(
+    simulate: Simulate, hook: Any, details: Any, shown: str | None
+) -> None:
+    """As an attribute, and in the message."""
+    error = {"code": "VALIDATION_ERROR", "message": "Invalid.", "details": details}
+    simulate(faults=[Fault(422, body={"error": error})])
+    with pytest.raises(SupermetricsRequestError) as raised:
+        hook.list_connectors()
+    assert raised.value.details == shown
+    assert ("details" in str(raised.value)) == (shown is not None)
+    assert shown is None or f"details: {shown}" in str(raised.value)
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert copy.details == shown
+
+
+def test_details_are_bounded(simulate: Simulate, hook: Any) -> None:
+    """The attribute, too, keeps a thousand characters at most."""
+    simulate(faults=[Fault(400, body={"error": {"code": "X", "details": {"a": ["y" * 10**6]}}})])
+    with pytest.raises(SupermetricsRequestError) as raised:
+        hook.list_connectors()
+    assert len(raised.value.details) == 1000
+
+
+@pytest.mark.parametrize(
+    ("body", "request_id"),
+    [
+        ("html", "from-header"),
+        ({"error": {"code": "X"}}, "from-header"),
+        ({"error": {"code": "X"}, "meta": {"request_id": "from-body"}}, "from-body"),
+        ({"error": {"code": "X"}, "meta": {"request_id": 7}}, "from-header"),
+    ],
+)
+def test_the_request_id_of_the_header_is_read(
+    simulate: Simulate, hook: Any, body: Any, request_id: str
+) -> None:
+    """Where the body has none: support asks for it."""
+    simulate(faults=[Fault(400, body=body, headers={"X-Request-Id": "from-header"})])
+    with pytest.raises(SupermetricsRequestError, match=f"request id {request_id}") as raised:
+        hook.list_connectors()
+    assert raised.value.request_id == request_id
+
+
+def test_a_request_id_of_the_header_is_as_hostile_as_any_text(simulate: Simulate, hook: Any) -> None:
+    """Cut, in one line, redacted."""
+    simulate(faults=[Fault(400, body="empty", headers={"X-Request-Id": f"{KEY}\x9b2J" + "x" * 500})])
+    with pytest.raises(SupermetricsRequestError) as raised:
+        hook.list_connectors()
+    request_id = raised.value.request_id
+    assert request_id is not None
+    assert request_id.startswith("***\ufffd2J")
+    assert len(request_id) == 64

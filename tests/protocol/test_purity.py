@@ -13,7 +13,7 @@ FOLDER = Path(airflow_provider_supermetrics.protocol.__file__).parent
 # No clock, sleep, randomness, log, file, socket or HTTP library among them.
 ALLOWED = {
     "__future__", "airflow_provider_supermetrics", "collections", "dataclasses", "datetime", "email",
-    "enum", "functools", "hashlib", "itertools", "json", "math", "msgspec", "re", "typing", "urllib",
+    "enum", "functools", "hashlib", "html", "itertools", "json", "math", "msgspec", "re", "typing", "urllib",
 }  # fmt: skip
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input"}
 

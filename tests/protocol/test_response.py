@@ -75,7 +75,7 @@ def test_the_facts_of_an_error() -> None:
         b"",
         b"<html>502</html>",
         b"[]",
-        b'{"error": "text", "meta": []}',
+        b'{"error": ["text"], "meta": []}',
         b'{"error": {"code": 7}}',
         b"\xff\xfe",
     ],
