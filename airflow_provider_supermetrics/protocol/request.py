@@ -55,7 +55,13 @@ def get_log(team_id: int | str, connector_identifier: str, log_id: str) -> Reque
         raise InvalidRequest(
             f"log_id must be a string of 1 to {_MAX_LOG_ID_LENGTH} characters, not {quoted(log_id)}"
         )
-    return Request(f"{_connector_path(team_id, connector_identifier)}/logs/{quote(log_id, safe='')}")
+    try:
+        segment = quote(log_id, safe="")
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            f"log_id has half a surrogate pair, which no URL can hold: {quoted(log_id)}"
+        ) from None
+    return Request(f"{_connector_path(team_id, connector_identifier)}/logs/{segment}")
 
 
 def list_connectors(team_id: int | str) -> Request:
@@ -105,11 +111,15 @@ def valid_connector_identifier(connector_identifier: str) -> str:
 def format_time(time: datetime) -> str:
     """``time`` in UTC as the API's page writes it, with a fraction only where there is one.
 
-    :raises InvalidRequest: for a naive time, which would mean another moment on every machine.
+    :raises InvalidRequest: for a naive time, which would mean another moment on every machine, or one outside
+        of the years 1 to 9999 in UTC.
     """
     if time.tzinfo is None or time.utcoffset() is None:
         raise InvalidRequest(f"{time.isoformat()} has no time zone; give an aware time, such as one in UTC")
-    return time.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
+    try:
+        return time.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
+    except OverflowError:
+        raise InvalidRequest(f"before {time.isoformat()} is outside of the years 1 to 9999 in UTC") from None
 
 
 def _connector_path(team_id: int | str, connector_identifier: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -109,6 +110,31 @@ def test_an_argument_that_is_refused_is_quoted_short(
         getattr(hook, method)(*arguments)
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize("log_id", ["\ud800", "x\udfff"])
+def test_a_log_id_with_half_a_surrogate_pair_is_refused(simulate: Simulate, hook: Any, log_id: str) -> None:
+    """No URL can hold it: a typed error, and nothing is sent."""
+    sim = simulate()
+    with pytest.raises(SupermetricsValidationError, match="log_id"):
+        hook.get_log(CONNECTOR, log_id)
+    assert sim.requests == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+    ],
+    ids=["after year 9999", "before year 1"],
+)
+def test_a_time_that_has_no_form_in_utc_is_refused(simulate: Simulate, hook: Any, before: datetime) -> None:
+    """An offset can move it out of the years that there are."""
+    sim = simulate()
+    with pytest.raises(SupermetricsValidationError, match="before"):
+        hook.list_logs(CONNECTOR, before=before)
+    assert sim.requests == []
 
 
 def test_any_message_of_an_error_is_one_line() -> None:
