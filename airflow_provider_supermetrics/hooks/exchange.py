@@ -26,7 +26,14 @@ from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
-from airflow_provider_supermetrics.protocol.response import Answer, Meaning, RateLimit, classify, excerpt
+from airflow_provider_supermetrics.protocol.response import (
+    Answer,
+    ConnectorList,
+    Meaning,
+    RateLimit,
+    classify,
+    excerpt,
+)
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy, unnamed_wait
 from airflow_provider_supermetrics.protocol.text import one_line
 
@@ -181,6 +188,20 @@ class Exchange:
             message += f"; nothing of this response was used; {request}"
             raise kind(message, status_code=200) from None
 
+    def connectors(self, request: Request, listed: ConnectorList) -> tuple[list[dict[str, Any]], str | None]:
+        """All connectors of a list, and what a person should know where there may be more of them.
+
+        :raises SupermetricsResponseError: where the API has cut the list.
+        """
+        connectors = self.read(request, ConnectorList.all, listed)
+        if not listed.is_partial:
+            return connectors, None
+        counted = "does not count them" if listed.count is None else f"counts {listed.count:,} connectors"
+        return connectors, (
+            f"The API {counted}, but lists {len(connectors):,} to Connection '{self.settings.conn_id}'; "
+            "others are left out. If they are needed, give its credential access to them, or name their identifiers"
+        )
+
     def _pause_after(self, answer: Answer) -> _Pause | None:
         if answer.meaning in (Meaning.RATE_LIMITED, Meaning.SERVER_FAILED) and answer.retry_after is not None:
             reason = f"the API answered {answer.status} and named a time"
@@ -254,9 +275,7 @@ def connector_label(connector: Mapping[str, Any]) -> str:
     return f"{identifier} ({one_line(name, 100)})" if isinstance(name, str) and name else identifier
 
 
-def connection_verdict(
-    settings: ConnectionSettings, connectors: list[dict[str, Any]] | None
-) -> tuple[bool, str]:
+def connection_verdict(settings: ConnectionSettings, connectors: ConnectorList | None) -> tuple[bool, str]:
     """What ``test_connection`` says where nothing was raised.
 
     :param connectors: what the API listed, or None where nothing could be asked for want of a team.
@@ -266,7 +285,9 @@ def connection_verdict(
             False,
             "Nothing was asked: set the Team ID (team_id in the extra). Tasks may still name theirs.",
         )
-    seen = f"{len(connectors)} connector{'' if len(connectors) == 1 else 's'}"
+    number, count = len(connectors.items), connectors.count or 0
+    seen = f"{number:,} of {count:,}" if count > number else f"{number:,}"
+    seen += " connector" if max(number, count) == 1 else " connectors"
     return True, f"Connected to {settings.base_url}: the credential sees {seen} of team {settings.team_id}."
 
 

@@ -215,7 +215,11 @@ class SupermetricsHook(HttpHook):
         :raises SupermetricsError: of the kind that says what to do.
         """
         request = build(_request.list_connectors, self._open().team_id(team_id))
-        return self._get(request, _response.parse_connectors)
+        listed = self._get(request, _response.parse_connectors)
+        connectors, note = self._open().connectors(request, listed)
+        if note:
+            self.log.warning(note)
+        return connectors
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask once for the connectors of the Connection's team; say what is wrong and what to do."""
@@ -449,7 +453,11 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         """As :meth:`SupermetricsHook.list_connectors`."""
         exchange = await self._open()
         request = build(_request.list_connectors, exchange.team_id(team_id))
-        return await self._get(request, _response.parse_connectors)
+        listed = await self._get(request, _response.parse_connectors)
+        connectors, note = exchange.connectors(request, listed)
+        if note:
+            self.log.warning(note)
+        return connectors
 
     async def test_connection(self) -> tuple[bool, str]:
         """As :meth:`SupermetricsHook.test_connection`."""

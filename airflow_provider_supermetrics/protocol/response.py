@@ -20,6 +20,9 @@ from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.text import one_line
 
+#: The API lists no more of a team's connectors.
+MAX_CONNECTORS = 1000
+
 # Error texts end in logs: keep to the lengths that the API's page promises, whatever arrives.
 _MAX_CODE_LENGTH = 100
 _MAX_MESSAGE_LENGTH = 255
@@ -79,6 +82,31 @@ class Answer:
     is_enveloped: bool = True
     request_id: str | None = None
     body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class ConnectorList:
+    """The connectors that the API lists, and how many it counts; None where it does not say."""
+
+    items: list[dict[str, Any]]
+    count: int | None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there may be connectors that it does not list."""
+        listed = len(self.items)
+        return listed < self.count if self.count is not None else listed >= MAX_CONNECTORS
+
+    def all(self) -> list[dict[str, Any]]:
+        """All connectors that the credential can see.
+
+        :raises ContractViolation: when the API has cut the list, for it does not page.
+        """
+        if self.count is not None and self.count > len(self.items) >= MAX_CONNECTORS:
+            _not_the_contract(
+                f"has {len(self.items):,} of {self.count:,} connectors; the API cannot list the others"
+            )
+        return self.items
 
 
 def classify(
@@ -165,19 +193,18 @@ def parse_log_entry(body: bytes) -> Entry:
     return entry if isinstance(entry, dict) else _not_the_contract("is not a JSON object")
 
 
-def parse_connectors(body: bytes) -> list[dict[str, Any]]:
+def parse_connectors(body: bytes) -> ConnectorList:
     """The connectors of a team, each with a ``connector_identifier``.
 
-    :raises ContractViolation: when it is not JSON, has no ``connectors`` list, one lacks its identifier,
-        or the API counts more than it lists (it lists 1,000 at most, and does not page).
+    :raises ContractViolation: when it is not JSON, has no ``connectors`` list, or one lacks its identifier.
     """
     connectors = _items(body, "connectors")
     if not all(isinstance(connector.get("connector_identifier"), str) for connector in connectors):
         _not_the_contract("has a connector without a connector_identifier")
     count = _loads(body).get("count")
-    if isinstance(count, int) and count > len(connectors):
-        _not_the_contract(f"has {len(connectors)} of {count} connectors")
-    return connectors
+    return ConnectorList(
+        connectors, count if isinstance(count, int) and not isinstance(count, bool) else None
+    )
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:

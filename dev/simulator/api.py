@@ -22,6 +22,7 @@ _INTEGER: Final = re.compile(r"[0-9]{1,19}")
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _BEARER: Final = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 _MAX_LIMIT: Final = 1000
+_MAX_CONNECTORS: Final = 1000
 _MAX_INT64: Final = 2**63 - 1
 _CREATED_AT: Final = "2025-01-01T00:00:00+00:00"
 
@@ -145,8 +146,8 @@ class Api:
             }
             for connector in self._connectors.values()
             if connector.team_id == team_id
-        ][:1000]
-        return json_answer({"connectors": connectors, "count": len(connectors)})
+        ]
+        return json_answer({"connectors": connectors[:_MAX_CONNECTORS], "count": len(connectors)})
 
 
 def _parameters(query: str, allowed: Collection[str]) -> dict[str, str]:

@@ -16,8 +16,8 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
     SupermetricsValidationError,
 )
-from dev.simulator import Fault, Simulator
-from tests.conftest import CONNECTOR, KEY
+from dev.simulator import Connector, Fault, Simulator
+from tests.conftest import CONNECTOR, KEY, TEAM
 
 pytestmark = pytest.mark.airflow_2
 
@@ -326,3 +326,69 @@ def test_a_request_id_of_the_header_is_as_hostile_as_any_text(simulate: Simulate
     assert request_id is not None
     assert request_id.startswith("***\ufffd2J")
     assert len(request_id) == 64
+
+
+# Lists of connectors
+
+
+def listed(number: int, count: Any) -> Fault:
+    """A list of so many connectors of which the API counts others."""
+    connectors = [{"connector_identifier": f"C{i}", "name": "n"} for i in range(number)]
+    return Fault(200, body={"connectors": connectors, "count": count})
+
+
+@pytest.mark.parametrize(("number", "count"), [(0, 1), (3, 4), (999, 10**6)])
+def test_a_count_greater_than_the_list_is_a_warning(
+    simulate: Simulate, hook: Any, logged: Callable[[], list[str]], number: int, count: int
+) -> None:
+    """The API may count what the credential cannot see: the list is all that this credential can have."""
+    simulate(faults=[listed(number, count)])
+    assert len(hook.list_connectors()) == number
+    [line] = [line for line in logged() if "counts" in line]
+    assert f"{count:,} connectors" in line
+    assert f"lists {number:,}" in line
+
+
+@pytest.mark.parametrize("count", [3, 2, None, "4", 3.5, True, -1, {}])
+def test_another_count_is_no_opinion(
+    simulate: Simulate, hook: Any, logged: Callable[[], list[str]], count: Any
+) -> None:
+    """Nor is one that is no integer."""
+    simulate(faults=[listed(3, count)])
+    assert len(hook.list_connectors()) == 3
+    assert not [line for line in logged() if "counts" in line]
+
+
+def test_a_list_of_1000_connectors_of_more_is_refused(simulate: Simulate, hook: Any) -> None:
+    """There the list itself is cut, and an export of all connectors would silently leave some out."""
+    simulate(connectors=[Connector(f"C{i}", team_id=TEAM) for i in range(1001)])
+    with pytest.raises(SupermetricsResponseError, match="1,000 of 1,001 connectors"):
+        hook.list_connectors()
+
+
+def test_a_list_of_exactly_1000_connectors_is_complete(
+    simulate: Simulate, hook: Any, logged: Callable[[], list[str]]
+) -> None:
+    """The API says so."""
+    simulate(connectors=[Connector(f"C{i}", team_id=TEAM) for i in range(1000)])
+    assert len(hook.list_connectors()) == 1000
+    assert not [line for line in logged() if "counts" in line]
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        (listed(3, 3), "sees 3 connectors"),
+        (listed(3, 7), "sees 3 of 7 connectors"),
+        (listed(1000, 1001), "1,000 of"),
+    ],
+    ids=["all", "some", "cut"],
+)
+def test_a_connection_whose_list_is_not_complete_is_in_order(
+    simulate: Simulate, hook: Any, fault: Fault, seen: str
+) -> None:
+    """Its test says how many of them the credential sees."""
+    simulate(faults=[fault])
+    is_good, message = hook.test_connection()
+    assert is_good
+    assert seen in message
