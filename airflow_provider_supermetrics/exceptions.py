@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_supermetrics.protocol.response import RateLimit
 from airflow_provider_supermetrics.protocol.text import one_line
 
 _LONGEST_MESSAGE = 2000
+# The API's page allows its description that much.
+_LONGEST_TEXT = 2048
 
 
 class SupermetricsError(AirflowException):
     """Root of all errors of this provider.
+
+    Its class attribute ``retryable`` says whether the same task may succeed later.
 
     :param message: one line: what was asked, what came back, what to do.
     :param status_code: the HTTP status, or None where no answer came.
@@ -22,6 +28,8 @@ class SupermetricsError(AirflowException):
     :param retry_after: seconds to wait, where the API named a time.
     :param rate_limit: the hourly request budget that the answer told of.
     """
+
+    retryable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -38,10 +46,10 @@ class SupermetricsError(AirflowException):
         super().__init__(one_line(message, _LONGEST_MESSAGE))
         # AirflowException has a class attribute of this name, meant for Airflow's own web server.
         self.status_code = status_code  # type: ignore[assignment]
-        self.code = code
-        self.description = description
-        self.details = details
-        self.request_id = request_id
+        self.code = code and one_line(code, _LONGEST_TEXT)
+        self.description = description and one_line(description, _LONGEST_TEXT)
+        self.details = details and one_line(details, _LONGEST_TEXT)
+        self.request_id = request_id and one_line(request_id, _LONGEST_TEXT)
         self.retry_after = retry_after
         self.rate_limit = rate_limit
 
@@ -58,8 +66,17 @@ class SupermetricsConnectionError(SupermetricsError):
     """No complete answer: unreachable, timed out, or lost on the way; the same request may work later."""
 
 
+class SupermetricsTokenError(SupermetricsError):
+    """401, because the access token has expired or is not valid: a retry may find a renewed one.
+
+    Neither a :class:`SupermetricsRequestError` nor an ``AirflowFailException``.
+    """
+
+
 class SupermetricsRequestError(SupermetricsError, AirflowFailException):
     """Another 4xx: the same request will not get better, so Airflow spends no retries on it."""
+
+    retryable = False
 
 
 class SupermetricsValidationError(SupermetricsRequestError, ValueError):
@@ -76,3 +93,5 @@ class SupermetricsConflictError(SupermetricsError):
 
 class SupermetricsPaginationError(SupermetricsError):
     """One single ``log_time`` fills a page, so the API cannot be paged past it without possible loss."""
+
+    retryable = False

@@ -14,10 +14,11 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsPaginationError,
     SupermetricsResponseError,
     SupermetricsServerError,
+    SupermetricsTokenError,
 )
-from airflow_provider_supermetrics.protocol.matches import storable
 from airflow_provider_supermetrics.protocol.response import RateLimit
 from airflow_provider_supermetrics.protocol.retry import stretched, unnamed_wait
+from airflow_provider_supermetrics.protocol.text import one_line
 from airflow_provider_supermetrics.waiting import seconds_away
 
 #: Raised from within a walk, which cannot be resumed from there.
@@ -26,7 +27,12 @@ _LONGEST_REASON = 300
 # It is stored while a sensor waits.
 _LONGEST_FAILURE = 1000
 # What may pass by itself without a Retry-After.
-_TRANSIENT = (SupermetricsServerError, SupermetricsConnectionError, SupermetricsResponseError)
+_TRANSIENT = (
+    SupermetricsServerError,
+    SupermetricsConnectionError,
+    SupermetricsTokenError,
+    SupermetricsResponseError,
+)
 
 
 def utcnow() -> datetime:
@@ -46,7 +52,7 @@ def as_supermetrics_error(error: Exception, conn_id: str) -> SupermetricsError:
 
 def reason(error: Exception) -> str:
     """The kind and the message of an error that is not this provider's, in one short line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+    return one_line(f"{type(error).__name__}: {error}", _LONGEST_REASON)
 
 
 class Polling:
@@ -95,7 +101,7 @@ class Polling:
 
         :raises SupermetricsError: ``error``, where the watch should end with it.
         """
-        self.last_failure = storable(str(error))[:_LONGEST_FAILURE]
+        self.last_failure = one_line(str(error), _LONGEST_FAILURE)
         seconds = seconds_away(error, self.waits + 1)
         self.named = seconds or 0.0
         if seconds is not None:

@@ -20,6 +20,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsRequestError,
     SupermetricsResponseError,
     SupermetricsServerError,
+    SupermetricsTokenError,
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
@@ -42,6 +43,7 @@ USER_AGENT = f"airflow-provider-supermetrics/{__version__} apache-airflow/{airfl
 _ERRORS: dict[Meaning, type[SupermetricsError]] = {
     Meaning.RATE_LIMITED: SupermetricsRateLimitError,
     Meaning.SERVER_FAILED: SupermetricsServerError,
+    Meaning.EXPIRED: SupermetricsTokenError,
     Meaning.REFUSED: SupermetricsRequestError,
     Meaning.NOT_THE_CONTRACT: SupermetricsResponseError,
 }
@@ -199,7 +201,7 @@ class Exchange:
         counted = "does not count them" if listed.count is None else f"counts {listed.count:,} connectors"
         return connectors, (
             f"The API {counted}, but lists {len(connectors):,} to Connection '{self.settings.conn_id}'; "
-            "others are left out. If they are needed, give its credential access to them, or name their identifiers"
+            "others are left out. If they are needed, give its credential access, or name their identifiers"
         )
 
     def _pause_after(self, answer: Answer) -> _Pause | None:
@@ -234,6 +236,8 @@ class Exchange:
             if answer.retry_after is None:
                 return "wait before asking again; the API did not say how long"
             return f"ask again in {answer.retry_after:.0f} s"
+        if answer.meaning is Meaning.EXPIRED:
+            return f"renew the access token in the password of Connection '{conn_id}'"
         if answer.meaning is Meaning.NOT_THE_CONTRACT:
             return "redirects are refused, for the credential's sake; check the Connection's host"
         if answer.status == 404 and not answer.is_enveloped:

@@ -19,6 +19,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsRequestError,
     SupermetricsResponseError,
     SupermetricsServerError,
+    SupermetricsTokenError,
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.export.formats import file_format
@@ -46,6 +47,7 @@ _BETWEEN_PAGES = (
     SupermetricsRateLimitError,
     SupermetricsServerError,
     SupermetricsConnectionError,
+    SupermetricsTokenError,
     SupermetricsRequestError,
 )
 

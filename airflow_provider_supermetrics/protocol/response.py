@@ -32,6 +32,8 @@ _MAX_DETAILS_LENGTH = 1000
 # What is not the API's own may be a page of a gateway's: its beginning says what it is.
 _MAX_EXCERPT_LENGTH = 200
 _LONGEST_PAGE = 16_384
+# The last one is an OAuth server's (RFC 6750).
+_TOKEN_CODES = ("ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_INVALID", "invalid_token")
 _OAUTH_ERROR = re.compile(r"[A-Za-z0-9_.-]+")
 _MARKUP = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>")
 
@@ -47,6 +49,7 @@ class Meaning(Enum):
     OK = "use it"
     RATE_LIMITED = "wait as long as it says, then ask again"
     SERVER_FAILED = "ask again later"
+    EXPIRED = "renew the access token, then retry"
     REFUSED = "change the request"
     NOT_THE_CONTRACT = "report it"
 
@@ -140,7 +143,7 @@ def classify(
     message = _text(error.get("message"), _MAX_MESSAGE_LENGTH, redact)
     return Answer(
         status,
-        _meaning(status),
+        _meaning(status, code),
         rate_limit,
         retry_after=parse_retry_after(lowered.get("retry-after"), now=now),
         code=code,
@@ -225,11 +228,13 @@ def _http_date(value: str | None) -> datetime | None:
     return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date
 
 
-def _meaning(status: int) -> Meaning:
+def _meaning(status: int, code: str | None) -> Meaning:
     if status == 429:
         return Meaning.RATE_LIMITED
     if status >= 500 or status == 408:
         return Meaning.SERVER_FAILED
+    if status == 401 and code in _TOKEN_CODES:
+        return Meaning.EXPIRED
     if status >= 400:
         return Meaning.REFUSED
     return Meaning.NOT_THE_CONTRACT

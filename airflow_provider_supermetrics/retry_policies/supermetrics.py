@@ -19,10 +19,9 @@ except ImportError:
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsError,
-    SupermetricsPaginationError,
     SupermetricsRateLimitError,
-    SupermetricsRequestError,
     SupermetricsServerError,
+    SupermetricsTokenError,
 )
 from airflow_provider_supermetrics.protocol.retry import away_wait
 
@@ -66,7 +65,7 @@ class SupermetricsRetryPolicy(RetryPolicy):
         if not isinstance(exception, SupermetricsError):
             return RetryDecision.default()
         kind = type(exception).__name__
-        if isinstance(exception, (SupermetricsRequestError, SupermetricsPaginationError)):
+        if not exception.retryable:
             return RetryDecision.fail(reason=f"{kind}: another try would end the same")
         if exception.retry_after is not None or isinstance(exception, SupermetricsRateLimitError):
             seconds = away_wait(
@@ -77,7 +76,7 @@ class SupermetricsRetryPolicy(RetryPolicy):
                 return RetryDecision.fail(reason=f"{kind}: the API asks to wait for {asked}")
             return RetryDecision.retry(timedelta(seconds=seconds), reason=f"{kind}: as the API asks"[:500])
         if self.backoff is None or not isinstance(
-            exception, (SupermetricsServerError, SupermetricsConnectionError)
+            exception, (SupermetricsServerError, SupermetricsConnectionError, SupermetricsTokenError)
         ):
             return RetryDecision.default()
         delay = min(self.backoff * 2 ** min(max(0, try_number - 1), 20), self.backoff_longest)

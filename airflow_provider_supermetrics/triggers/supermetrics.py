@@ -29,7 +29,7 @@ from airflow_provider_supermetrics.polling import (
 )
 from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, storable
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy
 from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch
@@ -499,10 +499,12 @@ def error_event(error: SupermetricsError) -> dict[str, Any]:
     return {
         "status": "error",
         "kind": type(error).__name__,
-        "message": storable(str(error)),
+        "message": str(error),
         "status_code": error.status_code,
-        "code": error.code and storable(error.code),
-        "request_id": error.request_id and storable(error.request_id),
+        "code": error.code,
+        "description": error.description,
+        "details": error.details,
+        "request_id": error.request_id,
         "retry_after": error.retry_after,
     }
 
@@ -516,6 +518,8 @@ def error_of(event: Mapping[str, Any]) -> SupermetricsError:
         str(event.get("message") or "the trigger failed"),
         status_code=event.get("status_code"),
         code=event.get("code"),
+        description=event.get("description"),
+        details=event.get("details"),
         request_id=event.get("request_id"),
         retry_after=event.get("retry_after"),
     )

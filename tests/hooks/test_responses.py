@@ -8,12 +8,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsRequestError,
     SupermetricsResponseError,
     SupermetricsServerError,
+    SupermetricsTokenError,
     SupermetricsValidationError,
 )
 from dev.simulator import Connector, Fault, Simulator
@@ -326,6 +328,47 @@ def test_a_request_id_of_the_header_is_as_hostile_as_any_text(simulate: Simulate
     assert request_id is not None
     assert request_id.startswith("***\ufffd2J")
     assert len(request_id) == 64
+
+
+# A token that is not valid any more
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(401, code="ACCESS_TOKEN_EXPIRED"),
+        Fault(401, code="ACCESS_TOKEN_INVALID"),
+        Fault(401, body={"error": "invalid_token", "error_description": "The access token expired"}),
+    ],
+    ids=["expired", "invalid", "OAuth"],
+)
+def test_an_expired_token_is_no_failure_without_retries(simulate: Simulate, hook: Any, fault: Fault) -> None:
+    """A retry may find a renewed one in the Connection; this hook, which has the old one, asks once."""
+    sim = simulate(faults=[fault] * 3)
+    with pytest.raises(SupermetricsTokenError, match="renew the access token") as raised:
+        hook.list_logs(CONNECTOR)
+    assert not isinstance(raised.value, (AirflowFailException, SupermetricsRequestError))
+    assert raised.value.retryable
+    assert len(sim.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(401),
+        Fault(403, code="ACCESS_TOKEN_EXPIRED"),
+        Fault(401, code="ACCESS_DENIED"),
+        Fault(401, body={"error": "invalid_client"}),
+    ],
+    ids=["key", "403", "denied", "OAuth"],
+)
+def test_another_refusal_of_a_credential_is_one(simulate: Simulate, hook: Any, fault: Fault) -> None:
+    """A wrong key stays wrong."""
+    simulate(faults=[fault])
+    with pytest.raises(SupermetricsRequestError) as raised:
+        hook.list_logs(CONNECTOR)
+    assert isinstance(raised.value, AirflowFailException)
+    assert not raised.value.retryable
 
 
 # Lists of connectors

@@ -20,6 +20,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsRequestError,
     SupermetricsResponseError,
     SupermetricsServerError,
+    SupermetricsTokenError,
 )
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
@@ -59,6 +60,7 @@ def test_older_airflow_says_what_to_do_instead() -> None:
         (SupermetricsServerError(retry_after=700), 1, 700, 735),
         (SupermetricsServerError(), 1, 60, 66),
         (SupermetricsConnectionError(), 3, 240, 264),
+        (SupermetricsTokenError(status_code=401), 1, 60, 66),
         (SupermetricsServerError(), 2000, 1800, 1980),
     ],
     ids=repr,

@@ -300,7 +300,11 @@ def test_a_refusal_is_waited_for(virtual: Simulate, slept: list[float]) -> None:
 
 
 @needs_events
-@pytest.mark.parametrize("fault", [Fault(401), Fault(500), Fault(kind="not_json"), Fault(404)], ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(401), Fault(401, code="ACCESS_TOKEN_EXPIRED"), Fault(500), Fault(kind="not_json"), Fault(404)],
+    ids=str,
+)
 def test_it_goes_on_whatever_happens(virtual: Simulate, slept: list[float], fault: Fault) -> None:
     """There is no task that could fail: it tells, waits some minutes and tries again."""
     sim = virtual([error("before", 4000)], faults=[None, *[fault] * 4])
