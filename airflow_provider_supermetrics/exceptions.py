@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-
+from airflow_provider_supermetrics._compat import AirflowException, AirflowFailException
 from airflow_provider_supermetrics.protocol.response import RateLimit
 
 
