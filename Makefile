@@ -91,8 +91,10 @@ constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, th
 	    --no-header --no-annotate pyproject.toml - --all-extras --group test --group readers --group lint --group build \
 	    --upgrade --output-file constraints/airflow-3.3.txt
 	# Airflow 2.11.0 works only with this universal-pathlib; 2.11.1 says so itself. The oldest requests warns of
-	# a newer chardet, and pip finds it too old for a newer azure-kusto-data, which uv does not see.
+	# a newer chardet, and pip finds it too old for a newer azure-kusto-data, which uv does not see. Other
+	# providers, which are not the lowest, ask for a newer common-compat.
 	printf '%s\n' 'apache-airflow==2.11.0' 'universal-pathlib==0.2.6' 'chardet==5.2.0' 'azure-kusto-data==5.0.4' \
+	    'apache-airflow-providers-common-compat==1.7.0' \
 	    | $(UV) pip compile --quiet --no-config --universal --python-version 3.10 --no-header --no-annotate pyproject.toml - --all-extras --group test \
 	    --resolution lowest-direct --upgrade --output-file constraints/airflow-2.11.txt
 

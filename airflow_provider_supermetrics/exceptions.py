@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-
+from airflow_provider_supermetrics._compat import AirflowException, AirflowFailException
 from airflow_provider_supermetrics.protocol.response import RateLimit
 from airflow_provider_supermetrics.protocol.text import one_line
 

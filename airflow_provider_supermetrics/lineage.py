@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-
+from airflow_provider_supermetrics._compat import get_hook_lineage_collector
 from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.storage import Destination
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
-
+from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsRateLimitError,

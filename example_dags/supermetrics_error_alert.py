@@ -15,9 +15,16 @@ from collections import Counter
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, BaseNotifier, Variable, task
 
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
+
+try:
+    from airflow.sdk import DAG, BaseNotifier, Variable, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task
+    from airflow.models import Variable
+    from airflow.notifications.basenotifier import BaseNotifier
 
 CONNECTOR = "T3S70"
 # Errors count from behind the last one that was told, but no further back than two hours before the run is

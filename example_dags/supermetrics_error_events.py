@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, Asset, task
 
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
 
 try:
-    from airflow.sdk import AssetWatcher
-except ImportError:
+    from airflow.sdk import DAG, Asset, AssetWatcher, task
+except ImportError:  # Airflow 2
     AssetWatcher = None
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,13 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta, timezone
 
-from airflow.providers.common.compat.sdk import DAG, task
-
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task
 
 log = logging.getLogger(__name__)
 

@@ -133,15 +133,13 @@ def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) 
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """What Airflow's collector of hook lineage has been told: the URIs of the outputs."""
-    if version("apache-airflow").startswith("2."):
-        from airflow.lineage import hook as lineage
-    else:
+    try:
         from airflow.sdk import lineage
+    except ImportError:  # Airflow before 3.2
+        from airflow.lineage import hook as lineage
     collector = lineage.HookLineageCollector()
     # What Airflow itself gives out where a reader of lineage is installed.
-    monkeypatch.setattr(
-        "airflow.providers.common.compat.sdk.get_hook_lineage_collector", lambda: collector, raising=False
-    )
+    monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: collector)
 
     def outputs() -> list[str]:
         lineage_ = collector.collected_assets

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
+from airflow_provider_supermetrics._compat import AirflowNotFoundException, ObjectStoragePath
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
 # Not local:// and no second slash: Airflow would make the worker's current folder of it.

@@ -16,7 +16,7 @@ from airflow_provider_supermetrics.protocol.request import valid_team_id
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection
+    from airflow_provider_supermetrics._compat import Connection
 
 DEFAULT_HOST = "https://api.supermetrics.com"
 DEFAULT_TIMEOUT = 60.0

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import requests
 import tenacity
 import urllib3
-from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import Connection
-from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook, SessionConfig
+from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook
 from asgiref.sync import sync_to_async
-from pydantic import Field
 
+from airflow_provider_supermetrics._compat import Connection, get_async_connection, session_config
 from airflow_provider_supermetrics.exceptions import SupermetricsError
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.exchange import (
@@ -41,6 +39,9 @@ from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, Request
 from airflow_provider_supermetrics.protocol.response import RateLimit
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy
 from airflow_provider_supermetrics.protocol.walk import LogWalk
+
+if TYPE_CHECKING:
+    from airflow.providers.http.hooks.http import SessionConfig
 
 CONN_TYPE = "supermetrics"
 CONN_NAME_ATTR = "supermetrics_conn_id"
@@ -248,9 +249,27 @@ class SupermetricsHook(HttpHook):
         """
         settings = self._open().settings
         # What the inherited run() goes by. Redirects stay off: they would carry headers elsewhere.
-        self.merged_extra = {**(extra_options or {}), "timeout": settings.timeout, "allow_redirects": False}
+        self.merged_extra = {
+            **(extra_options or {}),
+            "timeout": settings.timeout,
+            "allow_redirects": False,
+            "proxies": dict(settings.proxies),
+            "verify": settings.verify,
+            "cert": settings.cert,
+        }
         assert self._session is not None
         return self._session
+
+    def run_and_check(
+        self,
+        session: requests.Session,
+        prepped_request: requests.PreparedRequest,
+        extra_options: dict[Any, Any],
+    ) -> Any:
+        """As :meth:`HttpHook.run_and_check`, with the Connection's settings."""
+        # http before 5.3.2 does not read merged_extra itself.
+        self.get_conn(extra_options=extra_options)
+        return super().run_and_check(session, prepped_request, self.merged_extra)
 
     def check_response(self, response: requests.Response) -> None:
         """
@@ -344,12 +363,6 @@ def _read(response: requests.Response, begun: float, seconds: float) -> bytes:
 
 def _not_whole(seconds: float) -> TimeoutError:
     return TimeoutError(f"the answer was not whole after {seconds:g} s")
-
-
-class _SessionConfig(SessionConfig):
-    """The http provider's session settings, whose headers hold the credential, without them in the repr."""
-
-    headers: dict[str, Any] | None = Field(default=None, repr=False)
 
 
 class SupermetricsAsyncHook(HttpAsyncHook):
@@ -474,11 +487,19 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     async def config(self) -> SessionConfig:
         """Settings for the inherited ``run()`` and ``session()``: no header from unknown extra keys."""
         exchange = await self._open()
-        return _SessionConfig(
+        return session_config(
             base_url=exchange.settings.base_url,
             headers={**exchange.headers, "Authorization": exchange.authorization},
             extra_options=self._options,
         )
+
+    async def run(self, *args: Any, **kwargs: Any) -> aiohttp.ClientResponse:
+        """As :meth:`HttpAsyncHook.run`.
+
+        :raises AirflowOptionalProviderFeatureException: on http providers that do not use :meth:`config`.
+        """
+        await self.config()
+        return await super().run(*args, **kwargs)
 
     async def close(self) -> None:
         """Close the session of ``async with``; a later call opens its own."""

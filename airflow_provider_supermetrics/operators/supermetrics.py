@@ -8,9 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import Asset, BaseOperator, conf
-from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
+from airflow_provider_supermetrics._compat import Asset, BaseOperator, TimeDeltaTrigger, conf
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsError,
@@ -36,8 +35,9 @@ from airflow_provider_supermetrics.protocol.retry import SHORTEST_AWAY, WaitPoli
 from airflow_provider_supermetrics.waiting import seconds_away, wait_as_named
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_supermetrics._compat import Context
 
 _SECONDS_BETWEEN_PROGRESS = 10.0
 # By so much the clocks of a worker and of the scheduler may differ.

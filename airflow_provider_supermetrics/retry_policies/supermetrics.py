@@ -6,7 +6,7 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 
 try:
     from airflow.sdk import RetryDecision, RetryPolicy

@@ -7,14 +7,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
+from airflow_provider_supermetrics._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
-
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsValidationError,
@@ -38,7 +37,7 @@ from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErro
 from airflow_provider_supermetrics.waiting import wait_as_named
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_supermetrics._compat import Context
 
 _STORE_KEY = "supermetrics_error_log"
 # Airflow ends a deferral by itself where the triggerer did not; the trigger, which may be waiting inside a

@@ -9,11 +9,10 @@ import resource
 import sys
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from tests.components.conftest import context
 from tests.conftest import CONNECTOR
+from tests.support.compat import ObjectStoragePath
 
 
 def peak() -> int:

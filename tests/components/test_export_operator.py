@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, Asset
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConflictError,
@@ -38,6 +37,7 @@ from airflow_provider_supermetrics.protocol.entries import parse_time
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
+from tests.support.compat import AirflowFailException, Asset
 
 pytestmark = pytest.mark.airflow_2
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import TaskDeferred
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +33,7 @@ from airflow_provider_supermetrics.operators.supermetrics import (
 from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
 from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START
+from tests.support.compat import TaskDeferred
 
 pytestmark = pytest.mark.airflow_2
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
 from airflow_provider_supermetrics.export.formats import file_format
@@ -19,6 +18,7 @@ from airflow_provider_supermetrics.export.storage import Destination, Disk
 from airflow_provider_supermetrics.export.window import Window
 from airflow_provider_supermetrics.export.writer import ExportWriter
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
+from tests.support.compat import ObjectStoragePath
 
 pytestmark = pytest.mark.airflow_2
 

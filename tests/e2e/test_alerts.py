@@ -31,7 +31,7 @@ WATCHING = [] if AIRFLOW_2 else ["restarted", *SHARING]
 SENSORS = f"""
 from datetime import datetime, timezone
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 

@@ -21,7 +21,7 @@ DAYS = 30
 DAG = f'''
 from datetime import datetime, timedelta, timezone
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 

@@ -83,7 +83,7 @@ def test_the_wheel(repository: Path, tmp_path: Path) -> None:
 
 HOURLY_WITHOUT_WINDOW = """
 from datetime import datetime, timezone
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 
 with DAG("hourly", schedule="@hourly", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False):

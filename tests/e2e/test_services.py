@@ -16,8 +16,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from time import sleep
 
-from airflow.providers.common.compat.sdk import DAG, BaseOperator
+from airflow import DAG
 from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
+
+try:
+    from airflow.sdk import BaseOperator
+except ImportError:  # Airflow 2
+    from airflow.models.baseoperator import BaseOperator
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

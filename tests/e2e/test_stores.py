@@ -22,7 +22,7 @@ pytestmark = pytest.mark.airflow_2
 DAGS = """
 from datetime import datetime, timezone
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 

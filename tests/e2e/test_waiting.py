@@ -30,7 +30,7 @@ SHARING = [f"SHARED{number}" for number in range(6)]
 DAGS = f'''
 from datetime import datetime, timedelta, timezone
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 

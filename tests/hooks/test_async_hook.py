@@ -6,8 +6,10 @@ import asyncio
 import gc
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
 from dev.simulator import Simulator, generate_entries
@@ -85,3 +87,25 @@ def test_the_event_loop_is_not_blocked(
 
     assert asyncio.run(run(), debug=True) == 2500
     assert not [record for record in caplog.records if "took" in record.getMessage()]
+
+
+def test_a_connection_that_is_fetched_through_the_event_loop(simulate: Simulate) -> None:
+    """As in the triggerer of Airflow 3.0 and 3.1, which asks its supervisor on the loop that waits for it."""
+    simulate(ENTRIES)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def ask_supervisor() -> None:
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+
+    class Hook(SupermetricsAsyncHook):
+        @classmethod
+        def get_connection(cls, conn_id: str) -> Any:
+            async_to_sync(ask_supervisor)()
+            return super().get_connection(conn_id)
+
+    async def run() -> None:
+        assert len(await Hook().list_connectors()) == 1
+        assert loops == [asyncio.get_running_loop()]
+
+    asyncio.run(asyncio.wait_for(run(), timeout=30))

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsRequestError,
@@ -19,6 +20,7 @@ from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from dev.simulator import Fault, Simulator
 from tests.conftest import KEY, TEAM
+from tests.support.compat import AirflowOptionalProviderFeatureException, Connection
 
 pytestmark = pytest.mark.airflow_2
 
@@ -27,8 +29,6 @@ Simulate = Callable[..., Simulator]
 
 def settings(**parts: Any) -> ConnectionSettings:
     """The settings of a Connection with these parts."""
-    from airflow.providers.common.compat.sdk import Connection
-
     extra = parts.pop("extra", {})
     parts = {"conn_id": "c", "conn_type": "supermetrics", "password": KEY, **parts}
     return ConnectionSettings.from_connection(Connection(**parts), extra)
@@ -190,9 +190,18 @@ def test_the_inherited_run_is_as_safe(simulate: Simulate, connection: Callable[.
     with SupermetricsHook() as hook:
         response = hook.run(f"/v1/teams/{TEAM}/connector_builder/connectors")
         assert response.json()["count"] == 1
-        assert hook.merged_extra["timeout"] == 60
     assert "x-unknown" not in sim.requests[0].headers
     assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_inherited_run_has_the_timeout_of_the_connection(
+    simulate: Simulate, connection: Callable[..., None]
+) -> None:
+    """Whatever the http provider's version, it does not wait for ever."""
+    sim = simulate(faults=[Fault(delay=5)])
+    connection(sim.url, extra={"team_id": TEAM, "timeout": 0.2})
+    with SupermetricsHook() as hook, pytest.raises(requests.Timeout):
+        hook.run(f"/v1/teams/{TEAM}/connector_builder/connectors")
 
 
 def test_the_inherited_run_raises_what_our_methods_raise(
@@ -227,13 +236,21 @@ def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: 
     sim = simulate()
     connection(sim.url, extra={"team_id": TEAM, "X-Unknown": "leak"})
 
+    path = f"/v1/teams/{TEAM}/connector_builder/connectors"
+
     async def ask() -> str:
         hook = SupermetricsAsyncHook()
         async with hook.session() as session:
-            response = await session.run(f"/v1/teams/{TEAM}/connector_builder/connectors")
+            response = await session.run(path)
             assert (await response.json())["count"] == 1
         return repr(await hook.config())
 
+    if not hasattr(SupermetricsAsyncHook, "session"):
+        # This http provider's own run() would send the extra as headers, and no credential.
+        with pytest.raises(AirflowOptionalProviderFeatureException, match=r"http 6\.0\.1 or later"):
+            asyncio.run(SupermetricsAsyncHook().run(None, path))
+        assert sim.requests == []
+        return
     assert KEY not in asyncio.run(ask())
     assert "x-unknown" not in sim.requests[0].headers
     assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"

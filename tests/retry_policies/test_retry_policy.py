@@ -9,7 +9,6 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowOptionalProviderFeatureException
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConflictError,
@@ -26,6 +25,7 @@ from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
 )
+from tests.support.compat import DAG, AirflowOptionalProviderFeatureException
 
 MODULE = "airflow_provider_supermetrics.retry_policies.supermetrics"
 HAS_POLICIES = tuple(int(part) for part in version("apache-airflow").split(".")[:2]) >= (3, 3)

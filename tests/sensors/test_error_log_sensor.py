@@ -13,12 +13,6 @@ from typing import Any
 
 import pytest
 from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    TaskDeferred,
-)
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
@@ -35,6 +29,12 @@ from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, KEY, START
 from tests.support.airflow import deferred as as_deferred
 from tests.support.airflow import stored
+from tests.support.compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 pytestmark = pytest.mark.airflow_2
 

@@ -13,13 +13,13 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
 from dev.simulator import Fault, Simulator
 from tests.conftest import CONNECTOR, KEY
 from tests.support.airflow import stored
+from tests.support.compat import AirflowOptionalProviderFeatureException
 
 Simulate = Callable[..., Simulator]
 needs_events = pytest.mark.skipif(

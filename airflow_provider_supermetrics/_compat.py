@@ -1,0 +1,119 @@
+"""What newer providers give on every Airflow and the oldest ones allowed do not."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from airflow import __version__ as airflow_version
+
+# common-compat has these from the lowest version allowed on.
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
+from asgiref.sync import sync_to_async
+
+if TYPE_CHECKING:
+    from airflow.providers.http.hooks.http import HttpAsyncHook, SessionConfig
+
+_AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
+
+# common-compat 1.8.0: airflow.providers.common.compat.sdk
+if TYPE_CHECKING or _AIRFLOW >= (3, 0):
+    from airflow.sdk import (
+        Asset,
+        BaseOperator,
+        BaseSensorOperator,
+        Connection,
+        Context,
+        ObjectStoragePath,
+        PokeReturnValue,
+    )
+else:
+    from airflow.datasets import Dataset as Asset
+    from airflow.io.path import ObjectStoragePath
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.models.connection import Connection
+    from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
+    from airflow.utils.context import Context
+
+# common-compat 1.12.0: likewise
+if TYPE_CHECKING or _AIRFLOW >= (3, 2):
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowOptionalProviderFeatureException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+else:
+    from airflow.configuration import conf
+    from airflow.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowOptionalProviderFeatureException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowOptionalProviderFeatureException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "Asset",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "Connection",
+    "Context",
+    "ObjectStoragePath",
+    "PokeReturnValue",
+    "TimeDeltaTrigger",
+    "conf",
+    "get_async_connection",
+    "get_hook_lineage_collector",
+    "session_config",
+]
+
+
+# common-compat 1.18.0: airflow.providers.common.compat.connection. Before, it awaits BaseHook.aget_connection
+# on Airflow 3.1 to 3.3.1 too, where that blocks on the supervisor; 1.9.0 to 1.16.0 take no hook.
+async def get_async_connection(conn_id: str, hook: HttpAsyncHook) -> Connection:
+    """Resolve a Connection in a thread, where Airflow may block on its supervisor or a secrets backend.
+
+    The thread must be asgiref's: Airflow 3.0 and 3.1 find the triggerer's event loop through it.
+    """
+    connection: Connection = await sync_to_async(hook.get_connection)(conn_id)
+    return connection
+
+
+# http 6.0.1: SessionConfig, and an HttpAsyncHook that goes by it
+def session_config(**settings: Any) -> SessionConfig:
+    """Return settings for HttpAsyncHook's inherited requests.
+
+    :raises AirflowOptionalProviderFeatureException: on http providers that would not go by them.
+    """
+    return _session_config_class()(**settings)
+
+
+@cache
+def _session_config_class() -> type[SessionConfig]:
+    try:
+        from airflow.providers.http.hooks.http import SessionConfig
+    except ImportError:
+        raise AirflowOptionalProviderFeatureException(
+            "SupermetricsAsyncHook.run() needs apache-airflow-providers-http 6.0.1 or later: older ones send "
+            "the Connection's extra as headers. Use list_logs(), iter_logs(), get_log() or list_connectors()"
+        ) from None
+    from pydantic import Field
+
+    class _SessionConfig(SessionConfig):
+        """Its headers hold the credential, so its repr leaves them out."""
+
+        headers: dict[str, Any] | None = Field(default=None, repr=False)
+
+    return _SessionConfig

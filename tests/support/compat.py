@@ -1,0 +1,32 @@
+"""Airflow's names that tests use, from wherever each version of Airflow has them."""
+
+from __future__ import annotations
+
+from airflow import DAG
+
+from airflow_provider_supermetrics._compat import (
+    AirflowFailException,
+    AirflowOptionalProviderFeatureException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    Asset,
+    Connection,
+    ObjectStoragePath,
+)
+
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:  # Airflow before 3.2
+    from airflow.exceptions import TaskDeferred
+
+__all__ = [
+    "DAG",
+    "AirflowFailException",
+    "AirflowOptionalProviderFeatureException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "Asset",
+    "Connection",
+    "ObjectStoragePath",
+    "TaskDeferred",
+]
