@@ -113,6 +113,9 @@ def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:
         return None
     try:
         checkpoint = Checkpoint.from_bytes(data, plan)
+        if not checkpoint.requests:
+            # It was there to try the store, which does not let it be removed.
+            return None
         if datetime.now(timezone.utc) - checkpoint.saved_at > _OLDEST:
             raise ContractViolation(f"it is of {checkpoint.saved_at.isoformat(timespec='seconds')}")
         checkpoint = replace(checkpoint, written=[_found(destination, part) for part in checkpoint.written])

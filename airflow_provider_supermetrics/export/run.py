@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from airflow_provider_supermetrics.export import checkpoint as _checkpoint
+from airflow_provider_supermetrics.export.checkpoint import Checkpoint
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.storage import Destination
@@ -37,10 +38,7 @@ class ExportRun:
         #: How many pages this try has read.
         self.pages = 0
         self._began_at = self.walk.oldest
-        if checkpoint is None and not self.writer.repeats:
-            # To learn that nothing can be written there before the API is asked for it.
-            self._keep(requests=0, waits=0)
-            destination.remove(plan.checkpoint_name)
+        self._try_store(checkpoint)
         if checkpoint:
             log.info(
                 "Going on from the checkpoint of %s: %s entries are safe, after %s requests",
@@ -66,7 +64,18 @@ class ExportRun:
         :return: how many times in a row this has happened, where a try got no further than a page.
         """
         waits = 1 if self.pages > 1 else self._waits + 1
-        self._keep(requests, waits)
+        try:
+            self._keep(requests, waits)
+        except OSError as error:
+            # Whatever made the try stop must not be hidden by this.
+            log.error("%s. The next try requests again what was read since the last checkpoint", error)
+        else:
+            log.info(
+                "%s entries read so far; the next try goes on from %s/%s",
+                f"{self.writer.entries:,}",
+                self._destination,
+                self._plan.checkpoint_name,
+            )
         return waits
 
     def doubt(self) -> None:
@@ -82,6 +91,14 @@ class ExportRun:
         :param rate_limit: the budget as last told.
         """
         return self.writer.finish(self._earlier_requests + requests, rate_limit)
+
+    def _try_store(self, checkpoint: Checkpoint | None) -> None:
+        """Write a checkpoint, so that a store that cannot be written costs no request of the API's budget."""
+        if checkpoint:
+            _checkpoint.save(self._destination, self._plan, checkpoint)
+        else:
+            self._keep(requests=0, waits=0)
+            self._destination.remove(self._plan.checkpoint_name)
 
     def _keep(self, requests: int, waits: int) -> None:
         checkpoint = self.writer.checkpoint(self.walk, self._earlier_requests + requests, waits)

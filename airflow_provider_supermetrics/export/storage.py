@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -80,15 +78,12 @@ class Destination(ABC):
         return f"{self.path.protocol}://{self.path.path.rstrip('/')}"
 
     @abstractmethod
-    def put(self, local: Path, name: str) -> str:
-        """Let the bytes of the file ``local`` appear as the object ``name``, at once; return its stamp."""
+    def put(self, data: bytes, name: str) -> str:
+        """Let these bytes appear as the object ``name``, at once; return its stamp."""
 
-    def write(self, data: bytes, name: str) -> None:
-        """Let these bytes appear as the object ``name``, at once."""
-        with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
-            local = Path(folder, name)
-            local.write_bytes(data)
-            self._put(local, name)
+    @abstractmethod
+    def write(self, data: bytes, name: str) -> object:
+        """The same, where nobody needs the stamp."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -119,14 +114,11 @@ class Destination(ABC):
         """Remove the temporary files that a killed process left of objects with this prefix."""
 
     @abstractmethod
-    def _put(self, local: Path, name: str) -> object: ...
-
-    @abstractmethod
     def _stamps(self, prefix: str) -> Iterable[tuple[str, str]]: ...
 
 
 class Disk(Destination):
-    """A folder of a disk. What is written is copied under another name, and renamed."""
+    """A folder of a disk. What is written gets another name first, and is renamed."""
 
     def __init__(self, path: ObjectStoragePath) -> None:
         super().__init__(path)
@@ -137,9 +129,19 @@ class Disk(Destination):
         """The folder as a URL."""
         return f"file://{self.path.path.rstrip('/')}"
 
-    def put(self, local: Path, name: str) -> str:
+    def put(self, data: bytes, name: str) -> str:
         """See :meth:`Destination.put`."""
-        return self._put(local, name)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._replace(data, name)
+            except FileNotFoundError:
+                # Another export of the same window began just now and took the temporary file for a leftover.
+                return self._replace(data, name)
+        except OSError as error:
+            raise type(error)(f"{self}/{name} could not be written: {error}") from error
+
+    write = put
 
     def read(self, name: str) -> bytes | None:
         """See :meth:`Destination.read`."""
@@ -173,24 +175,13 @@ class Disk(Destination):
             if name.endswith(".tmp"):
                 self.remove(name)
 
-    def _put(self, local: Path, name: str) -> str:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                return self._copy(local, name)
-            except FileNotFoundError:
-                # Another export of the same window began just now and took the temporary file for a leftover.
-                return self._copy(local, name)
-        except OSError as error:
-            raise type(error)(f"{self}/{name} could not be written: {error}") from error
-
-    def _copy(self, local: Path, name: str) -> str:
+    def _replace(self, data: bytes, name: str) -> str:
         temporary = self._folder / _TEMPORARY.format(name=name, unique=uuid.uuid4().hex)
         try:
-            with local.open("rb") as source, temporary.open("xb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-                target.flush()
-                os.fsync(target.fileno())
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             stamp = self._stamp(temporary)
             temporary.replace(self._folder / name)
             return stamp
@@ -218,21 +209,32 @@ class Bucket(Destination):
         super().__init__(path)
         self._fs = path.fs
 
-    def put(self, local: Path, name: str) -> str:
+    def put(self, data: bytes, name: str) -> str:
         """See :meth:`Destination.put`.
 
         :raises OSError: where another number of bytes is there afterwards.
         """
-        size = local.stat().st_size
-        self._put(local, name)
+        self.write(data, name)
         with self._explaining("written", name):
             try:
                 info = self._fs.info(self._key(name))
             except FileNotFoundError:
                 return _GONE
-            if info.get("size", size) != size:
-                raise OSError(f"{info['size']} bytes are there, of {size}: does another export write it?")
+            if info.get("size", len(data)) != len(data):
+                raise OSError(
+                    f"{info['size']} bytes are there, of {len(data)}: does another export write it?"
+                )
             return self._stamp(info)
+
+    def write(self, data: bytes, name: str) -> None:
+        """See :meth:`Destination.write`."""
+        with self._explaining("written", name):
+            try:
+                self._fs.pipe_file(self._key(name), data)
+            except ValueError:
+                # adlfs takes a first folder such as "a:b" for a host, but only after it has written.
+                if self._fs.cat_file(self._key(name)) != data:
+                    raise
 
     def read(self, name: str) -> bytes | None:
         """See :meth:`Destination.read`."""
@@ -270,10 +272,6 @@ class Bucket(Destination):
                 # adlfs before 2026.2
                 self._fs.rm(self._key(name), expand_path=False)  # type: ignore[call-arg]  # its own
 
-    def _put(self, local: Path, name: str) -> None:
-        with self._explaining("written", name):
-            self._fs.put_file(str(local), self._key(name))
-
     def _stamps(self, prefix: str) -> Iterator[tuple[str, str]]:
         with self._explaining("listed", ""):
             self._forget()
@@ -304,7 +302,7 @@ class Bucket(Destination):
             first = isinstance(raised, AttributeError) and raised.__context__
             error = first if isinstance(first, Exception) else raised
             kind, check = OSError, ""
-            if isinstance(error, FileNotFoundError):
+            if isinstance(error, FileNotFoundError) or _status(error) == 404:
                 kind, check = FileNotFoundError, ". Check that the bucket (or container) exists"
             elif _is_denial(error):
                 kind = PermissionError
@@ -337,11 +335,17 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_denial(error: BaseException) -> bool:
     """Whether a store has refused, with 401 or 403: each library says it in its own way."""
+    return (
+        isinstance(error, PermissionError)
+        or _status(error) in (401, 403)
+        or str(error).startswith("Forbidden")
+    )
+
+
+def _status(error: BaseException) -> object:
+    """The HTTP status that the store has sent."""
     cause = error.__cause__ or error
     answer = getattr(cause, "response", None)
-    status = (
-        answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if isinstance(answer, Mapping)  # botocore
-        else getattr(cause, "status_code", None) or getattr(cause, "code", None)  # Azure; gcsfs
-    )
-    return isinstance(error, PermissionError) or status in (401, 403) or str(error).startswith("Forbidden")
+    if isinstance(answer, Mapping):  # botocore
+        return answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return getattr(cause, "status_code", None) or getattr(cause, "code", None)  # Azure; gcsfs

@@ -7,21 +7,21 @@ each part takes the newest that are left: the same log gives the same bytes, whe
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from io import BytesIO
 from operator import itemgetter
-from pathlib import Path
 
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
 from airflow_provider_supermetrics.export.checkpoint import Checkpoint, Written
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import ExportedObject, Receipt, objects_of
-from airflow_provider_supermetrics.export.storage import Destination, sha256
+from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.protocol import entries as _entries
 from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.response import RateLimit
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class ExportWriter:
     """Writes one window of one connector.
 
-    In memory at any time: ``entries_per_file`` lines, and one page.
+    In memory at any time: ``entries_per_file`` lines, the bytes of their object, and one page.
 
     :param destination: where to.
     :param plan: what.
@@ -66,11 +66,6 @@ class ExportWriter:
     def entries(self) -> int:
         """Entries taken so far."""
         return sum(part.item.entries for part in self._written) + self._lines + len(self._open)
-
-    @property
-    def repeats(self) -> bool:
-        """Whether an earlier export of the same plan is complete, so that this may change nothing."""
-        return self._unchanged() is not None
 
     @property
     def objects(self) -> int:
@@ -142,34 +137,27 @@ class ExportWriter:
 
     def _write_part(self) -> None:
         name = self._plan.part_name(len(self._written))
-        with tempfile.TemporaryDirectory(prefix="supermetrics-") as folder:
-            local = Path(folder, name)
-            try:
-                with local.open("wb") as raw:
-                    self._plan.file_format.write(raw, reversed(self._runs))
-            except OSError as error:
-                said = f"{name} could not be prepared in {folder}: {error}. TMPDIR may name a larger disk"
-                raise type(error)(said) from error
-            with local.open("rb") as file:
-                digest = sha256(file)
-            item = ExportedObject(
-                name,
-                self._lines,
-                local.stat().st_size,
-                digest,
-                first_log_time=_log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
-                last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
-            )
-            self._look()
-            stamp = self._stamp_if_there(item)
-            if stamp is None:
-                self._begin()
-                stamp = self._destination.put(local, name)
-                # Another export may have written its own since: it would vouch for what is there no more.
-                self._destination.remove(self._plan.receipt_name)
-                log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
-            else:
-                log.info("Left %s as it was: the same %s entries", name, f"{item.entries:,}")
+        buffer = BytesIO()
+        self._plan.file_format.write(buffer, reversed(self._runs))
+        data = buffer.getvalue()
+        item = ExportedObject(
+            name,
+            self._lines,
+            len(data),
+            hashlib.sha256(data).hexdigest(),
+            first_log_time=_log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
+            last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
+        )
+        self._look()
+        stamp = self._stamp_if_there(item)
+        if stamp is None:
+            self._begin()
+            stamp = self._destination.put(data, name)
+            # Another export may have written its own since: it would vouch for what is there no more.
+            self._destination.remove(self._plan.receipt_name)
+            log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
+        else:
+            log.info("Left %s as it was: the same %s entries", name, f"{item.entries:,}")
         self._runs, self._lines = [], 0
         self._written.append(Written(item, stamp))
 

@@ -254,12 +254,6 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             waits = 0
             if run.pages or seconds_away(error, waits=1) is not None:
                 waits = run.keep(hook.requests_sent)
-                self.log.info(
-                    "%s read so far; the next try goes on from %s/%s",
-                    _count(run.writer.entries, "entry", "entries"),
-                    self.path.rstrip("/"),
-                    plan.checkpoint_name,
-                )
             self._wait_or_raise(error, waits)
         except (SupermetricsResponseError, SupermetricsPaginationError):
             run.doubt()

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.conftest import CONNECTOR
 STEPS = {
     "open", "write", "flush", "fsync", "close", "replace", "unlink", "mkdir", "rmdir", "scandir", "read",
 }  # fmt: skip
-OURS = ("airflow_provider_supermetrics/export", "shutil.py", "pathlib", "gzip.py", "tempfile.py")
+OURS = ("airflow_provider_supermetrics/export", "pathlib", "gzip.py", "tempfile.py")
 
 
 def dying_at(step: int) -> Callable[..., None]:
@@ -63,7 +64,7 @@ def main(folder: Path) -> None:
         tmp.mkdir()
         child = os.fork()
         if child == 0:
-            os.environ["TMPDIR"] = str(tmp)
+            tempfile.tempdir = str(tmp)
             sys.setprofile(dying_at(step))
             export(folder)
             sys.setprofile(None)
@@ -73,6 +74,7 @@ def main(folder: Path) -> None:
             "killed": os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
             "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             "temporary": [name for name in exported.names if name.startswith(".")],
+            "elsewhere": sorted(path.name for path in tmp.iterdir()),
             "parts": {name: len(exported.entries(name)) for name in exported.parts},
             "receipts": exported.receipts,
         }

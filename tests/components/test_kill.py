@@ -35,6 +35,7 @@ def test_kill_at_every_step(simulate: Callable[..., Simulator], repository: Path
     assert any(item["temporary"] for item in kills), "no kill fell within a write"
     assert any(item["parts"] for item in kills), "no kill fell between two writes"
     for item in kills:
+        assert item["elsewhere"] == [], "the worker's temporary folder is not empty"
         # gzip.decompress, with which the parts were read, refuses a cut file.
         assert item["parts"] == {name: last["parts"][name] for name in item["parts"]}
         # A receipt may be there only at the very end, when all is.

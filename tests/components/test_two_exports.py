@@ -41,10 +41,10 @@ class Interrupted(Disk):
         if self.before(action, name):
             self.before = lambda action, name: False  # noqa: ARG005
 
-    def put(self, local: Path, name: str) -> str:
+    def put(self, data: bytes, name: str) -> str:
         """As ever."""
         self._meet("put", name)
-        return super().put(local, name)
+        return super().put(data, name)
 
     def remove(self, name: str) -> None:
         """As ever."""

@@ -34,7 +34,7 @@ class Emulator(ABC):
 
     scheme: str
     _root = "/"
-    # A put of up to so many bytes is one request; in Google's case, of a tenth.
+    # A put of up to so many bytes is one request.
     whole: int
 
     def __init__(self, url: str) -> None:

@@ -13,16 +13,16 @@ from airflow_provider_supermetrics.export.storage import Destination
 from dev.simulator import Simulator
 from tests.storage.conftest import Bucket, writes
 from tests.storage.proxy import Fault, FaultKind, Request
-from tests.storage.test_storage import run_export, spool
+from tests.storage.test_storage import run_export
 
 pytestmark = pytest.mark.airflow_2
 
 DATA = bytes(range(256)) * 40
 
 
-def test_one_request_puts_an_object(bucket: Bucket, tmp_path: Path) -> None:
+def test_one_request_puts_an_object(bucket: Bucket) -> None:
     """Every byte value arrives, in one request; another tells the stamp."""
-    stamp = bucket.destination.put(spool(tmp_path, DATA), "x")
+    stamp = bucket.destination.put(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
     assert [request for request in bucket.requests if writes(request)] == [bucket.requests[0]]
     bucket.requests.clear()
@@ -30,53 +30,51 @@ def test_one_request_puts_an_object(bucket: Bucket, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_store_that_fails_twice(bucket: Bucket, tmp_path: Path, waits: list[float], status: int) -> None:
+def test_a_store_that_fails_twice(bucket: Bucket, waits: list[float], status: int) -> None:
     """The store's library tries again, with pauses."""
     bucket.answer(status, times=2, when=writes)
-    bucket.destination.put(spool(tmp_path, DATA), "x")
+    bucket.destination.put(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
     assert [request.status == status for request in bucket.requests if writes(request)] == [True, True, False]
     assert waits
 
 
-def test_a_store_that_keeps_failing(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+def test_a_store_that_keeps_failing(bucket: Bucket, waits: list[float]) -> None:
     """It ends, with the store's own words, and nothing is there."""
     bucket.answer(500, times=99, when=writes)
     with pytest.raises(Exception, match="said by the test"):
-        bucket.destination.put(spool(tmp_path, DATA), "x")
+        bucket.destination.put(DATA, "x")
     assert 3 <= len(bucket.requests) <= 10
     assert bucket.objects == {}
 
 
 @pytest.mark.parametrize("kind", ["cut", "lost"])
-def test_a_connection_that_breaks_once(
-    bucket: Bucket, tmp_path: Path, waits: list[float], kind: FaultKind
-) -> None:
+def test_a_connection_that_breaks_once(bucket: Bucket, waits: list[float], kind: FaultKind) -> None:
     """In the middle of the body, or after it: the object is there, whole, under the stamp that put told."""
     bucket.proxy.faults.append(Fault(kind, when=writes))
-    stamp = bucket.destination.put(spool(tmp_path, DATA), "x")
+    stamp = bucket.destination.put(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
     assert bucket.destination.stamp("x") == stamp
 
 
-def test_connections_that_keep_breaking(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+def test_connections_that_keep_breaking(bucket: Bucket, waits: list[float]) -> None:
     """It ends, and the object that was there before is still there."""
-    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.destination.put(b"before", "x")
     bucket.proxy.faults.append(Fault("cut", times=99, when=writes))
     with pytest.raises(Exception, match=r"(?i)connect"):
-        bucket.destination.put(spool(tmp_path, DATA), "x")
+        bucket.destination.put(DATA, "x")
     assert bucket.objects == {"a/b/x": b"before"}
 
 
 @pytest.mark.parametrize("action", ["put", "read", "sha256", "stamp", "stamps", "remove"])
-def test_a_store_that_denies(bucket: Bucket, tmp_path: Path, waits: list[float], action: str) -> None:
+def test_a_store_that_denies(bucket: Bucket, waits: list[float], action: str) -> None:
     """Not taken for an object that is not there, nor tried again; the error names object and remedy."""
     destination = bucket.destination
-    destination.put(spool(tmp_path, DATA), "x")
+    destination.put(DATA, "x")
     bucket.requests.clear()
     bucket.answer(403, times=99, when=lambda request: True)  # noqa: ARG005  # every request
     calls: dict[str, Callable[[], object]] = {
-        "put": lambda: destination.put(spool(tmp_path, b"other"), "x"),
+        "put": lambda: destination.put(b"other", "x"),
         "read": lambda: destination.read("x"),
         "sha256": lambda: destination.sha256("x"),
         "stamp": lambda: destination.stamp("x"),
@@ -95,7 +93,7 @@ def test_a_store_that_denies(bucket: Bucket, tmp_path: Path, waits: list[float],
     assert bucket.objects == {"a/b/x": DATA}
 
 
-def test_a_missing_bucket(bucket: Bucket, tmp_path: Path) -> None:
+def test_a_missing_bucket(bucket: Bucket) -> None:
     """Nothing is found in it, and nothing can be put there."""
     bucket.name = "no-such-bucket"
     destination = bucket.destination
@@ -103,7 +101,7 @@ def test_a_missing_bucket(bucket: Bucket, tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=f"^{destination}/x could not be written: .* that the bucket"
     ) as raised:
-        destination.put(spool(tmp_path, DATA), "x")
+        destination.put(DATA, "x")
     assert raised.value.__cause__ is not None
 
 
@@ -124,31 +122,24 @@ def test_a_store_that_cannot_be_written_costs_no_request(
 
 def test_a_local_disk_that_is_full(tmp_path: Path) -> None:
     """The error names the file; nothing of it is left."""
-    source = tmp_path / "source"
-    source.write_bytes(bytes(1 << 20))
     destination = Destination.at(f"file://{tmp_path}/logs")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
     try:
         with pytest.raises(OSError, match=f"^file://{tmp_path}/logs/x could not be written: .*too large"):
-            destination.put(source, "x")
+            destination.put(bytes(1 << 20), "x")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "logs").iterdir()) == []
 
 
-def large(folder: Path, bucket: Bucket) -> tuple[Path, int]:
-    """A file of more bytes than the store's library sends in one request."""
-    path = folder / "large"
-    with path.open("wb") as file:
-        file.truncate(bucket.emulator.whole)
-        file.seek(0, 2)
-        file.write(DATA)
-    return path, path.stat().st_size
+def large(bucket: Bucket) -> bytes:
+    """More bytes than the store's library sends in one request."""
+    return bytes(bucket.emulator.whole) + DATA
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
-def test_a_large_object_appears_at_the_end(bucket: Bucket, tmp_path: Path) -> None:
+def test_a_large_object_appears_at_the_end(bucket: Bucket) -> None:
     """It travels in parts, which nobody sees before the last one."""
     seen: list[bool] = []
 
@@ -158,19 +149,18 @@ def test_a_large_object_appears_at_the_end(bucket: Bucket, tmp_path: Path) -> No
         return False
 
     bucket.proxy.faults.append(Fault(when=look))
-    path, size = large(tmp_path, bucket)
-    bucket.destination.put(path, "x")
+    large_data = large(bucket)
+    bucket.destination.put(large_data, "x")
     assert len(seen) > 2
     assert not any(seen)
-    data = bucket.objects["a/b/x"]
-    assert (len(data), data[-len(DATA) :]) == (size, DATA)
+    assert bucket.objects["a/b/x"] == large_data
     assert bucket.unfinished == []
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
-def test_a_large_object_through_faults(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> None:
     """Failures of the store and of the connection in its middle: it is whole in the end, and not before."""
-    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.destination.put(b"before", "x")
     bucket.requests.clear()
     seen: list[bytes | None] = []
 
@@ -181,24 +171,23 @@ def test_a_large_object_through_faults(bucket: Bucket, tmp_path: Path, waits: li
 
     bucket.answer(500, times=2, when=late)
     bucket.proxy.faults.append(Fault("cut", when=late))
-    path, size = large(tmp_path, bucket)
-    bucket.destination.put(path, "x")
+    large_data = large(bucket)
+    bucket.destination.put(large_data, "x")
     assert seen == [b"before"] * 3
-    data = bucket.objects["a/b/x"]
-    assert (len(data), data[-len(DATA) :]) == (size, DATA)
+    assert bucket.objects["a/b/x"] == large_data
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
-def test_a_large_object_that_is_denied(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+def test_a_large_object_that_is_denied(bucket: Bucket, waits: list[float]) -> None:
     """In its middle: the object that was there before is still there, and S3 keeps nothing to be paid for."""
-    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.destination.put(b"before", "x")
     bucket.requests.clear()
     bucket.answer(
         403, times=99, when=lambda request: sum(map(writes, bucket.requests)) > 2 and request.size > 1000
     )
-    path, _ = large(tmp_path, bucket)
+    large_data = large(bucket)
     with pytest.raises(PermissionError, match="/a/b/x could not be written") as raised:
-        bucket.destination.put(path, "x")
+        bucket.destination.put(large_data, "x")
     check_traceback(bucket, raised.value)
     assert bucket.objects == {"a/b/x": b"before"}
     # The two others drop what is not finished after a week.
@@ -206,18 +195,18 @@ def test_a_large_object_that_is_denied(bucket: Bucket, tmp_path: Path, waits: li
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
-def test_a_large_object_that_is_not_finished(bucket: Bucket, tmp_path: Path, waits: list[float]) -> None:
+def test_a_large_object_that_is_not_finished(bucket: Bucket, waits: list[float]) -> None:
     """The object that was there before is still there; the store may keep parts that nobody sees."""
-    bucket.destination.put(spool(tmp_path, b"before"), "x")
+    bucket.destination.put(b"before", "x")
     bucket.requests.clear()
 
     def late(request: Request) -> bool:
         return sum(map(writes, bucket.requests)) > 2
 
     bucket.proxy.faults.append(Fault("cut", times=999, when=late))
-    path, _ = large(tmp_path, bucket)
+    large_data = large(bucket)
     with pytest.raises(Exception, match=r"(?i)connect") as raised:
-        bucket.destination.put(path, "x")
+        bucket.destination.put(large_data, "x")
     assert bucket.objects == {"a/b/x": b"before"}
     check_traceback(bucket, raised.value)
 

@@ -41,13 +41,6 @@ def content(destination: Destination, name: str) -> bytes:
     return data
 
 
-def spool(folder: Path, data: bytes) -> Path:
-    """A local file with these bytes."""
-    path = folder / "spool"
-    path.write_bytes(data)
-    return path
-
-
 @pytest.mark.parametrize(
     ("path", "library", "extra"),
     [
@@ -116,60 +109,60 @@ def test_a_path_that_would_be_another(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["", "/", "//", "/a b", "/100%", "/é+=&", "/[a]*", "/dt=1/", "/a#b", "/..a"]
+    "folder", ["", "/", "//", "/a b", "/100%", "/é+=&", "/[a]*", "/a:b", "/dt=1/", "/a#b", "/..a"]
 )
-def test_a_path_that_is_odd(bucket: Bucket, tmp_path: Path, folder: str) -> None:
+def test_a_path_that_is_odd(bucket: Bucket, folder: str) -> None:
     """What is put is found again, in the same folder."""
     destination = Destination.at(f"{bucket.url}{folder}")
-    stamp = destination.put(spool(tmp_path, b"one"), "x.txt")
+    stamp = destination.put(b"one", "x.txt")
     assert destination.stamps("x") == {"x.txt": stamp}
     assert list(bucket.objects) == [f"{folder.strip('/')}/x.txt".lstrip("/")]
 
 
-def test_put_and_put_again(destination: Destination, tmp_path: Path) -> None:
+def test_put_and_put_again(destination: Destination) -> None:
     """An object appears, and a second one of its name takes its place."""
-    destination.put(spool(tmp_path, b"one"), "x.txt")
+    destination.put(b"one", "x.txt")
     assert content(destination, "x.txt") == b"one"
-    destination.put(spool(tmp_path, b"second"), "x.txt")
+    destination.put(b"second", "x.txt")
     assert content(destination, "x.txt") == b"second"
     assert list(destination.stamps("")) == ["x.txt"]
 
 
-def test_a_stamp_tells_one_object_from_another(destination: Destination, tmp_path: Path) -> None:
+def test_a_stamp_tells_one_object_from_another(destination: Destination) -> None:
     """As long as an object stays, its stamp does; when other bytes take its place, it changes."""
     assert destination.stamp("x.txt") is None
-    first = destination.put(spool(tmp_path, b"one"), "x.txt")
+    first = destination.put(b"one", "x.txt")
     assert destination.stamp("x.txt") == destination.stamps("x")["x.txt"] == first
-    second = destination.put(spool(tmp_path, b"two"), "x.txt")
+    second = destination.put(b"two", "x.txt")
     assert destination.stamp("x.txt") == destination.stamps("x")["x.txt"] == second != first
 
 
-def test_names_by_prefix(destination: Destination, tmp_path: Path) -> None:
+def test_names_by_prefix(destination: Destination) -> None:
     """Only this folder's own objects with the prefix, however special its characters."""
     assert destination.stamps("a") == {}
     for name in ("a-1", "a-2", "ab", "b-1", "[a]*-1"):
-        destination.put(spool(tmp_path, b""), name)
+        destination.put(b"", name)
     deeper = Destination.at(f"{destination}/a-sub")
-    deeper.put(spool(tmp_path, b""), "a-3")
+    deeper.put(b"", "a-3")
     assert list(destination.stamps("a-")) == ["a-1", "a-2"]
     assert list(destination.stamps("[a]*")) == ["[a]*-1"]
 
 
-def test_a_new_object_after_a_listing(destination: Destination, tmp_path: Path) -> None:
+def test_a_new_object_after_a_listing(destination: Destination) -> None:
     """What the library remembers of a listing hides nothing."""
-    destination.put(spool(tmp_path, b"one"), "a-1")
+    destination.put(b"one", "a-1")
     assert list(destination.stamps("a-")) == ["a-1"]
-    stamp = destination.put(spool(tmp_path, b"two"), "a-2")
+    stamp = destination.put(b"two", "a-2")
     assert destination.stamp("a-2") == destination.stamps("a-")["a-2"] == stamp
     destination.remove("a-1")
     assert destination.stamp("a-1") is None
     assert list(destination.stamps("a-")) == ["a-2"]
 
 
-def test_a_listing_of_others_hides_nothing(bucket: Bucket, tmp_path: Path) -> None:
+def test_a_listing_of_others_hides_nothing(bucket: Bucket) -> None:
     """Whoever has listed the folder in this process: the store is asked, not what its library remembers."""
     destination = bucket.destination
-    stamp = destination.put(spool(tmp_path, b"one"), "x")
+    stamp = destination.put(b"one", "x")
     destination.path.fs.ls(f"{bucket.name}/a/b")
     bucket.emulator.put(bucket.name, "a/b/x", b"another")
     bucket.emulator.put(bucket.name, "a/b/y", b"new")
@@ -178,30 +171,22 @@ def test_a_listing_of_others_hides_nothing(bucket: Bucket, tmp_path: Path) -> No
     assert list(destination.stamps("")) == ["x", "y"]
 
 
-def test_a_local_file_that_is_gone(destination: Destination, tmp_path: Path) -> None:
-    """It is not taken for a missing bucket."""
-    with pytest.raises(FileNotFoundError) as raised:
-        destination.put(tmp_path / "absent", "x")
-    assert "bucket" not in str(raised.value)
-
-
-def test_remove(destination: Destination, tmp_path: Path) -> None:
+def test_remove(destination: Destination) -> None:
     """What is there goes; what is not there is no error."""
     destination.remove("x.txt")
-    destination.put(spool(tmp_path, b"one"), "x.txt")
+    destination.put(b"one", "x.txt")
     destination.remove("x.txt")
     destination.remove("x.txt")
     assert destination.stamps("") == {}
 
 
-def test_a_failed_copy_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     """An object that could not be written whole is not there, nor is its temporary file."""
     folder = tmp_path / "folder"
-    destination = Destination.at(f"file://{folder}")
-    (tmp_path / "source").mkdir()
+    (folder / "x.txt").mkdir(parents=True)
     with pytest.raises(IsADirectoryError, match=f"^file://{folder}/x.txt could not be written: "):
-        destination.put(tmp_path / "source", "x.txt")
-    assert list(folder.iterdir()) == []
+        Destination.at(f"file://{folder}").put(b"one", "x.txt")
+    assert list(folder.iterdir()) == [folder / "x.txt"]
 
 
 def export_to(bucket: Bucket, **arguments: Any) -> SupermetricsExportLogsOperator:
@@ -273,11 +258,11 @@ def lists(request: Request) -> bool:
     return request.method == "GET" and "prefix" in request.params
 
 
-def test_stale_parts_go(simulate: Callable[..., Simulator], bucket: Bucket, tmp_path: Path) -> None:
+def test_stale_parts_go(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
     """A rerun with larger parts removes the smaller ones, and nothing else."""
     simulate(generate_entries(count=2000, start=START, end=START + 2 * HOUR, seed=5))
     run_export(bucket, entries_per_file=100)
-    Destination.at(f"{bucket.url}/logs").put(spool(tmp_path, b"stays"), "other.txt")
+    Destination.at(f"{bucket.url}/logs").put(b"stays", "other.txt")
     assert len(bucket.objects) > 5
     run_export(bucket)
     assert set(bucket.objects) == {

@@ -1,0 +1,179 @@
+"""From the first page to the manifest: what fails on the way costs no progress and no needless request."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_supermetrics.exceptions import SupermetricsRateLimitError
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+from dev.simulator import Fault, Simulator, generate_entries
+from tests.components.conftest import context
+from tests.conftest import CONNECTOR, HOUR, START
+from tests.storage.conftest import STORES, Bucket, writes
+from tests.storage.proxy import Request
+from tests.storage.test_storage import BASE, lines
+
+pytestmark = pytest.mark.airflow_2
+
+Simulate = Callable[..., Simulator]
+CHECKPOINT = f"_checkpoint-{BASE}.gz"
+MANIFEST = f"_manifest-{BASE}.json"
+WAIT = Fault(429, headers={"Retry-After": "3600"})
+
+
+def log_of(count: int) -> list[dict[str, Any]]:
+    """A log whose first hour has half of these entries."""
+    return generate_entries(count=count, start=START, end=START + 2 * HOUR, seed=5)
+
+
+def operator(path: str, **arguments: Any) -> SupermetricsExportLogsOperator:
+    """An export of the first hour, on a worker that remembers nothing."""
+    return SupermetricsExportLogsOperator(
+        **{
+            "task_id": "export",
+            "connector_identifier": CONNECTOR,
+            "path": path,
+            "entries_per_file": 600,
+            "wait_policy": {"max_attempts": 1},
+            **arguments,
+        }
+    )
+
+
+def run(bucket: Bucket, method: str = "execute", **arguments: Any) -> Any:
+    """Run one step of an export to the bucket."""
+    return getattr(operator(f"{bucket.url}/logs", **arguments), method)(context())
+
+
+def names(bucket: Bucket) -> list[str]:
+    """The names in the export's folder."""
+    return sorted(name.removeprefix("logs/") for name in bucket.objects)
+
+
+def parts_of(bucket: Bucket) -> list[str]:
+    """The names of the export's parts."""
+    return [name for name in names(bucket) if name.startswith(f"{BASE}-")]
+
+
+def check_complete(bucket: Bucket, sim: Simulator) -> None:
+    """The hour is there, each entry once, and nothing but its parts and its manifest."""
+    parts = parts_of(bucket)
+    assert names(bucket) == sorted([*parts, MANIFEST])
+    entries = lines(bucket.objects, [f"logs/{part}" for part in parts])
+    truth = sim.truth(CONNECTOR, START, START + HOUR)
+    assert sorted(e["id"] for e in entries) == sorted(e["id"] for e in truth)
+
+
+# The worker's temporary folder
+
+
+@pytest.mark.parametrize("store", ["file", *STORES])
+def test_a_full_temporary_folder_stops_no_export(
+    simulate: Simulate,
+    new_bucket: Callable[[str], Bucket],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+) -> None:
+    """Neither the parts nor the checkpoint before a deferral need it, so nothing read is read again."""
+    sim = simulate(log_of(6000), faults=[None, None, WAIT])
+    path = str(tmp_path / "logs") if store == "file" else f"{new_bucket(store).url}/logs"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no" / "space"))
+    with pytest.raises(TaskDeferred):
+        operator(path, deferrable=True).execute(context())
+    result = operator(path, deferrable=True).resume(context())
+    assert result["entries"] == len(sim.truth(CONNECTOR, START, START + HOUR)) > 2000
+    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(asked) == len(set(asked))
+
+
+# A checkpoint that cannot be written
+
+
+def later_writes(bucket: Bucket, name: str) -> Callable[[Request], bool]:
+    """Holds for each write of this object but the first: that one only tries the store."""
+    seen = 0
+
+    def is_later(request: Request) -> bool:
+        nonlocal seen
+        seen += is_write_of(bucket, name, request)
+        return seen > 1 and is_write_of(bucket, name, request)
+
+    return is_later
+
+
+def is_write_of(bucket: Bucket, name: str, request: Request) -> bool:
+    """Whether a request writes this object."""
+    return writes(request) and bucket.emulator.name(request) == f"logs/{name}"
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_checkpoint_that_cannot_be_written_hides_no_rate_limit(
+    simulate: Simulate,
+    bucket: Bucket,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    deferrable: bool,
+) -> None:
+    """The task waits as the API asks, or fails with its error; the log says what is lost."""
+    caplog.set_level(logging.ERROR)
+    sim = simulate(log_of(6000), faults=[None, WAIT])
+    bucket.answer(403, times=99, when=later_writes(bucket, CHECKPOINT))
+    with pytest.raises(TaskDeferred if deferrable else SupermetricsRateLimitError):
+        run(bucket, deferrable=deferrable, entries_per_file=100_000)
+    assert f"logs/{CHECKPOINT} could not be written" in caplog.text
+    assert len(sim.requests) == 2
+    bucket.proxy.clear()
+    run(bucket, "resume", deferrable=deferrable, entries_per_file=100_000)
+    check_complete(bucket, sim)
+
+
+def test_no_page_is_requested_while_a_checkpoint_cannot_be_written(
+    simulate: Simulate, bucket: Bucket, waits: list[float]
+) -> None:
+    """A resume or a retry tries the store first, also where an earlier checkpoint is there to be read."""
+    sim = simulate(log_of(6000), faults=[None, None, WAIT])
+    with pytest.raises(SupermetricsRateLimitError):
+        run(bucket)
+    assert names(bucket) == [*sorted(parts_of(bucket)), CHECKPOINT]
+    before = bucket.objects
+    bucket.answer(403, times=999, when=writes)
+    for method in ("resume", "execute", "execute"):
+        with pytest.raises(PermissionError, match=f"{CHECKPOINT} could not be written"):
+            run(bucket, method)
+    assert len(sim.requests) == 3
+    assert bucket.objects == before
+    bucket.proxy.clear()
+    run(bucket)
+    check_complete(bucket, sim)
+    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(asked) == len(set(asked))
+
+
+# A store without the right to delete
+
+
+@pytest.mark.parametrize("is_rerun", [False, True])
+def test_a_store_that_denies_deletion_costs_no_request_on_any_try(
+    simulate: Simulate, bucket: Bucket, waits: list[float], is_rerun: bool
+) -> None:
+    """Neither what the first try left there to try the store vouches for it, nor an earlier manifest."""
+    if is_rerun:
+        simulate(log_of(6000))
+        run(bucket)
+    sim = simulate(log_of(6000))
+    bucket.answer(403, times=999, when=lambda request: request.method == "DELETE")
+    for _ in range(4):
+        with pytest.raises(PermissionError, match=f"{CHECKPOINT} could not be removed: .* and delete there"):
+            run(bucket)
+    assert sim.requests == []
+    bucket.proxy.clear()
+    run(bucket)
+    check_complete(bucket, sim)
