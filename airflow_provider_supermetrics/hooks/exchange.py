@@ -219,7 +219,7 @@ class Exchange:
 
     def _describe(self, request: Request, answer: Answer) -> str:
         said = ": ".join(one_line(text) for text in (answer.code, answer.message) if text)
-        parts = [f"{answer.status} {said}".rstrip()]
+        parts = [f"{answer.status} {said}".rstrip(" .")]
         parts[0] += f" ({one_line(answer.description)})" if answer.description else _of_body(answer.excerpt)
         if answer.details:
             parts.append(f"details: {one_line(answer.details)}")

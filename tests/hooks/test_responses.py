@@ -156,7 +156,7 @@ def test_any_message_of_an_error_is_one_line() -> None:
         (
             '{"error": "invalid_scope", "error_description": "The scope is  not granted."}',
             "invalid_scope",
-            "403 invalid_scope: The scope is not granted.; GET",
+            "403 invalid_scope: The scope is not granted; GET",
         ),
         ('{"error": "access_denied"}', "access_denied", "403 access_denied; GET"),
         ('{"error": "No such route here"}', None, "403 No such route here; GET"),

@@ -233,7 +233,7 @@ def test_nothing_is_asked_before_the_time(virtual: Simulate, slept: list[float],
 def test_a_time_beyond_the_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
     """Where nothing may be asked before the timeout any more, the wait is over at once."""
     sim = virtual(quiet(), faults=[None, Fault(429, headers={"Retry-After": "86400"})])
-    with pytest.raises(AirflowSensorTimeout, match=r"last poll .*failed: .* 429 TOO_MANY"):
+    with pytest.raises(AirflowSensorTimeout, match=r"last poll .*failed: 429 TOO_MANY"):
         Wait(mode, slept, timeout=600).run()
     assert len(sim.requests) == 2
     assert sum(slept) < 200
@@ -278,7 +278,7 @@ def test_a_timeout_without_one_successful_poll_says_so_and_why(
     # Where nothing is stored between polls, earlier ones are not known.
     begin = "The last poll of T3S70 within" if mode == "reschedule" else "No poll of T3S70 succeeded within"
     assert message.startswith(f"{begin} the sensor's timeout of 1200 s")
-    assert f"/logs: {fault.status} " in message
+    assert f"failed: {fault.status} " in message
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -291,7 +291,7 @@ def test_a_timeout_after_failed_polls_mentions_the_last_one(
     refused = Fault(429, headers={"Retry-After": "100"})
     waits = {"timeout": 1200, "soft_fail": soft_fail, "wait_policy": {"max_inline_wait": 0}}
     virtual(quiet(), faults=[None, None, *[refused] * 999])
-    with pytest.raises(ended, match=r"last poll .*failed: GET .*/logs: 429 TOO_MANY_REQUESTS"):
+    with pytest.raises(ended, match=r"last poll .*failed: 429 TOO_MANY_REQUESTS.*GET .*/logs"):
         Wait(mode, slept, **waits).run()
     virtual(quiet(), faults=[None, refused, None])
     with pytest.raises(ended, match=r"^T3S70 has not logged 1 matching entries within .* of 1200 s$"):
@@ -302,7 +302,7 @@ def test_a_timeout_after_failed_polls_mentions_the_last_one(
 def test_a_skip_instead_of_a_failure_says_why(virtual: Simulate, slept: list[float], mode: str) -> None:
     """Airflow's log of a skipped task has the skip's message only, and in its words that is soft_fail."""
     virtual(quiet(), faults=[Fault(401)])
-    with pytest.raises(AirflowSkipException, match=r"/logs: 401 "):
+    with pytest.raises(AirflowSkipException, match=r"401 "):
         Wait(mode, slept, soft_fail=True).run()
 
 
@@ -482,11 +482,11 @@ def test_an_error_message_with_anything_in_it(virtual: Simulate, slept: list[flo
     body = json.dumps({"error": {"code": "\ud800", "message": "no\0\ud800!"}, "meta": {"request_id": "\0"}})
     refused = Fault(401, body=body.encode())
     virtual(quiet(), faults=[None, refused])
-    with pytest.raises(SupermetricsRequestError, match="/logs: 401 "):
+    with pytest.raises(SupermetricsRequestError, match=r"^401 "):
         Wait(mode, slept).run()
     limited = Fault(429, body=body.encode(), headers={"Retry-After": "100"})
     virtual(quiet(), faults=[None, *[limited] * 99])
-    with pytest.raises(AirflowSensorTimeout, match="/logs: 429 "):
+    with pytest.raises(AirflowSensorTimeout, match=": 429 "):
         Wait(mode, slept, timeout=600, wait_policy={"max_inline_wait": 0}).run()
 
 
