@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import MAXYEAR, datetime, timedelta, timezone
 from typing import Any
+
+import pendulum
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
+# pendulum reads much more, and takes a week for its Monday and "12" for twelve o'clock today.
+_ISO_8601 = re.compile(
+    r"(\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d([.,]\d+)?)?)?)?|\d{8}(T\d\d(\d\d(\d\d([.,]\d+)?)?)?)?)"
+    r"(?P<offset>Z|[+-]\d\d(:?\d\d)?)?",
+    re.ASCII,
+)
 _ZERO_LENGTH_ADVICE = (
     "In Airflow 3, schedules such as '@hourly' give every run an interval of no length. "
     "Write window=timedelta(hours=1) in the task to export the hour before each run "
@@ -86,12 +96,12 @@ def _run_end(context: Mapping[str, Any]) -> datetime:
             return time
     dag_run = context["dag_run"]
     # Airflow 2 has no run_after; its logical date is always set, so this is Airflow 3.
-    return _utc(dag_run.run_after)
+    return as_utc(dag_run.run_after)
 
 
 def _run_time(context: Mapping[str, Any], name: str) -> datetime | None:
     time = context.get(name)
-    return None if time is None else _utc(time)
+    return None if time is None else as_utc(time)
 
 
 def to_utc(name: str, value: datetime | str | None) -> datetime | None:
@@ -100,28 +110,51 @@ def to_utc(name: str, value: datetime | str | None) -> datetime | None:
     :param name: what it is called, for messages.
     :raises SupermetricsValidationError: for naive or unreadable times.
     """
-    if isinstance(value, str):
-        text = value.strip()
-        if text in ("", "None"):  # what a template gives for a value that is not there
-            return None
-        try:
-            value = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        except ValueError:
-            raise SupermetricsValidationError(f"{name} {text!r} is not an ISO 8601 time") from None
-    if value is None:
+    text = value.strip() if isinstance(value, str) else None
+    if value is None or text in ("", "None"):  # what a template gives for a value that is not there
         return None
+    if text is not None:
+        value = _parsed(name, text)
     if not isinstance(value, datetime):
-        raise SupermetricsValidationError(f"{name} must be a datetime or an ISO 8601 text, not {value!r}")
-    if value.utcoffset() is None:
         raise SupermetricsValidationError(
-            f"{name} {value.isoformat()} has no time zone; write for example {value.isoformat()}+00:00"
+            f"{name} must be a datetime or an ISO 8601 string, not {value!r:.100}"
         )
-    return _utc(value)
+    if value.utcoffset() is None:
+        raise _naive(name, value.isoformat())
+    try:
+        utc = as_utc(value)
+    except OverflowError:
+        utc = None
+    if utc is None or utc.year == MAXYEAR:
+        raise SupermetricsValidationError(
+            f"{name} {value.isoformat()} is out of range: give a time in the years 1 to {MAXYEAR - 1}"
+        )
+    return utc
 
 
-def _utc(time: datetime) -> datetime:
-    # Airflow hands out pendulum's times and lazy proxies of them; a plain datetime is the same everywhere.
-    return datetime.fromtimestamp(time.timestamp(), timezone.utc).replace(microsecond=time.microsecond)
+def _parsed(name: str, text: str) -> datetime:
+    match = _ISO_8601.fullmatch(text)
+    if match and not match["offset"]:
+        raise _naive(name, text)
+    with suppress(ValueError):
+        time = pendulum.parse(text) if match else None
+        if isinstance(time, pendulum.DateTime) and time.utcoffset() is not None:
+            return time
+    raise SupermetricsValidationError(
+        f"{name} {text[:100]!r} is not an ISO 8601 time with an offset, such as 2026-01-01T00:00:00+00:00"
+    )
+
+
+def _naive(name: str, text: str) -> SupermetricsValidationError:
+    return SupermetricsValidationError(
+        f"{name} {text} has no time zone: write its offset, such as 2026-01-01T00:00:00+00:00"
+    )
+
+
+def as_utc(time: datetime) -> datetime:
+    """A time in UTC, as a plain ``datetime``: Airflow hands out pendulum's, and lazy proxies of them."""
+    utc = time.astimezone(timezone.utc)
+    return datetime.combine(utc.date(), utc.time(), timezone.utc)
 
 
 def format_utc(time: datetime) -> str:
@@ -130,4 +163,4 @@ def format_utc(time: datetime) -> str:
 
 
 def _compact(time: datetime) -> str:
-    return time.strftime("%Y%m%dT%H%M%S.%fZ" if time.microsecond else "%Y%m%dT%H%M%SZ")
+    return re.sub("[-:]", "", format_utc(time))

@@ -167,7 +167,9 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         if start is not None and window is not None:
             raise SupermetricsValidationError("give start or window, not both")
         if window is not None and not isinstance(window, timedelta):
-            raise SupermetricsValidationError(f"window must be a timedelta, not {window!r}")
+            raise SupermetricsValidationError(
+                f"window must be a timedelta or a pendulum.duration, not {window!r}"
+            )
         if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
             raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
         if (
@@ -220,17 +222,21 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         return openlineage_of(*self._exported) if self._exported else None
 
     def _let_settle(self, window: Window) -> None:
-        seconds = (window.end - datetime.now(timezone.utc)).total_seconds()
-        if self.settle is not None:
-            seconds += self.settle.total_seconds()
-        elif seconds > _SECONDS_OF_SKEW:
+        settle = self.settle or timedelta()
+        try:
+            seconds = (window.end + settle - datetime.now(timezone.utc)).total_seconds()
+        except OverflowError:
+            raise SupermetricsValidationError(
+                f"settle {settle} is out of range: give a shorter one"
+            ) from None
+        if self.settle is None and seconds > _SECONDS_OF_SKEW:
             raise SupermetricsValidationError(
                 f"the window {window} is not over, so its export would not be complete: give an earlier end, "
                 "or settle=timedelta(0) to wait for its end"
             )
         if seconds <= 0:
             return
-        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle or timedelta())
+        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, settle)
         if seconds <= SHORTEST_AWAY:
             time.sleep(seconds)
         elif self.deferrable:

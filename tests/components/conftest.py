@@ -5,14 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pendulum
 import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+from dev.simulator import Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, START
+from tests.support.compat import DAG
 
 
 def context(**parts: Any) -> dict[str, Any]:
@@ -26,6 +30,28 @@ def context(**parts: Any) -> dict[str, Any]:
         "outlet_events": {},
     }
     return {name: value for name, value in {**known, **parts}.items() if value is not None}
+
+
+def utc(text: str) -> datetime:
+    """A time in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def span(result: dict[str, Any]) -> tuple[datetime, datetime]:
+    """The window of an export."""
+    start, end = (datetime.fromisoformat(result[name].replace("Z", "+00:00")) for name in ("start", "end"))
+    return start, end
+
+
+def a_dag(schedule: Any = None, zone: str = "UTC") -> DAG:
+    """A DAG that begins in a time zone."""
+    return DAG("windows", schedule=schedule, start_date=pendulum.datetime(2020, 1, 1, tz=zone))
+
+
+def by_hand(dag: DAG | None, at: datetime, run_type: str = "manual", **parts: Any) -> dict[str, Any]:
+    """The context of a run that is not of the schedule, as Airflow 3 has it where no date was given."""
+    none = dict.fromkeys(("data_interval_start", "data_interval_end", "logical_date"))
+    return context(**none | {"dag": dag, "dag_run": SimpleNamespace(run_after=at, run_type=run_type)} | parts)
 
 
 class Exported:
@@ -85,3 +111,18 @@ def export(exported: Exported) -> Callable[..., dict[str, Any]]:
         return result
 
     return run
+
+
+@pytest.fixture
+def quiet(simulate: Callable[..., Simulator]) -> Simulator:
+    """A connector that has logged something once, long ago."""
+    long_ago = utc("1971-01-01")
+    return simulate(generate_entries(count=1, start=long_ago, end=long_ago + HOUR, seed=1))
+
+
+@pytest.fixture
+def window_of(
+    quiet: Simulator, export: Callable[..., dict[str, Any]]
+) -> Callable[..., tuple[datetime, datetime]]:
+    """Export in a run; return the window."""
+    return lambda run, **arguments: span(export(run, **arguments))
