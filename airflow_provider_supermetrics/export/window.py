@@ -1,28 +1,27 @@
-"""Which time an export covers."""
+"""Which time an export covers: given times, the run's partition, or what its schedule says."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import MAXYEAR, datetime, timedelta, timezone
+from datetime import MAXYEAR, datetime, timedelta
 from typing import Any
 
 import pendulum
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.export.schedule import Length, Schedule, as_utc
+
+log = logging.getLogger(__name__)
 
 # pendulum reads much more, and takes a week for its Monday and "12" for twelve o'clock today.
 _ISO_8601 = re.compile(
     r"(\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d([.,]\d+)?)?)?)?|\d{8}(T\d\d(\d\d(\d\d([.,]\d+)?)?)?)?)"
     r"(?P<offset>Z|[+-]\d\d(:?\d\d)?)?",
     re.ASCII,
-)
-_ZERO_LENGTH_ADVICE = (
-    "In Airflow 3, schedules such as '@hourly' give every run an interval of no length. "
-    "Write window=timedelta(hours=1) in the task to export the hour before each run "
-    "(or whatever fits the schedule), or give start and end."
 )
 
 
@@ -56,32 +55,51 @@ def resolve_window(
 ) -> Window:
     """The window of a run.
 
-    ``end`` is the given one, else the run's data interval end, else its logical date, else the time
-    after which it ran. ``start`` is the given one, else ``end - window``, else the run's data interval start.
+    ``end`` is the given one, else the run's data interval end, else its logical date, else the time after
+    which it ran; and ``start`` is the given one, else ``end - window``, else the run's data interval start.
 
     :param context: Airflow's task context; what the run does not have may be absent.
     :raises SupermetricsValidationError: for naive or unreadable times, and an empty or reversed window.
     """
-    end_time = to_utc("end", end) or _run_end(context)
-    start_time = to_utc("start", start)
-    if start_time is None and window is not None:
-        start_time = end_time - window
+    start_time, end_time = to_utc("start", start), to_utc("end", end)
+    length = None if window is None else Length.of(window)
+    schedule = Schedule.of(context.get("dag"))
+    end_time = end_time or _run_end(context)
+    if start_time is None and length is not None:
+        start_time = schedule.before(end_time, length)
     if start_time is None:
         start_time = _run_time(context, "data_interval_start")
     if start_time is None:
         raise SupermetricsValidationError(
-            "this run has no data interval (an asset triggered it, or it has no logical date), so there is "
-            "no window to export: write window=timedelta(hours=1) in the task, or give start"
+            "this run has no data interval (an asset triggered it, or it has no logical date), so there "
+            f"is no window to export: write {schedule.advice(end_time)} in the task, or give start"
         )
     resolved = Window(start_time, end_time)
     if resolved.start == resolved.end:
-        given = start is not None or window is not None
-        advice = "Start and end are the same." if given else _ZERO_LENGTH_ADVICE
+        advice = "Start and end are the same."
+        if start is None and window is None:
+            advice = (
+                "In Airflow 3, schedules such as '@hourly' give every run a data interval of no length. "
+                f"Write {schedule.advice(resolved.end)} in the task, or give start and end."
+            )
         raise SupermetricsValidationError(
             f"the window {resolved} has no length, nothing would be exported. {advice}"
         )
     if resolved.start > resolved.end:
         raise SupermetricsValidationError(f"the window {resolved} is reversed: start lies after end")
+    if (
+        length is not None
+        and length.is_elapsed
+        and length.rest > timedelta(hours=1)
+        and schedule.clocks_change(resolved.start, resolved.end)
+    ):
+        log.warning(
+            "The clocks of %s change in the window %s, which is %s of elapsed time: the schedule may have "
+            "more or less between two runs. Use CronDataIntervalTimetable without window, or UTC.",
+            schedule.zone.name,
+            resolved,
+            window,
+        )
     return resolved
 
 
@@ -149,12 +167,6 @@ def _naive(name: str, text: str) -> SupermetricsValidationError:
     return SupermetricsValidationError(
         f"{name} {text} has no time zone: write its offset, such as 2026-01-01T00:00:00+00:00"
     )
-
-
-def as_utc(time: datetime) -> datetime:
-    """A time in UTC, as a plain ``datetime``: Airflow hands out pendulum's, and lazy proxies of them."""
-    utc = time.astimezone(timezone.utc)
-    return datetime.combine(utc.date(), utc.time(), timezone.utc)
 
 
 def format_utc(time: datetime) -> str:

@@ -113,7 +113,9 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     :param team_id: the team; by default the Connection's. (templated)
     :param start: first time of the window, an aware datetime or ISO 8601 text. (templated)
     :param end: the time at which the window ends, likewise. (templated)
-    :param window: length of the window, where ``start`` is not given.
+    :param window: length of the window, where ``start`` is not given: a ``timedelta`` or a
+        ``pendulum.duration(months=1)``. Days, weeks, months and years are those of the calendar in the time
+        zone of the DAG's schedule; less than a day is elapsed time.
     :param settle: how long to wait after the window's end before reading it, because entries can appear
         late in the log. The worker slot is free meanwhile.
     :param format: ``"jsonl"``, one JSON object a line; ``"csv"``; or ``"parquet"``.

@@ -5,17 +5,25 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from functools import partial
+from functools import cache, partial
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pendulum
 import pytest
+from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
+from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.timetables.trigger import CronTriggerTimetable
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
-from dev.simulator import Simulator
-from tests.components.conftest import context, utc
+from dev.simulator import Simulator, generate_entries
+from tests.components.conftest import a_dag, by_hand, context, span, utc
 from tests.conftest import CONNECTOR, HOUR, START
+from tests.support.compat import DAG
 
 pytestmark = pytest.mark.airflow_2
 
@@ -25,6 +33,214 @@ Logged = Callable[[], list[str]]
 WindowOf = Callable[..., tuple[datetime, datetime]]
 DAY = timedelta(days=1)
 HELSINKI = "Europe/Helsinki"
+
+
+def runs(timetable: Any, since: datetime, count: int) -> list[DagRunInfo]:
+    """What a timetable of Airflow's schedules from a time on."""
+    found: list[DagRunInfo] = []
+    last: DataInterval | None = None
+    for _ in range(count):
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=last,
+            restriction=TimeRestriction(pendulum.instance(since), None, catchup=True),
+        )
+        found.append(info)
+        last = info.data_interval
+    return found
+
+
+def scheduled(dag: DAG, info: DagRunInfo) -> dict[str, Any]:
+    """The context of a scheduled run."""
+    return context(
+        dag=dag,
+        dag_run=SimpleNamespace(run_after=info.run_after, run_type="scheduled"),
+        data_interval_start=info.data_interval.start,
+        data_interval_end=info.data_interval.end,
+        logical_date=info.logical_date,
+    )
+
+
+# The calendar
+
+
+@pytest.mark.parametrize("window", [DAY, timedelta(hours=24), pendulum.duration(days=1)])
+def test_no_entry_of_a_local_day_is_lost_where_the_clocks_change(
+    simulate: Simulate, export: Export, window: timedelta
+) -> None:
+    """`@daily` in Helsinki, the runs around both changes: every entry in one window."""
+    dag = a_dag("@daily", HELSINKI)
+    timetable = CronTriggerTimetable("@daily", timezone=HELSINKI)
+    for since in (utc("2025-10-24T21:00:00"), utc("2025-03-28T22:00:00")):
+        infos = runs(timetable, since, 4)
+        sim = simulate(generate_entries(count=4000, start=since - 2 * DAY, end=since + 5 * DAY, seed=3))
+        windows = [span(result := export(scheduled(dag, info), window=window)) for info in infos[1:]]
+        assert [end for _, end in windows] == [info.run_after for info in infos[1:]]
+        assert [start for start, _ in windows] == [info.run_after for info in infos[:-1]]
+        assert {(end - start) // HOUR for start, end in windows} in ({24, 25}, {24, 23})
+        assert result["entries"] == len(sim.truth(CONNECTOR, *windows[-1])) > 0
+
+
+@pytest.mark.parametrize(
+    ("window", "due", "start"),
+    [
+        (pendulum.duration(months=1), "2025-02-01", "2025-01-01"),
+        (pendulum.duration(months=1), "2025-03-01", "2025-02-01"),
+        (pendulum.duration(months=3), "2025-04-01", "2025-01-01"),
+        (pendulum.duration(years=1), "2025-01-01", "2024-01-01"),
+        (pendulum.duration(weeks=1), "2025-01-06", "2024-12-30"),
+        (pendulum.duration(months=1, days=1), "2025-02-01", "2024-12-31"),
+        (timedelta(days=1, hours=6), "2025-01-02", "2024-12-31T18:00:00"),
+        (pendulum.duration(days=1, hours=6), "2025-01-02", "2024-12-31T18:00:00"),
+    ],
+)
+def test_months_and_years_are_those_of_the_calendar(
+    window_of: WindowOf, window: timedelta, due: str, start: str
+) -> None:
+    """The run of February 1 exports January, all of it."""
+    run = context(dag=a_dag("@monthly"), data_interval_start=utc(due), data_interval_end=utc(due))
+    assert window_of(run, window=window) == (utc(start), utc(due))
+
+
+def test_the_timetable_has_a_zone_of_its_own(window_of: WindowOf) -> None:
+    """The start date may be in another one."""
+    timetable = CronTriggerTimetable("0 0 * * *", timezone=HELSINKI)
+    first, second = runs(timetable, utc("2025-10-25T21:00:00"), 2)
+    window = window_of(scheduled(a_dag(timetable), second), window=DAY)
+    assert window == (first.run_after, second.run_after)
+    assert window[1] - window[0] == 25 * HOUR
+
+
+def test_the_zone_of_a_schedule_by_assets_or_time(window_of: WindowOf) -> None:
+    """It is that of the timetable within."""
+    try:
+        from airflow.sdk import Asset, AssetOrTimeSchedule
+        from airflow.sdk import CronTriggerTimetable as Cron
+    except ImportError:
+        from airflow.datasets import Dataset as Asset
+        from airflow.timetables.datasets import DatasetOrTimeSchedule as AssetOrTimeSchedule
+        from airflow.timetables.trigger import CronTriggerTimetable as Cron
+    assets = {"assets" if AssetOrTimeSchedule.__name__.startswith("Asset") else "datasets": [Asset("a")]}
+    dag = a_dag(AssetOrTimeSchedule(timetable=Cron("0 0 * * *", timezone=HELSINKI), **assets))
+    end = utc("2025-10-26T22:00:00")
+    run = context(dag=dag, data_interval_start=end, data_interval_end=end)
+    assert window_of(run, window=DAY) == (end - 25 * HOUR, end)
+
+
+def test_days_of_a_schedule_by_elapsed_time_are_24_hours(window_of: WindowOf) -> None:
+    """Airflow adds a timedelta to the last run whatever the clocks do, so the windows have to."""
+    dag = a_dag(DAY, HELSINKI)
+    for end in (utc("2025-10-26T20:00:00"), utc("2025-03-30T22:00:00")):
+        run = context(dag=dag, data_interval_start=end, data_interval_end=end)
+        assert window_of(run, window=DAY) == (end - DAY, end)
+
+
+@pytest.mark.parametrize("window", [DAY, None])
+def test_a_data_interval_timetable_with_and_without_window(
+    window_of: WindowOf, window: timedelta | None
+) -> None:
+    """It comes to the same, across both changes."""
+    dag = a_dag(CronDataIntervalTimetable("@daily", timezone=HELSINKI), HELSINKI)
+    for since in (utc("2025-10-24T21:00:00"), utc("2025-03-28T22:00:00")):
+        for info in runs(CronDataIntervalTimetable("@daily", timezone=HELSINKI), since, 3):
+            interval = (info.data_interval.start, info.data_interval.end)
+            assert window_of(scheduled(dag, info), window=window) == interval
+
+
+@cache
+def changes(zone: str) -> list[datetime]:
+    """About when a zone's clocks change, within a day."""
+    since, until = datetime(1990, 1, 1, tzinfo=timezone.utc), datetime(2025, 6, 1, tzinfo=timezone.utc)
+    days = [since + number * DAY for number in range((until - since).days)]
+    info = zoneinfo.ZoneInfo(zone)
+    offsets = [day.astimezone(info).utcoffset() for day in days]
+    return [day for day, (before, after) in zip(days[1:], pairwise(offsets)) if before != after] or days[::99]
+
+
+ODD_ZONES = [
+    HELSINKI,
+    "America/New_York",
+    "Africa/Cairo",  # its clocks change at midnight
+    "America/Havana",  # midnight twice
+    "America/Sao_Paulo",
+    "Asia/Beirut",
+    "Asia/Kathmandu",
+    "Atlantic/Azores",
+    "Antarctica/Troll",  # two hours
+    "Australia/Lord_Howe",  # half an hour
+    "Pacific/Apia",  # without December 30, 2011
+    "Pacific/Kwajalein",  # without August 21, 1993
+    "UTC",
+]
+ZONES = st.one_of(st.sampled_from(ODD_ZONES), st.sampled_from(sorted(zoneinfo.available_timezones())))
+TIMES_OF_DAY = st.one_of(
+    st.sampled_from(["0 0", "30 0", "0 1", "30 1", "0 2", "30 2", "0 3", "0 12"]),
+    st.builds("{} {}".format, st.integers(0, 59), st.integers(0, 23)),
+)
+SCHEDULES = st.one_of(
+    st.tuples(st.just("{} * * *"), st.sampled_from([DAY, timedelta(hours=24), pendulum.duration(days=1)])),
+    st.tuples(
+        st.builds("{{}} * * {}".format, st.integers(0, 6)),
+        st.sampled_from([timedelta(days=7), pendulum.duration(weeks=1)]),
+    ),
+    st.tuples(st.builds("{{}} {} * *".format, st.integers(1, 28)), st.just(pendulum.duration(months=1))),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    zone=ZONES.filter(lambda zone: zone not in ("localtime", "Factory")),
+    schedule=SCHEDULES,
+    time_of_day=TIMES_OF_DAY,
+    kind=st.sampled_from([CronTriggerTimetable, CronDataIntervalTimetable]),
+    number=st.integers(0, 10_000),
+    before=st.integers(0, 2),
+)
+def test_consecutive_runs_cover_every_instant_once(
+    window_of: WindowOf,
+    zone: str,
+    schedule: tuple[str, timedelta],
+    time_of_day: str,
+    kind: type,
+    number: int,
+    before: int,
+) -> None:
+    """Daily, weekly and monthly, in any zone, around its changes: each window begins where the last ended."""
+    expression, window = schedule
+    change = changes(zone)[number % len(changes(zone))]
+    timetable = kind(expression.format(time_of_day), timezone=zone)
+    length = timedelta(days=31) if window.days >= 28 else window
+    infos = runs(timetable, change - (before + 1) * length, before + 3)
+    dag = a_dag(timetable, zone)
+    windows = [window_of(scheduled(dag, info), window=window) for info in infos]
+    event(f"an offset changes: {len({end - start for start, end in windows}) > 1}")
+    assert [end for _, end in windows] == [info.data_interval.end for info in infos]
+    for (_, end), (start, _) in pairwise(windows):
+        assert start == end
+
+
+@pytest.mark.parametrize(
+    ("hours", "zone", "due", "warns"),
+    [
+        (6, HELSINKI, "2025-10-26T04:00:00", True),
+        (6, HELSINKI, "2025-03-30T03:00:00", True),
+        (6, HELSINKI, "2025-10-26T22:00:00", False),
+        (1, HELSINKI, "2025-10-26T01:00:00", False),
+        (6, "UTC", "2025-10-26T06:00:00", False),
+    ],
+)
+def test_hours_are_elapsed_time_and_the_log_warns_where_the_clocks_change(
+    window_of: WindowOf,
+    logged: Logged,
+    hours: int,
+    zone: str,
+    due: str,
+    warns: bool,
+) -> None:
+    """A window of six hours is not what lies between 0:00 and 6:00 then."""
+    end = utc(due)
+    run = context(dag=a_dag(f"0 */{hours} * * *", zone), data_interval_start=end, data_interval_end=end)
+    assert window_of(run, window=hours * HOUR) == (end - hours * HOUR, end)
+    assert (f"clocks of {zone} change" in "\n".join(logged())) == warns
 
 
 # Times that people give
@@ -123,6 +339,8 @@ def test_what_is_no_certain_time_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        ({"window": timedelta(days=800_000)}, "window"),
+        ({"window": pendulum.duration(years=3000)}, "window"),
         ({"end": "9998-12-31T00:00:00Z", "settle": timedelta(days=800)}, "settle"),
     ],
 )
@@ -139,3 +357,36 @@ def test_the_year_1_has_four_digits_in_names(window_of: WindowOf, exported: Any)
     """On every platform."""
     window_of(context(), start="0001-01-01T00:00:00Z", end="2025-01-01T00:00:00Z")
     assert f"_manifest-{CONNECTOR}-00010101T000000Z-20250101T000000Z.json" in exported.names
+
+
+# What to write instead
+
+
+@pytest.mark.parametrize(
+    ("schedule", "advice"),
+    [
+        ("@hourly", "window=timedelta(hours=1)"),
+        ("*/15 * * * *", "window=timedelta(minutes=15)"),
+        ("0 */6 * * *", "window=timedelta(hours=6)"),
+        ("@daily", "window=timedelta(days=1)"),
+        ("30 2 * * *", "window=timedelta(days=1)"),
+        ("@weekly", "window=timedelta(weeks=1)"),
+        ("@monthly", "window=pendulum.duration(months=1)"),
+        ("0 0 1 */3 *", "window=pendulum.duration(months=3)"),
+        ("@yearly", "window=pendulum.duration(years=1)"),
+        (timedelta(minutes=90), "window=timedelta(minutes=90)"),
+        ("0 0 * * 1-5", "such as window=timedelta(hours=1)"),
+        (None, "such as window=timedelta(hours=1)"),
+    ],
+)
+def test_a_run_without_a_window_is_told_what_fits_its_schedule(
+    quiet: Simulator, export: Export, schedule: Any, advice: str
+) -> None:
+    """Not an hour to a daily DAG."""
+    run = context(dag=a_dag(schedule), data_interval_start=START, data_interval_end=START)
+    with pytest.raises(SupermetricsValidationError, match="has no length") as refused:
+        export(run)
+    assert advice in str(refused.value)
+    with pytest.raises(SupermetricsValidationError, match="no data interval") as refused:
+        export(by_hand(a_dag(schedule), START))
+    assert advice in str(refused.value)
