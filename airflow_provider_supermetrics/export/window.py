@@ -52,6 +52,8 @@ def resolve_window(
     end: datetime | str | None,
     window: timedelta | None,
     context: Mapping[str, Any],
+    *,
+    align: bool = True,
 ) -> Window:
     """The window of a run.
 
@@ -59,22 +61,27 @@ def resolve_window(
     which it ran; and ``start`` is the given one, else ``end - window``, else the run's data interval start.
 
     :param context: Airflow's task context; what the run does not have may be absent.
+    :param align: whether a run that is not of the schedule ends at the last multiple of ``window``.
     :raises SupermetricsValidationError: for naive or unreadable times, and an empty or reversed window.
     """
     start_time, end_time = to_utc("start", start), to_utc("end", end)
     length = None if window is None else Length.of(window)
     schedule = Schedule.of(context.get("dag"))
-    end_time = end_time or _run_end(context)
-    if start_time is None and length is not None:
-        start_time = schedule.before(end_time, length)
-    if start_time is None:
-        start_time = _run_time(context, "data_interval_start")
-    if start_time is None:
-        raise SupermetricsValidationError(
-            "this run has no data interval (an asset triggered it, or it has no logical date), so there "
-            f"is no window to export: write {schedule.advice(end_time)} in the task, or give start"
-        )
-    resolved = Window(start_time, end_time)
+    resolved = None
+    if start_time is None and end_time is None:
+        resolved = _window_by_hand(context, schedule, length, align)
+    if resolved is None:
+        end_time = end_time or _run_end(context)
+        if start_time is None and length is not None:
+            start_time = schedule.before(end_time, length)
+        if start_time is None:
+            start_time = _run_time(context, "data_interval_start")
+        if start_time is None:
+            raise SupermetricsValidationError(
+                "this run has no data interval (an asset triggered it, or it has no logical date), so there "
+                f"is no window to export: write {schedule.advice(end_time)} in the task, or give start"
+            )
+        resolved = Window(start_time, end_time)
     if resolved.start == resolved.end:
         advice = "Start and end are the same."
         if start is None and window is None:
@@ -120,6 +127,51 @@ def _run_end(context: Mapping[str, Any]) -> datetime:
 def _run_time(context: Mapping[str, Any], name: str) -> datetime | None:
     time = context.get(name)
     return None if time is None else as_utc(time)
+
+
+def _run_type(context: Mapping[str, Any]) -> str:
+    run_type = getattr(context["dag_run"], "run_type", "scheduled")
+    return str(getattr(run_type, "value", run_type))
+
+
+def _is_scheduled(context: Mapping[str, Any]) -> bool:
+    return _run_type(context) in ("scheduled", "backfill")
+
+
+def _window_by_hand(
+    context: Mapping[str, Any], schedule: Schedule, length: Length | None, align: bool
+) -> Window | None:
+    """The last complete window of a run that is not of the schedule; None where its own times count."""
+    if length is None or not align or _is_scheduled(context):
+        return None
+    end = _run_end(context)
+    has_interval = _run_time(context, "data_interval_start") not in (None, end)
+    if has_interval and schedule.has_intervals and _run_type(context) == "manual":
+        return None  # Such a timetable gives it the interval of the last scheduled run.
+    wall = schedule.last_multiple(end, length)
+    if wall is None:
+        log.warning(
+            "This run is not of the schedule (%s), and its window does not divide a day: it ends at %s, when "
+            "the run was due, and other runs may export the same entries. Give end to choose another one.",
+            _run_type(context),
+            format_utc(end),
+        )
+        return None
+    end = schedule.at(wall, not_after=end)
+    window = Window(schedule.before(end, length, wall), end)
+    log.info(
+        "This run is not of the schedule (%s), so it exports the last complete window, %s",
+        _run_type(context),
+        window,
+    )
+    if schedule.crons and not schedule.is_due(wall):
+        log.warning(
+            "The window %s overlaps those of scheduled runs, because %r has no run at its end. Give end to "
+            "export one of theirs again.",
+            window,
+            schedule.crons[0],
+        )
+    return window
 
 
 def to_utc(name: str, value: datetime | str | None) -> datetime | None:

@@ -116,6 +116,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     :param window: length of the window, where ``start`` is not given: a ``timedelta`` or a
         ``pendulum.duration(months=1)``. Days, weeks, months and years are those of the calendar in the time
         zone of the DAG's schedule; less than a day is elapsed time.
+    :param align: whether a run that is not of the schedule, such as one by hand, exports the last complete
+        window, and not the ``window`` before the moment it was started.
     :param settle: how long to wait after the window's end before reading it, because entries can appear
         late in the log. The worker slot is free meanwhile.
     :param format: ``"jsonl"``, one JSON object a line; ``"csv"``; or ``"parquet"``.
@@ -147,6 +149,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         window: timedelta | None = None,
+        align: bool = True,
         settle: timedelta | None = None,
         format: str = "jsonl",
         compression: str | None = "auto",
@@ -160,6 +163,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         self.start = start
         self.end = end
         self.window = window
+        self.align = align
         self.settle = settle
         self.format = format
         self.compression = compression
@@ -172,6 +176,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             raise SupermetricsValidationError(
                 f"window must be a timedelta or a pendulum.duration, not {window!r}"
             )
+        if not isinstance(align, bool):
+            raise SupermetricsValidationError(f"align must be True or False, not {align!r}")
         if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
             raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
         if (
@@ -186,7 +192,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the receipt's summary."""
         _name_mapped_task(context, "{{ task.connector_identifier }}")
-        window = resolve_window(self.start, self.end, self.window, context)
+        window = resolve_window(self.start, self.end, self.window, context, align=self.align)
         connector_identifier = build(valid_connector_identifier, self.connector_identifier)
         destination = Destination.at(self.path)
         self._let_settle(window)

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from dev.simulator import Simulator, generate_entries
 from tests.components.conftest import a_dag, by_hand, context, span, utc
@@ -390,3 +391,153 @@ def test_a_run_without_a_window_is_told_what_fits_its_schedule(
     with pytest.raises(SupermetricsValidationError, match="no data interval") as refused:
         export(by_hand(a_dag(schedule), START))
     assert advice in str(refused.value)
+
+
+# By hand
+
+
+AT = "2025-10-29T15:47:12.345678"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "window", "end", "start"),
+    [
+        ("@hourly", "UTC", HOUR, "2025-10-29T15:00:00", "2025-10-29T14:00:00"),
+        ("@hourly", "Asia/Kathmandu", HOUR, "2025-10-29T15:15:00", "2025-10-29T14:15:00"),
+        ("*/15 * * * *", "UTC", HOUR / 4, "2025-10-29T15:45:00", "2025-10-29T15:30:00"),
+        ("0 */6 * * *", HELSINKI, 6 * HOUR, "2025-10-29T10:00:00", "2025-10-29T04:00:00"),
+        ("@daily", "UTC", DAY, "2025-10-29", "2025-10-28"),
+        ("@daily", HELSINKI, DAY, "2025-10-28T22:00:00", "2025-10-27T22:00:00"),
+        ("@daily", "UTC", timedelta(hours=24), "2025-10-29", "2025-10-28"),
+        (None, "UTC", timedelta(days=3), "2025-10-29", "2025-10-26"),
+        ("0 0 * * 1", "UTC", timedelta(weeks=1), "2025-10-27", "2025-10-20"),
+        (None, HELSINKI, pendulum.duration(weeks=1), "2025-10-26T22:00:00", "2025-10-19T21:00:00"),
+        ("@monthly", "UTC", pendulum.duration(months=1), "2025-10-01", "2025-09-01"),
+        ("@monthly", HELSINKI, pendulum.duration(months=1), "2025-09-30T21:00:00", "2025-08-31T21:00:00"),
+        ("@quarterly", "UTC", pendulum.duration(months=3), "2025-10-01", "2025-07-01"),
+        (None, "UTC", pendulum.duration(months=6), "2025-07-01", "2025-01-01"),
+        (None, "UTC", pendulum.duration(months=5), "2025-10-01", "2025-05-01"),
+        ("@yearly", "UTC", pendulum.duration(years=1), "2025-01-01", "2024-01-01"),
+    ],
+)
+def test_a_run_by_hand_exports_the_last_complete_window(
+    window_of: WindowOf,
+    exported: Any,
+    schedule: str | None,
+    zone: str,
+    window: timedelta,
+    end: str,
+    start: str,
+) -> None:
+    """The scheduled run's window again, so that no row is there twice."""
+    dag = a_dag(schedule, zone)
+    assert window_of(by_hand(dag, utc(AT)), window=window) == (utc(start), utc(end))
+    # As Airflow 3 has it where a date was given, and as Airflow 2 has it without a schedule.
+    dated = by_hand(dag, utc(AT) + DAY, data_interval_start=utc(AT), data_interval_end=utc(AT))
+    assert window_of(dated, window=window) == (utc(start), utc(end))
+    assert window_of(by_hand(dag, utc(end)), window=window) == (utc(start), utc(end))
+    names = exported.names
+    due = context(
+        dag=dag,
+        dag_run=SimpleNamespace(run_after=utc(end), run_type="scheduled"),
+        data_interval_start=utc(end),
+        data_interval_end=utc(end),
+    )
+    window_of(due, window=window)
+    assert exported.names == names
+
+
+@pytest.mark.parametrize(
+    "run_type", ["asset_triggered", "dataset_triggered", "asset_materialization", "operator_triggered"]
+)
+def test_every_run_that_is_not_of_the_schedule_does_so(window_of: WindowOf, run_type: str) -> None:
+    """Whoever started it."""
+    window = (utc("2025-10-29T14:00:00"), utc("2025-10-29T15:00:00"))
+    assert window_of(by_hand(a_dag(None), utc(AT), run_type), window=HOUR) == window
+
+
+@pytest.mark.parametrize(
+    ("at", "window", "end"),
+    [
+        ("2025-10-26T00:30:00", HOUR, "2025-10-26T00:00:00"),  # 3:30, the first one
+        ("2025-10-26T01:30:00", HOUR, "2025-10-26T01:00:00"),  # 3:30, the second one
+        ("2025-10-26T01:30:00", 2 * HOUR, "2025-10-25T23:00:00"),
+        ("2025-03-30T01:10:00", 3 * HOUR, "2025-03-30T01:00:00"),  # 4:10, without a 3:00 before it
+        ("2025-03-30T01:10:00", 45 * HOUR / 60, None),
+    ],
+)
+def test_a_run_by_hand_where_the_clocks_change(
+    window_of: WindowOf, at: str, window: timedelta, end: str | None
+) -> None:
+    """What ends after the run is not complete."""
+    start, until = window_of(by_hand(a_dag(None, HELSINKI), utc(at)), window=window)
+    assert until == (utc(end) if end else until)
+    assert until <= utc(at)
+    assert until - start == window
+
+
+def test_a_day_by_hand_whose_end_has_no_midnight(window_of: WindowOf) -> None:
+    """In Cairo the clocks go from 0:00 to 1:00; Thursday is 24 hours long all the same, and Friday 23."""
+    dag = a_dag(None, "Africa/Cairo")
+    friday = utc("2025-04-24T22:00:00")
+    assert window_of(by_hand(dag, friday + 5 * HOUR), window=DAY) == (friday - DAY, friday)
+    saturday = friday + 23 * HOUR
+    assert window_of(by_hand(dag, saturday + HOUR), window=DAY) == (friday, saturday)
+
+
+def test_a_run_by_hand_may_end_when_it_runs(window_of: WindowOf) -> None:
+    """With `align=False`, or with an end of its own."""
+    run = by_hand(a_dag("@hourly"), utc(AT))
+    assert window_of(run, window=HOUR, align=False) == (utc(AT) - HOUR, utc(AT))
+    assert window_of(run, window=HOUR, end=utc(AT)) == (utc(AT) - HOUR, utc(AT))
+    assert window_of(run, start=utc("2025-10-29")) == (utc("2025-10-29"), utc(AT))
+
+
+@pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
+def test_a_run_of_the_schedule_is_left_as_it_is(window_of: WindowOf, run_type: str) -> None:
+    """Also off the full hour."""
+    end = utc("2025-10-29T15:20:00")
+    run = by_hand(a_dag("20 * * * *"), end, run_type, data_interval_start=end, data_interval_end=end)
+    assert window_of(run, window=HOUR) == (end - HOUR, end)
+
+
+def test_a_run_by_hand_of_a_data_interval_timetable_has_the_schedules_window(window_of: WindowOf) -> None:
+    """Airflow gives it the last interval of the schedule, at twenty past."""
+    timetable = CronDataIntervalTimetable("20 * * * *", timezone="UTC")
+    interval = timetable.infer_manual_data_interval(run_after=pendulum.instance(utc(AT)))
+    parts = {"data_interval_start": interval.start, "data_interval_end": interval.end}
+    run = by_hand(a_dag(timetable), utc(AT), **parts, logical_date=interval.start)
+    expected = (utc("2025-10-29T14:20:00"), utc("2025-10-29T15:20:00"))
+    assert window_of(run, window=HOUR) == expected
+    assert window_of(run) == expected
+
+
+@pytest.mark.parametrize("window", [5 * HOUR, timedelta(days=1, hours=6), timedelta(seconds=7)])
+def test_a_window_that_does_not_divide_a_day_is_left_with_a_warning(
+    window_of: WindowOf,
+    logged: Logged,
+    window: timedelta,
+) -> None:
+    """There is no last multiple of it."""
+    run = by_hand(a_dag(None), utc(AT))
+    assert window_of(run, window=window) == (utc(AT) - window, utc(AT))
+    assert "does not divide a day" in "\n".join(logged())
+
+
+@pytest.mark.parametrize(("schedule", "window"), [("0 2 * * *", DAY), ("@weekly", timedelta(weeks=1))])
+def test_a_run_by_hand_warns_where_the_schedule_has_other_windows(
+    window_of: WindowOf,
+    logged: Logged,
+    schedule: str,
+    window: timedelta,
+) -> None:
+    """Days that begin at two, weeks that begin on Sunday: it says that rows will be there twice."""
+    window_of(by_hand(a_dag(schedule), utc(AT)), window=window)
+    assert "overlaps" in "\n".join(logged())
+
+
+@pytest.mark.parametrize("align", [None, "yes", 1])
+def test_align_is_checked_when_the_dag_is_read(align: Any) -> None:
+    """Before any run."""
+    with pytest.raises(SupermetricsValidationError, match="align must be True or False"):
+        SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///x", align=align)
