@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import MAXYEAR, datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta, timezone
 from typing import Any
 
 import pendulum
@@ -23,6 +23,8 @@ _ISO_8601 = re.compile(
     r"(?P<offset>Z|[+-]\d\d(:?\d\d)?)?",
     re.ASCII,
 )
+# Airflow's default; another one may leave out the year, or change day and month.
+_KEY_FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,23 @@ def resolve_window(
 ) -> Window:
     """The window of a run.
 
+    With neither ``start`` nor ``end``, a run of a partition begins with it and is ``window`` long. Else
     ``end`` is the given one, else the run's data interval end, else its logical date, else the time after
     which it ran; and ``start`` is the given one, else ``end - window``, else the run's data interval start.
 
     :param context: Airflow's task context; what the run does not have may be absent.
     :param align: whether a run that is not of the schedule ends at the last multiple of ``window``.
-    :raises SupermetricsValidationError: for naive or unreadable times, and an empty or reversed window.
+    :raises SupermetricsValidationError: for naive or unreadable times, an empty or reversed window, and a
+        partition that does not say which time it is for.
     """
     start_time, end_time = to_utc("start", start), to_utc("end", end)
     length = None if window is None else Length.of(window)
     schedule = Schedule.of(context.get("dag"))
     resolved = None
     if start_time is None and end_time is None:
-        resolved = _window_by_hand(context, schedule, length, align)
+        resolved = _partition_window(context, schedule, length) or _window_by_hand(
+            context, schedule, length, align
+        )
     if resolved is None:
         end_time = end_time or _run_end(context)
         if start_time is None and length is not None:
@@ -172,6 +178,38 @@ def _window_by_hand(
             schedule.crons[0],
         )
     return window
+
+
+def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Length | None) -> Window | None:
+    """The window of the run's partition, or None where it has none."""
+    key = getattr(context["dag_run"], "partition_key", None)
+    start = _run_time(context, "partition_date")
+    if start is None and key is None:
+        if schedule.key_format and _is_scheduled(context):
+            raise SupermetricsValidationError(
+                "this run has lost its partition, so there is no window to export: backfill or trigger the "
+                "partition. 'airflow dags clear' keeps it, 'airflow partitions clear' does not"
+            )
+        return None
+    if start is None:
+        start = _partition_date(context, schedule, str(key))
+    if length is None:
+        raise SupermetricsValidationError(
+            f"this run is for the partition {key or format_utc(start)!r}, and nothing says how long that is: "
+            f"write {schedule.advice(start)} in the task, or give start and end"
+        )
+    return Window(start, schedule.after(start, length))
+
+
+def _partition_date(context: Mapping[str, Any], schedule: Schedule, key: str) -> datetime:
+    # Airflow 3.2 gives a task the key alone, and writes it in UTC, not in the timetable's zone as later ones.
+    if "partition_date" not in context and schedule.key_format == _KEY_FORMAT and schedule.zone.name == "UTC":
+        with suppress(ValueError):
+            return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=timezone.utc)
+    raise SupermetricsValidationError(
+        f"this run is for the partition {key[:100]!r}, and Airflow does not say which time that is: "
+        "give start and end"
+    )
 
 
 def to_utc(name: str, value: datetime | str | None) -> datetime | None:

@@ -104,9 +104,10 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     window is complete. A rerun replaces the window. Returns the receipt's summary, which outlet asset events
     carry too.
 
-    The window is ``[start, end)`` by ``log_time``. ``end`` defaults to the end of the run's data
-    interval, else its logical date, else the time it was due; ``start`` to ``end - window``, else to
-    the start of the data interval.
+    The window is ``[start, end)`` by ``log_time``. With neither, a run of a partition exports the
+    partition's date and the ``window`` after it. Else ``end`` defaults to the end of the run's data interval,
+    else its logical date, else the time it was due; ``start`` to ``end - window``, else to the start of the
+    data interval.
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
     :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``. (templated)
@@ -239,8 +240,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             ) from None
         if self.settle is None and seconds > _SECONDS_OF_SKEW:
             raise SupermetricsValidationError(
-                f"the window {window} is not over, so its export would not be complete: give an earlier end, "
-                "or settle=timedelta(0) to wait for its end"
+                f"the window {window} is not over, so its export would not be complete: give an earlier end "
+                "(CronPartitionTimetable: run_offset=-1), or settle=timedelta(0) to wait for its end"
             )
         if seconds <= 0:
             return
