@@ -244,7 +244,8 @@ class Exchange:
             return "this is not a response of the Supermetrics API; check the Connection's host"
         return {
             401: f"check the API key or access token in the password of Connection '{conn_id}'",
-            403: f"the credential of Connection '{conn_id}' has no right to this team or connector",
+            403: f"the credential of Connection '{conn_id}' has no right to this team or connector; check "
+            "team_id and connector_identifier, or give it access",
             404: "check team_id and connector_identifier, or the entry's id",
         }.get(answer.status, "")
 

@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import Final, get_args
 
 from dev.simulator import Connector, RateLimitWindow, Simulator, generate_entries
-from dev.simulator.api import Before
+from dev.simulator.api import Before, UnknownConnector
 from dev.simulator.simulator import RateLimitHeaders, TieOrder
 from dev.simulator.times import Precision, Rounding, moment, parse_time
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stores_finer=options.stores_finer,
         rounding=options.rounding,
         max_page=options.max_page,
+        unknown_connector=options.unknown_connector,
         tie_order=options.tie_order,
         rate_limit=options.rate_limit and RateLimitWindow(options.rate_limit, options.window),
         rate_limit_headers=options.rate_limit_headers,
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--stores-finer", action=flag, default=True)
     api.add_argument("--rounding", choices=get_args(Rounding), default="truncate")
     api.add_argument("--max-page", type=int)
+    api.add_argument("--unknown-connector", choices=get_args(UnknownConnector), default="forbidden")
     api.add_argument("--tie-order", choices=get_args(TieOrder), default="stable")
     api.add_argument("--rate-limit", type=int, help="requests per window")
     api.add_argument("--window", type=float, default=3600.0, help="seconds")

@@ -15,7 +15,6 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     401: ("UNAUTHORIZED", "Authentication is required."),
     403: ("FORBIDDEN", "You do not have access to this resource."),
     404: ("NOT_FOUND", "The resource was not found."),
-    405: ("METHOD_NOT_ALLOWED", "The method is not allowed."),
     409: ("CONFLICT_ERROR", "The request conflicts with the resource."),
     422: ("UNPROCESSABLE_ENTITY", "The request could not be processed."),
     429: ("TOO_MANY_REQUESTS", "Rate limit exceeded. Retry later."),

@@ -14,12 +14,14 @@ from dev.simulator.log import Connector, Entry, Log
 from dev.simulator.times import TimeFormat, microseconds, parse_time
 
 Before = Literal["exclusive", "inclusive"]
+UnknownConnector = Literal["forbidden", "not_found", "empty"]
 MaxPage = int | Callable[[int, int], int] | None
 
 _ROUTE: Final = re.compile(r"/v1/teams/([^/]+)/connector_builder/connectors(?:/([^/]+)/logs(?:/([^/]+))?)?")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _INTEGER: Final = re.compile(r"[0-9]{1,19}")
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_BOOLEAN: Final = re.compile("true|false")
 _BEARER: Final = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 _MAX_LIMIT: Final = 1000
 _MAX_CONNECTORS: Final = 1000
@@ -55,6 +57,7 @@ class Api:
         form: TimeFormat,
         before: Before,
         max_page: MaxPage,
+        unknown_connector: UnknownConnector,
         shuffle: Random | None,
     ) -> None:
         self._connectors: dict[str, Connector] = {}
@@ -65,11 +68,9 @@ class Api:
             self._connectors[connector.identifier] = connector
             self._logs[connector.identifier] = Log(connector.entries, form)
         self._tokens = {token: frozenset(teams) for token, teams in tokens.items()}
-        self._teams = {connector.team_id for connector in self._connectors.values()}.union(
-            *self._tokens.values()
-        )
         self._inclusive = before == "inclusive"
         self._max_page = max_page
+        self._unknown_connector = unknown_connector
         self._shuffle = shuffle
 
     def append(self, identifier: str, entries: Iterable[Entry]) -> None:
@@ -94,7 +95,7 @@ class Api:
         if route is None:
             _refuse(404, "There is no such path.")
         if method != "GET":
-            _refuse(405, "Only GET is allowed.", {"Allow": "GET"})
+            _refuse(400, "Only GET is allowed.")
         bearer = _BEARER.fullmatch(authorization)
         visible_teams = self._tokens.get(bearer[1]) if bearer else None
         if visible_teams is None:
@@ -102,29 +103,38 @@ class Api:
 
         # Decoded only now: an encoded slash belongs to a part and separates none.
         team, identifier, log_id = (part and unquote(part) for part in route.groups())
-        lists_logs = identifier is not None and log_id is None
-        params = _parameters(query, allowed=("limit", "before") if lists_logs else ())
+        allowed = (
+            ("include_configs",) if identifier is None else ("limit", "before") if log_id is None else ()
+        )
+        params = _parameters(query, allowed)
         team_id = _integer("team_id", team, _MAX_INT64)
         limit = _integer("limit", params.get("limit", "100"), _MAX_LIMIT)
         before = _before(params["before"]) if "before" in params else None
+        if not _BOOLEAN.fullmatch(params.get("include_configs", "false")):
+            _refuse(400, "The parameter 'include_configs' must be true or false.")
         if identifier is not None and not _IDENTIFIER.fullmatch(identifier):
             _refuse(400, "The parameter 'connector_identifier' is invalid.")
 
-        if team_id not in self._teams:
-            _refuse(404, "There is no such team.")
         if team_id not in visible_teams:
             _refuse(403, "The credential may not see this team.")
         if identifier is None:
             return self._list_connectors(team_id)
         connector = self._connectors.get(identifier)
         if connector is None or connector.team_id != team_id:
-            _refuse(404, "There is no such connector.")
+            return self._of_unknown_connector(log_id)
         if log_id is None:
             return self._list_logs(self._logs[identifier], limit, before, number)
         entry = self._logs[identifier].find(log_id)
         if entry is None:
             _refuse(404, "There is no such log entry.")
         return Answer(200, entry.json, {"Content-Type": JSON})
+
+    def _of_unknown_connector(self, log_id: str | None) -> Answer:
+        if self._unknown_connector == "forbidden":
+            _refuse(403, "The credential may not see this connector.")
+        if self._unknown_connector == "empty" and log_id is None:
+            return json_answer({"logs": []})
+        _refuse(404, "There is no such connector.")
 
     def _list_logs(self, log: Log, limit: int, before: int | None, number: int) -> Answer:
         longest = self._max_page(limit, number) if callable(self._max_page) else self._max_page

@@ -10,7 +10,7 @@ from operator import attrgetter
 from random import Random
 from typing import Any, Final
 
-from dev.simulator.times import TimeFormat, microseconds, parse_time
+from dev.simulator.times import TimeFormat, checked_text, microseconds, parse_time
 
 Entry = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class StoredEntry:
     def __init__(self, entry: Entry, form: TimeFormat) -> None:
         log_time = entry["log_time"]
         if isinstance(log_time, str):
-            self.stored = self.printed = parse_time(log_time)
+            self.stored = self.printed = parse_time(checked_text(log_time))
         else:
             exact = microseconds(log_time)
             self.stored, self.printed = form.stored(exact), form.printed(exact)

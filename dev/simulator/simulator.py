@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from dev.simulator.answers import Answer, error_answer, json_answer
-from dev.simulator.api import Api, Before, MaxPage, named_connector
+from dev.simulator.api import Api, Before, MaxPage, UnknownConnector, named_connector
 from dev.simulator.faults import NO_FAULT, Fault
 from dev.simulator.log import Connector, Entry
 from dev.simulator.rate_limit import RateLimiter, RateLimitWindow, Usage
@@ -42,6 +42,8 @@ class Simulator:
     :param rounding: how printing cuts, with `stores_finer`.
     :param max_page: the most entries on a page, whatever `limit` says, or a function of the limit and the
         request's number (from 1).
+    :param unknown_connector: what the logs of a connector are that does not exist, or is another team's: a
+        403, a 404, or an empty page. The API's documents do not say.
     :param tie_order: order within one stored time: newest arrival first, or anew for each request.
     :param rate_limit: the request quota; None refuses nothing.
     :param rate_limit_headers: which answers carry `X-RateLimit-*`: all, those with 4xx (for which the API
@@ -65,6 +67,7 @@ class Simulator:
         stores_finer: bool = True,
         rounding: Rounding = "truncate",
         max_page: MaxPage = None,
+        unknown_connector: UnknownConnector = "forbidden",
         tie_order: TieOrder = "stable",
         rate_limit: RateLimitWindow | None = None,
         rate_limit_headers: RateLimitHeaders = "always",
@@ -81,6 +84,7 @@ class Simulator:
             form=TimeFormat(precision, zone, stores_finer, rounding),
             before=before,
             max_page=max_page,
+            unknown_connector=unknown_connector,
             shuffle=Random(seed) if tie_order == "shuffled" else None,
         )
         self._limiter = RateLimiter(rate_limit, clock)

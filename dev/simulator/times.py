@@ -31,6 +31,8 @@ _TIMESPECS: Final[Mapping[Precision, str]] = {
     "nanosecond": "microseconds",
     "trimmed": "auto",
 }
+# The API's page: `log_time` has at most 30 characters.
+_LONGEST_TEXT: Final = 30
 _EPOCH: Final = datetime(1970, 1, 1)
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -76,6 +78,13 @@ def zone_offset(zone: str) -> timedelta:
     return -offset if zone[0] == "-" else offset
 
 
+def checked_text(text: str) -> str:
+    """The text itself; a ValueError where it is longer than the API's times."""
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"{text!r} is longer than {_LONGEST_TEXT} characters, which the API does not print")
+    return text
+
+
 @dataclass(frozen=True)
 class TimeFormat:
     """How the simulated API keeps and prints times; see `Simulator` for what the fields mean."""
@@ -84,6 +93,9 @@ class TimeFormat:
     zone: str = "Z"
     stores_finer: bool = True
     rounding: Rounding = "truncate"
+
+    def __post_init__(self) -> None:
+        checked_text(self.text(1))
 
     def stored(self, time: int) -> int:
         """The time that order and `before` go by, in microseconds, of an exact time."""

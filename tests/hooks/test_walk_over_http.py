@@ -51,7 +51,8 @@ def read_async(**window: Any) -> list[dict[str, Any]]:
             "max_page": st.none() | st.integers(4, 20),
             "seed": st.integers(0, 99),
         }
-    ),
+        # The 30 characters of a time do not hold finer ones with an offset.
+    ).filter(lambda parts: parts["precision"] in ("second", "millisecond") or parts["zone"] in ("Z", "")),
     page_size=st.integers(1, 20),
     start=st.none() | st.integers(0, 12),
     length=st.none() | st.integers(1, 12),

@@ -78,19 +78,21 @@ def test_bad_parameters(serve, at, query):
         (LOGS.replace(str(TEAM), "0"), 400),
         (LOGS.replace(str(TEAM), "team"), 400),
         (LOGS.replace(str(TEAM), "9223372036854775808"), 400),
-        (LOGS.replace(str(TEAM), "9223372036854775807"), 404),
+        (LOGS.replace(str(TEAM), "9223372036854775807"), 403),
         (LOGS.replace("T3S70", "T3.S70"), 400),
         (LOGS.replace("T3S70", "T" * 101), 400),
-        (LOGS.replace("T3S70", "T" * 100), 404),
-        (LOGS.replace(str(TEAM), "7"), 404),
+        (LOGS.replace("T3S70", "T" * 100), 403),
+        (LOGS.replace(str(TEAM), "7"), 403),
         (f"{LOGS}/", 404),
         ("/v2/teams", 404),
         (f"{CONNECTORS}?limit=1", 400),
+        (f"{CONNECTORS}?include_configs=1", 400),
+        (f"{LOGS}?include_configs=true", 400),
         (f"{LOGS}/a?limit=1", 400),
     ],
 )
 def test_bad_paths(serve, at, path, status):
-    """Identifiers out of range are a 400, well-formed ones of nothing that exists a 404."""
+    """Identifiers out of range are a 400, those of nothing that exists a 403, other paths a 404."""
     _, client = serve(
         connectors=[Connector("T3S70", [at("a", 1)]), Connector("S7", team_id=7)],
         tokens={"good-key": {TEAM, 7}},
@@ -100,16 +102,16 @@ def test_bad_paths(serve, at, path, status):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 def test_only_get(serve, method):
-    """Any other method is a 405 that names GET, and the connection goes on."""
+    """Any other method is a 400, as the API documents no 405, and the connection stays open."""
     simulator, client = serve()
     reply = client.get(method=method, body=b"x" * 10 if method == "POST" else None)
-    assert (reply.status, reply.headers["allow"]) == (405, "GET")
+    assert reply.status == 400
     assert client.get().status == 200
     assert simulator.connections == 1
 
 
 def test_credentials(serve):
-    """Unknown and missing credentials are a 401 with a challenge, other teams a 403, unknown teams a 404."""
+    """Unknown and missing credentials are a 401 with a challenge; other teams and unknown ones are a 403."""
     simulator, client = serve(
         connectors=[Connector("T3S70"), Connector("S7", team_id=7)],
         tokens={"good-key": {TEAM}, "other-key": {7}},
@@ -126,9 +128,39 @@ def test_credentials(serve):
     assert client.get(key=None, api_key="good-key").status == 401
     reply = client.get(key="other-key")
     assert (reply.status, reply.code) == (403, "FORBIDDEN")
-    assert client.get(LOGS.replace(str(TEAM), "8")).status == 404
-    assert client.get(LOGS.replace(str(TEAM), "7"), key="other-key").status == 404
-    assert [request.status for request in simulator.requests][-3:] == [403, 404, 404]
+    assert client.get(LOGS.replace(str(TEAM), "8")).status == 403
+    assert client.get(LOGS.replace(str(TEAM), "7"), key="other-key").status == 403
+    assert [request.status for request in simulator.requests][-3:] == [403, 403, 403]
+
+
+@pytest.mark.parametrize(("switch", "status"), [("forbidden", 403), ("not_found", 404), ("empty", 200)])
+def test_unknown_connector_switch(serve, at, switch, status):
+    """Nobody says what the logs of an unknown connector, or of another team's, are; one entry is a 404."""
+    _, client = serve(
+        connectors=[Connector("T3S70", [at("a", 1)]), Connector("S7", [at("b", 1)], team_id=7)],
+        tokens={"good-key": {TEAM, 7}},
+        unknown_connector=switch,
+    )
+    for path in (LOGS.replace("T3S70", "T3S71"), LOGS.replace("T3S70", "S7")):
+        reply = client.get(path)
+        assert reply.status == status
+        assert reply.json == {"logs": []} or status != 200
+    assert client.get(f"{LOGS.replace('T3S70', 'T3S71')}/a").status == (403 if switch == "forbidden" else 404)
+    assert client.get().ids == ["a"]
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_include_configs(serve, value):
+    """The vendor's own client always sends it."""
+    _, client = serve()
+    assert client.get(f"{CONNECTORS}?include_configs={value}").json["count"] == 1
+
+
+def test_more_connectors_than_a_list_has(serve):
+    """1,000 are listed, all are counted, none can be paged to."""
+    _, client = serve(connectors=[Connector(f"C{number}") for number in range(1001)])
+    listed = client.get(CONNECTORS).json
+    assert (len(listed["connectors"]), listed["count"]) == (1000, 1001)
 
 
 def test_error_envelope(serve):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from dev.simulator import Connector, Simulator
 from tests.simulator.client import LOGS, START
 
 
@@ -155,14 +156,14 @@ def test_shuffling_repeats_with_its_seed(serve, at):
 def test_times_as_text(serve):
     """A textual `log_time` prints as it is and counts as what it means; all fields are kept, none needed."""
     entries = [
-        {"log_time": "2026-01-01T06:30:00.123456789+05:30", "odd": {"deep": [1]}},
+        {"log_time": "2026-01-01T06:30:00.123+05:30", "odd": {"deep": [1]}},
         {"id": "day", "log_time": "2026-01-02"},
         {"id": "bare", "log_time": "2026-01-01 00:30"},
     ]
     simulator, client = serve(entries, zone="+01:00", precision="day")
     expected = [entries[1], entries[0], entries[2]]
     assert client.get().json["logs"] == expected
-    assert client.get(before="2026-01-01T01:00:00.123456999Z").ids == ["bare"]
+    assert client.get(before="2026-01-01T01:00:00.122999999Z").ids == ["bare"]
     assert simulator.truth("T3S70", START, START + timedelta(days=1)) == expected[1:]
 
 
@@ -192,3 +193,20 @@ def test_arrivals(serve, at):
     assert [client.get().ids for _ in range(3)] == [["a"], ["b", "a"], ["b", "a"]]
     simulator.reset()
     assert [client.get().ids for _ in range(2)] == [["b", "a"], ["b", "a"]]
+
+
+@pytest.mark.parametrize(
+    ("precision", "zone"),
+    [("microsecond", "+05:30"), ("trimmed", "-01:00"), ("nanosecond", "+00:00"), ("nanosecond", "+0000")],
+)
+def test_no_time_is_longer_than_the_api_allows(precision, zone):
+    """30 characters hold nanoseconds with Z, or milliseconds with an offset."""
+    with pytest.raises(ValueError, match="30 characters"):
+        Simulator(connectors=[], tokens={}, precision=precision, zone=zone)
+
+
+def test_no_given_time_is_longer_than_the_api_allows():
+    """One that is printed as it is, neither."""
+    entries = [{"id": "a", "log_time": "2026-01-01T06:30:00.123456789+05:30"}]
+    with pytest.raises(ValueError, match="30 characters"):
+        Simulator(connectors=[Connector("T3S70", entries)], tokens={})
