@@ -12,8 +12,8 @@ from typing import Any
 
 from airflow_provider_supermetrics.protocol.entries import Entry, log_time
 from airflow_provider_supermetrics.protocol.errors import InvalidRequest
+from airflow_provider_supermetrics.protocol.text import one_line, quoted
 
-_LONGEST_TEXT = 300
 _DIGITS = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
 # The API's page names these; production may send others.
 _KNOWN_FIELDS = ("id", "log_time", "status", "event", "request", "duration_ms", "request_id")
@@ -106,18 +106,12 @@ class Matches:
 
 
 def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry with long texts cut, and with values that any JSON, msgpack or database takes."""
+    """The entry with long strings cut, and with values that any JSON, msgpack, database or log line takes."""
     names = [name for name in entry if name in _KNOWN_FIELDS]
     # Airflow's serialization refuses, or takes for its own, what begins with two underscores.
     others = [name for name in entry if name not in _KNOWN_FIELDS and not name.startswith("__")]
     names += others[:_MOST_OTHERS]
-    return {_text(name): _small(entry[name]) for name in names}
-
-
-def storable(text: str) -> str:
-    """The text, with a question mark for what some JSON, msgpack or database refuses."""
-    # A lone surrogate has no form in UTF-8; NUL has none in a PostgreSQL database.
-    return text.encode("utf-8", "replace").decode().replace("\0", "?")
+    return {one_line(name): _small(entry[name]) for name in names}
 
 
 def _newest(entry: Mapping[str, Any]) -> tuple[Any, str]:
@@ -127,14 +121,14 @@ def _newest(entry: Mapping[str, Any]) -> tuple[Any, str]:
 def _small(value: Any) -> Any:
     if value is None or isinstance(value, (bool, float)):
         return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)[:_LONGEST_TEXT]
-    return _text(value if isinstance(value, str) else json.dumps(value))
-
-
-def _text(text: str) -> str:
-    text = storable(text)
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return value
+    if not isinstance(value, str):
+        try:
+            value = json.dumps(value)
+        except (ValueError, RecursionError):  # an integer of thousands of digits, or nested too deep
+            value = quoted(value)
+    return one_line(value)
 
 
 def as_list(name: str, value: Any, kind: type) -> Any:
@@ -167,7 +161,7 @@ def _read_list(name: str, text: str) -> Any:
 
 
 def _refused(name: str, kind: str, value: Any) -> InvalidRequest:
-    return InvalidRequest(f"{name} must be {kind}, not {repr(value)[:100]}")
+    return InvalidRequest(f"{name} must be {kind}, not {quoted(value)}")
 
 
 def _is_list(value: Any) -> bool:

@@ -218,7 +218,7 @@ class LogWatch:
         :raises ContractViolation: where it is not such a state.
         """
         try:
-            watch = cls(datetime.fromisoformat(state["since"]), timedelta(seconds=state["overlap"]))
+            watch = cls(_aware(state["since"]), timedelta(seconds=state["overlap"]))
             watch.until = _from_text(state["until"])
             watch._moved_at = _from_text(state["moved_at"])
             watch._known = _from_texts(state["known"])
@@ -242,11 +242,18 @@ def _to_texts(times: Mapping[str, datetime]) -> dict[str, str]:
 
 
 def _from_texts(items: Mapping[str, str]) -> dict[str, datetime]:
-    return {str(key): datetime.fromisoformat(time) for key, time in items.items()}
+    return {str(key): _aware(time) for key, time in items.items()}
 
 
 def _from_text(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else _aware(text)
+
+
+def _aware(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.utcoffset() is None:
+        raise ValueError(f"{text} has no time zone")
+    return time
 
 
 class ErrorWatch:

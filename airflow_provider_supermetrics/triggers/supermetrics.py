@@ -114,11 +114,11 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         self._team_id = team_id
         self._min_matches = min_matches
         with _refusing():
-            self._deadline = datetime.fromisoformat(deadline)
-            self._not_before = datetime.fromisoformat(not_before)
+            self._deadline = _time("deadline", deadline)
+            self._not_before = _time("not_before", not_before)
             self._polling = Polling(poke_interval, max_consecutive_failures, longest_interval)
             error_filter_ = ErrorFilter.of(**error_filter)
-            watch = LogWatch(datetime.fromisoformat(since), timedelta(seconds=_seconds("overlap", overlap)))
+            watch = LogWatch(_time("since", since), timedelta(seconds=_seconds("overlap", overlap)))
             self._watch = ErrorWatch(watch, error_filter_, Matches(max_entries))
         if state is not None:
             with suppress(ContractViolation, ValueError, KeyError, TypeError):
@@ -538,6 +538,13 @@ def _refusing() -> Iterator[None]:
         yield
     except (ValueError, KeyError, AttributeError, OverflowError) as error:
         raise _RefusedArguments(str(error)) from None
+
+
+def _time(name: str, text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.utcoffset() is None:
+        raise ValueError(f"{name} {text} has no time zone")
+    return time
 
 
 def _seconds(name: str, time: float | timedelta, least: float = 0) -> float:

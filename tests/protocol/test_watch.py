@@ -281,9 +281,28 @@ def test_what_is_told_of_an_entry_is_small_and_plain() -> None:
     assert (told["x1"], told["x3"], told["x4"], told["x5"]) == (str(2**70), None, 1.5, True)
     assert told["log_time"] == "2026-01-01"
     assert len(told) == 13
-    json.dumps(told, ensure_ascii=False).encode()
     assert len(json.dumps(told)) < 2000
-    assert "\0" not in told["x2"]
+    assert told["x2"] == "\ufffd\ufffd"
+
+
+def test_what_is_told_of_an_entry_is_fit_for_a_log_line() -> None:
+    """Examples log it, and send it: no control character and no second line comes from the API."""
+    deep: list[Any] = []
+    for _ in range(20_000):
+        deep = [deep]
+    told = brief(
+        {
+            "id": "a\u202eb",
+            "log_time": "2026-01-01",
+            "request": "GET /\x1b[2J\r\n2026-01-01 ERROR \x9b all is lost",
+            "event": {"\n": "\n"},
+            "deep": deep,
+            "digits": 10**9999,
+            "a\nb": 1,
+        }
+    )
+    assert all(text.isprintable() for text in (*told, *map(str, told.values())))
+    assert told["request"] == "GET /\ufffd[2J 2026-01-01 ERROR \ufffd all is lost"
 
 
 @given(

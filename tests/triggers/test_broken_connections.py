@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import socket
 import time
@@ -24,6 +23,7 @@ from airflow_provider_supermetrics.triggers.supermetrics import (
 from dev.simulator import Simulator
 from tests.components.conftest import context
 from tests.conftest import CONNECTOR, KEY, TEAM
+from tests.support.airflow import stored
 
 CONN_ID = "supermetrics_default"
 VARIABLE = f"AIRFLOW_CONN_{CONN_ID.upper()}"
@@ -109,6 +109,28 @@ def error_now(name: str) -> dict[str, Any]:
     return {"id": name, "log_time": datetime.fromtimestamp(int(time.time()), timezone.utc), "status": 500}
 
 
+def deferred_trigger() -> SupermetricsErrorLogTrigger:
+    """The trigger of a sensor that waits for an hour."""
+    now = datetime.now(timezone.utc)
+    return SupermetricsErrorLogTrigger(
+        connector_identifier=CONNECTOR,
+        since=now.isoformat(),
+        deadline=(now + timedelta(hours=1)).isoformat(),
+        not_before=now.isoformat(),
+        error_filter={"min_status": 400},
+    )
+
+
+def fired(trigger: SupermetricsErrorLogTrigger) -> Any:
+    """The payload of the only event."""
+
+    async def fire() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    [event] = asyncio.run(fire())
+    return stored(event)
+
+
 @pytest.mark.skipif(version("apache-airflow").startswith("2."), reason="events came with Airflow 3")
 @pytest.mark.parametrize("way", BROKEN)
 def test_no_broken_connection_ends_the_event_trigger(
@@ -148,6 +170,64 @@ def test_no_broken_connection_ends_the_event_trigger(
     assert len(sim.requests) <= 2
 
 
+@pytest.mark.skipif(version("apache-airflow").startswith("2."), reason="events came with Airflow 3")
+def test_an_error_that_nobody_foresaw_does_not_end_the_event_trigger(
+    simulate: Callable[..., Simulator],
+    after_naps: Callable[[int, Callable[[], None]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    slept: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its traceback is in the log once, however often the poll fails with it."""
+    simulate([error_now("meanwhile")], clock=lambda: time.monotonic())
+    with monkeypatch.context() as broken:
+        broken.setattr("aiohttp.ClientSession._request", defect)
+        after_naps(3, broken.undo)
+
+        async def first() -> Any:
+            trigger = SupermetricsErrorLogEventTrigger(connector_identifier=CONNECTOR, lookback=3600)
+            return (await anext(aiter(trigger.run()))).payload
+
+        assert asyncio.run(first())["matches"] == 1
+    log = caplog.text + capsys.readouterr().out
+    failed = f"Polling connector {CONNECTOR} with Connection '{CONN_ID}' failed: Unexpected ZeroDivisionError"
+    assert log.count(failed) == 3
+    assert log.count("Traceback") == 1
+
+
+async def defect(*_: Any, **__: Any) -> Any:
+    """What a defect does, in place of a request."""
+    return 1 / 0
+
+
+@pytest.mark.airflow_2
+def test_an_error_that_nobody_foresaw_fails_a_deferred_task(
+    simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    """Once, and the message names the Connection; nothing escapes from the trigger."""
+    simulate([], clock=lambda: time.monotonic())
+    monkeypatch.setattr("aiohttp.ClientSession._request", defect)
+    event = fired(deferred_trigger())
+    sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR)
+    with pytest.raises(SupermetricsError, match=f"^Unexpected ZeroDivisionError: .*Connection '{CONN_ID}'"):
+        sensor.execute_complete(context(), event)
+
+
+@pytest.mark.airflow_2
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_an_error_that_nobody_foresaw_fails_a_task_on_a_worker(
+    simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """With the same message as from the trigger."""
+    simulate([])
+    monkeypatch.setattr("requests.Session.send", lambda *_, **__: 1 / 0)
+    sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, mode=mode)
+    running = context()
+    with pytest.raises(SupermetricsError, match=f"^Unexpected ZeroDivisionError: .*Connection '{CONN_ID}'"):
+        sensor.poke(running)
+
+
 @pytest.mark.airflow_2
 @pytest.mark.parametrize("way", BROKEN)
 def test_a_connection_that_breaks_while_a_sensor_is_deferred_fails_its_task(
@@ -158,20 +238,9 @@ def test_a_connection_that_breaks_while_a_sensor_is_deferred_fails_its_task(
 ) -> None:
     """The trigger fires one error event; the task's error names the Connection."""
     sim = simulate([], clock=lambda: time.monotonic())
-    now = datetime.now(timezone.utc)
-    trigger = SupermetricsErrorLogTrigger(
-        connector_identifier=CONNECTOR,
-        since=now.isoformat(),
-        deadline=(now + timedelta(hours=1)).isoformat(),
-        not_before=now.isoformat(),
-        error_filter={"min_status": 400},
-    )
+    trigger = deferred_trigger()
     break_connection(sim, way)
-
-    async def fire() -> list[Any]:
-        return [event.payload async for event in trigger.run()]
-
-    [event] = json.loads(json.dumps(asyncio.run(fire())))
+    event = fired(trigger)
     assert event["status"] == "error"
     sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR)
     with pytest.raises(SupermetricsError, match=f"Connection '{CONN_ID}'") as raised:

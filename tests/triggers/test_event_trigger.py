@@ -391,6 +391,27 @@ def test_a_watermark_that_cannot_be_read_is_waited_for(virtual: Simulate, slept:
 
 
 @needs_events
+@pytest.mark.parametrize(
+    "value", [None, 5, -1, 1e300, "x", "2026-01-01T00:00:00", [], [1], {}, {"x": "y"}], ids=str
+)
+def test_a_damaged_watermark_is_not_used(virtual: Simulate, slept: list[float], value: Any) -> None:
+    """Whatever stands in it instead: errors are found at the next poll, as by a trigger without one."""
+    sim = virtual([error("before", 4000)])
+    store = Store()
+    Triggerer(slept, store).run(2)
+    [(key, state)] = store.values.items()
+    assert state
+    for name in state:
+        store.values[key] = {**state, name: value}
+        sim.append(CONNECTOR, [error(f"{name} {value}")])
+        found = ids(Triggerer(slept, store).run(2))
+        assert [f"{name} {value}" in payload for payload in found][:1] == [True], (name, value)
+    store.values[key] = value
+    sim.append(CONNECTOR, [error("last")])
+    assert "last" in ids(Triggerer(slept, store).run(2))[0]
+
+
+@needs_events
 def test_a_trigger_of_several_assets_has_no_watermark(
     virtual: Simulate,
     slept: list[float],

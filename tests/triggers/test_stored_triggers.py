@@ -95,6 +95,8 @@ def test_no_row_ends_the_triggerer(kind: Any, data: st.DataObject) -> None:
     [
         ({"min_status": "x", "error_filter": {"min_status": "x"}}, "min_status must be"),
         ({"since": "yesterday", "poll_interval": 0.1}, "yesterday|poll_interval must be"),
+        ({"since": "2026-01-01T00:00:00", "overlap": -1}, "since .* has no time zone|overlap must be"),
+        ({"deadline": "2026-01-01T00:00:00", "overlap": -1}, "deadline .* has no time zone|overlap must be"),
         ({"overlap": float("nan")}, "overlap must be"),
         ({"overlap": 1e300}, "overlap must be"),
     ],
