@@ -235,7 +235,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 "by events. Use SupermetricsErrorLogSensor"
             )
         super().__init__()
-        # What has failed so far, and of which kinds the errors were: each kind is logged once.
+        # What has failed so far, with which kinds of errors.
         self._reported: dict[str, set[type[Exception]]] = {}
         self.team_id = team_id
         self.max_entries = max_entries
@@ -326,7 +326,6 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                         "filter",
                         error,
                         "Unexpected error in the entries of connector %s: %s. The next poll reads them again",
-                        traceback=True,
                     )
                     watch, is_level = LogWatch.from_state(state), False
                     continue
@@ -403,12 +402,12 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         )
         return pause
 
-    def _report(self, doing: str, error: Exception, message: str, *, traceback: bool = False) -> None:
-        """Log a failure that ends nothing, once for each of its kinds."""
-        if self._is_new_failure(doing, error):
-            self.log.error(
-                message, self.connector_identifier, reason(error), exc_info=error if traceback else None
-            )
+    def _report(self, doing: str, error: Exception, message: str, *, once: bool = False) -> None:
+        """Log a failure that ends nothing: each kind of error with its traceback when it is new."""
+        is_new = self._is_new_failure(doing, error)
+        if is_new or not once:
+            exc_info = error if is_new else None
+            self.log.error(message, self.connector_identifier, reason(error), exc_info=exc_info)
 
     def _is_new_failure(self, doing: str, error: Exception) -> bool:
         kinds = self._reported.setdefault(doing, set())
@@ -487,6 +486,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 error,
                 "The watermark of connector %s could not be stored: %s. It is kept in memory, so events are "
                 "repeated only if the triggerer restarts; trying again after each poll",
+                once=True,
             )
             return False
         if self._reported.pop("save", None):
