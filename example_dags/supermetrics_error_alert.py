@@ -1,5 +1,5 @@
 """
-Be told when a connector logs errors: within two minutes, but at most once an hour, and of each error once.
+Alert when a connector logs errors: within two minutes, at most once an hour, each error once.
 
 After an alert, what comes in the rest of the hour is part of the next hour's.
 
@@ -27,8 +27,8 @@ except ImportError:  # Airflow 2
     from airflow.notifications.basenotifier import BaseNotifier
 
 CONNECTOR = "T3S70"
-# Errors count from behind the last one that was told, but no further back than two hours before the run is
-# due: enough to make up for a run that has failed.
+# Errors count from just after the last one that was reported, but no further back than two hours before
+# the run is due: enough to make up for a run that has failed.
 SINCE = """{{ [
     var.value.get('supermetrics_errors_told', ''),
     ((data_interval_end | default(dag_run.run_after, true)) - macros.timedelta(hours=2)).isoformat(),
@@ -43,7 +43,7 @@ class LogNotifier(BaseNotifier):
         self.message = message
 
     def notify(self, context) -> None:  # noqa: ARG002  # Airflow's signature
-        """Tell it."""
+        """Log it."""
         self.log.warning(self.message)
 
 
@@ -98,7 +98,7 @@ with DAG(
 
     @task
     def alert(found, **context) -> None:
-        """Tell of the errors, and remember it."""
+        """Report the errors, and remember which."""
         # Slack: SlackWebhookNotifier(text=message(found)).notify(context)
         # Mail: SmtpNotifier(to="…", subject="…", html_content=as_html(message(found))).notify(context)
         LogNotifier(message(found)).notify(context)

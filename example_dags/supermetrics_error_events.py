@@ -1,5 +1,5 @@
 """
-Run a DAG when a connector logs errors (Airflow 3): for each look that finds new ones, each error once.
+Run a DAG when a connector logs errors (Airflow 3): for each poll that finds new ones, each error once.
 
 To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put your connector in place of
 ``T3S70``, and have a triggerer running. On Airflow 2, which starts no runs by events, this file has no DAG.
@@ -25,7 +25,7 @@ if AssetWatcher is not None:
         "supermetrics_errors_of_T3S70",
         watchers=[
             AssetWatcher(
-                name="look_every_minute",
+                name="poll_every_minute",
                 trigger=SupermetricsErrorLogEventTrigger(connector_identifier="T3S70"),
             )
         ],
@@ -40,7 +40,7 @@ if AssetWatcher is not None:
 
         @task
         def alert(triggering_asset_events=None) -> None:
-            """Tell of the errors; where events come fast, Airflow hands over several at once."""
+            """Report the errors; where events come fast, Airflow passes several at once."""
             for event in triggering_asset_events[ERRORS]:
                 found = event.extra["payload"]
                 log.warning(

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import ExportedObject
@@ -22,7 +23,7 @@ from airflow_provider_supermetrics.protocol.walk import LogWalk
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 # Longer than any Retry-After and the retries after it. What was read longer ago may lack late entries.
 _OLDEST = timedelta(days=3)
 # It is read once, if ever.
@@ -47,6 +48,7 @@ class Checkpoint:
     :param open: lines whose time may still get more, oldest first.
     :param requests: how many requests it took so far.
     :param waits: how many times in a row the task has given up its slot without getting far since.
+    :param manifest: the digest of an earlier export's manifest, while that is still there.
     """
 
     walk: LogWalk
@@ -55,6 +57,7 @@ class Checkpoint:
     open: Sequence[bytes] = ()
     requests: int = 0
     waits: int = 0
+    manifest: str | None = None
     saved_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     def to_bytes(self, plan: ExportPlan) -> bytes:
@@ -69,6 +72,7 @@ class Checkpoint:
             "open": len(self.open),
             "requests": self.requests,
             "waits": self.waits,
+            "manifest": self.manifest,
         }
         lines = [json.dumps(head).encode(), *self.pending, *self.open]
         return gzip.compress(b"\n".join(lines), _GZIP_LEVEL, mtime=0)
@@ -98,6 +102,7 @@ class Checkpoint:
                 open=lines[pending:],
                 requests=int(head["requests"]),
                 waits=int(head["waits"]),
+                manifest=head["manifest"],
                 saved_at=datetime.fromisoformat(head["saved_at"]),
             )
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -118,6 +123,9 @@ def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:
             return None
         if datetime.now(timezone.utc) - checkpoint.saved_at > _OLDEST:
             raise ContractViolation(f"it is of {checkpoint.saved_at.isoformat(timespec='seconds')}")
+        manifest = destination.read(plan.receipt_name)
+        if manifest is not None and sha256(manifest).hexdigest() != checkpoint.manifest:
+            raise ContractViolation("the window has been exported since")
         checkpoint = replace(checkpoint, written=[_found(destination, part) for part in checkpoint.written])
     except ContractViolation as error:
         log.warning("Beginning anew: the checkpoint %s does not fit: %s", plan.checkpoint_name, error)

@@ -53,6 +53,8 @@ class ExportWriter:
         self._written: list[Written] = []
         # What an earlier export of this window says is there, while nothing of that has been changed.
         self._earlier: Sequence[ExportedObject] | None = None
+        # The digest of the manifest that is there.
+        self._manifest: str | None = None
         self._has_looked = self._has_begun = False
         if checkpoint is not None:
             times = [_entries.log_time(json.loads(line)).at for line in checkpoint.open]
@@ -99,6 +101,7 @@ class ExportWriter:
         :param requests: how many requests it took so far.
         :param waits: see :class:`Checkpoint`.
         """
+        self._unchanged()
         return Checkpoint(
             walk=walk,
             written=self._written,
@@ -106,6 +109,7 @@ class ExportWriter:
             open=[line for _, line in self._open],
             requests=requests,
             waits=waits,
+            manifest=self._manifest,
         )
 
     def finish(self, requests: int, rate_limit: RateLimit | None) -> Receipt:
@@ -127,12 +131,16 @@ class ExportWriter:
         if self._remove_stale(self._check()):
             # That took time, in which another export may have begun.
             self._check()
-        # Before the receipt: left behind beside one, it would make the next rerun go on from here.
-        self._destination.remove(self._plan.checkpoint_name)
-        if not is_as_before:
-            self._destination.write(receipt.to_json(), self._plan.receipt_name)
-        elif self._destination.stamp(self._plan.receipt_name) is None:
-            raise self._conflict(self._plan.receipt_name)
+        if is_as_before:
+            self._destination.remove(self._plan.checkpoint_name)
+            if self._destination.stamp(self._plan.receipt_name) is None:
+                raise self._conflict(self._plan.receipt_name)
+            return receipt
+        self._destination.write(receipt.to_json(), self._plan.receipt_name)
+        try:
+            self._destination.remove(self._plan.checkpoint_name)
+        except OSError as error:
+            log.warning("%s. The window is complete, and no export resumes from it", error)
         return receipt
 
     def _write_part(self) -> None:
@@ -175,8 +183,10 @@ class ExportWriter:
         """What an earlier export of this plan has left, while its receipt still vouches for it."""
         if not self._has_looked:
             self._has_looked = True
-            receipt = self._destination.read(self._plan.receipt_name)
-            self._earlier = None if receipt is None else objects_of(receipt, self._plan)
+            manifest = self._destination.read(self._plan.receipt_name)
+            if manifest is not None:
+                self._manifest = hashlib.sha256(manifest).hexdigest()
+                self._earlier = objects_of(manifest, self._plan)
         return self._earlier
 
     def _stamp_if_there(self, item: ExportedObject) -> str | None:
@@ -190,7 +200,8 @@ class ExportWriter:
         """Before anything changes, take away the receipt that vouches for what is there."""
         if not self._has_begun:
             self._destination.remove(self._plan.receipt_name)
-            self._earlier, self._has_looked, self._has_begun = None, True, True
+            self._earlier, self._manifest = None, None
+            self._has_looked = self._has_begun = True
 
     def _check(self) -> Iterable[str]:
         """See that all that was written is there; return the names of all parts of this window.

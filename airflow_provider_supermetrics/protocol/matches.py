@@ -1,4 +1,4 @@
-"""Which entries are errors that somebody asked for, and what is told of them."""
+"""Filter error entries, and summarise them for XCom and events."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ErrorFilter:
     ) -> ErrorFilter:
         """A filter, of values that were checked.
 
-        :raises InvalidRequest: for what can match nothing, or means something else than it looks.
+        :raises InvalidRequest: for what can match nothing, or means something else than it seems to.
         """
         if not _is_integer(min_status):
             raise _refused("min_status", "an integer", min_status)

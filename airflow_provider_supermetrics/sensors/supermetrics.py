@@ -55,7 +55,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
     :param team_id: the team; by default the Connection's. (templated)
-    :param since: entries from this time on count, an aware datetime or ISO 8601 text; by default the
+    :param since: entries from this time on count, an aware datetime or ISO 8601 string; by default the
         start of the run's data interval, else the time the run was due. Neither retries nor
         reschedules move it. (templated)
     :param min_status: the lowest status that counts as an error.
@@ -64,9 +64,9 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     :param request_contains: a part of ``request``, upper or lower case; by default any request
         counts. (templated)
     :param min_matches: how many entries there must be.
-    :param max_entries: how many of them to return, long texts cut.
+    :param max_entries: how many of them to return, long strings cut.
     :param overlap: how late an entry may appear in the log and still be found.
-    :param max_consecutive_failures: how many looks in a row may fail before the task does.
+    :param max_consecutive_failures: how many polls in a row may fail before the task does.
     :param deferrable: whether to wait in the triggerer, without a worker slot; by default what
         ``[operators] default_deferrable`` says.
     :param wait_policy: what of the Connection's waiting is different here, such as
@@ -249,12 +249,12 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             self._polling.max_consecutive_failures = 1
         self._resume(error_filter)
 
-    # Between two looks
+    # Between two polls
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Seconds until the next look; in deferrable mode, leave for the triggerer instead."""
+        """Seconds until the next poll; in deferrable mode, leave for the triggerer instead."""
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         left = self.timeout - run_duration()
         if self._not_before is not None:
@@ -263,7 +263,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 too_late = f"The API allows no request for {named:.0f} s, which is after the sensor's timeout"
                 raise AirflowSkipException(too_late) if self.soft_fail else AirflowSensorTimeout(too_late)
             interval = max(interval, named)
-        # A budget that runs low stretches the time between looks, but not beyond the timeout.
+        # A budget that runs low stretches the time between polls, but not beyond the timeout.
         interval = max(interval, min(self._pause, left))
         if self.reschedule or self.deferrable:
             interval = max(interval, SHORTEST_AWAY)

@@ -46,7 +46,7 @@ _SECONDS_TO_STORE_AN_EVENT = 3.0
 _LEAST_POLL_INTERVAL = 3
 # Only a person can repair what is refused; until then, frequent requests are of no use.
 _SECONDS_AFTER_A_REFUSAL = 300.0
-# Triggers that start together begin at one time, so that none of them has to look by itself.
+# Triggers that start together begin at one time, so that none of them has to poll by itself.
 _SAME_MOMENT = timedelta(seconds=60)
 
 
@@ -59,16 +59,16 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
     :param connector_identifier: the connector.
     :param since: first time that counts, ISO 8601 with an offset.
     :param deadline: when to give up, likewise.
-    :param not_before: when to look first, likewise.
+    :param not_before: when to poll first, likewise.
     :param error_filter: which entries count: arguments of ``ErrorFilter.of``.
     :param min_matches: how many there must be.
     :param max_entries: how many to hand over.
     :param overlap: how late an entry may appear, in seconds.
-    :param poke_interval: seconds between looks.
-    :param max_consecutive_failures: how many looks in a row may fail.
-    :param longest_interval: where the interval doubles with each look, the longest one in seconds.
+    :param poke_interval: seconds between polls.
+    :param max_consecutive_failures: how many polls in a row may fail.
+    :param longest_interval: where the interval doubles with each poll, the longest one in seconds.
     :param team_id: the team; by default the Connection's.
-    :param state: how far the sensor has looked already.
+    :param state: what the sensor has read already.
     :param wait_policy: what of the Connection's waiting is different here.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     """
@@ -180,7 +180,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a look has found that earlier ones of its stream had not; the first one begins at ``since``."""
+    """What a poll has found that earlier ones of its stream had not; the first one begins at ``since``."""
 
     since: datetime
     is_first: bool
@@ -191,11 +191,11 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     """
     Start DAG runs when a connector logs errors, through an ``AssetWatcher`` (Airflow 3.0 and later).
 
-    One event for each look that finds new errors. On Airflow 3.3 a restart of the triggerer neither
-    repeats nor misses an entry, and watchers of one connector share their looks.
+    One event for each poll that finds new errors. On Airflow 3.3 a restart of the triggerer neither
+    repeats nor misses an entry, and watchers of one connector share their polls.
 
     The payload: ``connector_identifier``, ``team_id``, ``matches`` (how many), ``entries`` (the newest
-    of them, long texts cut), ``since`` and ``until``.
+    of them, long strings cut), ``since`` and ``until``.
 
     :param connector_identifier: the connector, such as ``"T3S70"``.
     :param team_id: the team; by default the Connection's.
@@ -204,8 +204,8 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     :param events: the event types that count; by default all.
     :param request_contains: a part of ``request``; by default any request counts.
     :param max_entries: entries in the payload at most.
-    :param poll_interval: time between looks, in seconds or as a timedelta.
-    :param lookback: how far the very first look goes back, likewise.
+    :param poll_interval: time between polls, in seconds or as a timedelta.
+    :param lookback: how far the very first poll goes back, likewise.
     :param overlap: how late an entry may appear and still be found, likewise.
     :param wait_policy: what of the Connection's waiting is different here.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
@@ -235,7 +235,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 "by events. Use SupermetricsErrorLogSensor"
             )
         super().__init__()
-        # What has failed so far, and of which kinds the errors were: each kind is logged once.
+        # What has failed so far, with which kinds of errors.
         self._reported: dict[str, set[type[Exception]]] = {}
         self.team_id = team_id
         self.max_entries = max_entries
@@ -265,7 +265,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         }
 
     def shared_stream_key(self) -> Hashable:
-        """Return what watchers must have in common to share their looks."""
+        """Return a key that watchers which can share their polls have in common."""
         return json.dumps([_PATH, self._shared_arguments()], sort_keys=True)
 
     @classmethod
@@ -276,7 +276,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         polling = Polling(self.poll_interval, max_consecutive_failures=1)
         is_first = True
         while True:
-            found, pause = await self._look(watch, polling)
+            found, pause = await self._poll(watch, polling)
             yield _Batch(watch.since, is_first, found)
             is_first = False
             await asyncio.sleep(pause)
@@ -314,7 +314,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                         fresh = watch.accept(batch.found, utcnow())
                     else:
                         # This one has seen less than the stream: it was away, or is late.
-                        found, _ = await self._look(
+                        found, _ = await self._poll(
                             watch, Polling(self.poll_interval, max_consecutive_failures=1)
                         )
                         fresh = [entry for _, entry in found]
@@ -326,7 +326,6 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                         "filter",
                         error,
                         "Unexpected error in the entries of connector %s: %s. The next poll reads them again",
-                        traceback=True,
                     )
                     watch, is_level = LogWatch.from_state(state), False
                     continue
@@ -365,7 +364,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             async for event in events:
                 yield event
 
-    async def _look(self, watch: LogWatch, polling: Polling) -> tuple[list[tuple[str, Entry]], float]:
+    async def _poll(self, watch: LogWatch, polling: Polling) -> tuple[list[tuple[str, Entry]], float]:
         """Poll until a poll succeeds: what it has found, and the seconds until the next one."""
         found: list[Entry] = []
         while True:
@@ -403,12 +402,12 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         )
         return pause
 
-    def _report(self, doing: str, error: Exception, message: str, *, traceback: bool = False) -> None:
-        """Log a failure that ends nothing, once for each of its kinds."""
-        if self._is_new_failure(doing, error):
-            self.log.error(
-                message, self.connector_identifier, reason(error), exc_info=error if traceback else None
-            )
+    def _report(self, doing: str, error: Exception, message: str, *, once: bool = False) -> None:
+        """Log a failure that ends nothing: each kind of error with its traceback when it is new."""
+        is_new = self._is_new_failure(doing, error)
+        if is_new or not once:
+            exc_info = error if is_new else None
+            self.log.error(message, self.connector_identifier, reason(error), exc_info=exc_info)
 
     def _is_new_failure(self, doing: str, error: Exception) -> bool:
         kinds = self._reported.setdefault(doing, set())
@@ -441,8 +440,8 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
 
     @property
     def _key(self) -> str:
-        told_apart = [self._shared_arguments(), self.filter.to_arguments()]
-        digest = sha256(json.dumps(told_apart, sort_keys=True).encode()).hexdigest()[:16]
+        arguments = [self._shared_arguments(), self.filter.to_arguments()]
+        digest = sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:16]
         return f"supermetrics_error_log/{self.connector_identifier}/{digest}"
 
     async def _load(self) -> LogWatch | None:
@@ -487,6 +486,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 error,
                 "The watermark of connector %s could not be stored: %s. It is kept in memory, so events are "
                 "repeated only if the triggerer restarts; trying again after each poll",
+                once=True,
             )
             return False
         if self._reported.pop("save", None):

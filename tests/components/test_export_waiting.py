@@ -6,7 +6,8 @@ import gzip
 import json
 import logging
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConflictError,
     SupermetricsConnectionError,
     SupermetricsError,
     SupermetricsPaginationError,
@@ -327,7 +329,7 @@ def test_another_plan_begins_anew(
 
 
 @pytest.mark.parametrize(
-    "damage", ["empty", "cut", "text", "old", "age", "state", "lines", "part", "gone", "walk"]
+    "damage", ["empty", "cut", "bits", "text", "old", "age", "state", "lines", "part", "gone", "walk"]
 )
 def test_a_checkpoint_that_is_none(
     virtual: Simulate,
@@ -350,6 +352,10 @@ def test_a_checkpoint_that_is_none(
         data = b""
     elif damage == "cut":
         data = data[: len(data) // 2]
+    elif damage == "bits":
+        data = data[:20] + b"\xff" * 20 + data[40:]  # no block of deflate
+        with pytest.raises(zlib.error):
+            gzip.decompress(data)
     elif damage == "text":
         data = b"{}"
     elif damage == "part":
@@ -442,6 +448,30 @@ def test_a_rerun_of_the_same_changes_no_byte(
     before = {path.name: (path.stat().st_ino, path.read_bytes()) for path in exported.folder.iterdir()}
     assert task.run()["entries"] == sum(item["entries"] for item in exported.receipts)
     assert {p.name: (p.stat().st_ino, p.read_bytes()) for p in exported.folder.iterdir()} == before
+
+
+def test_a_manifest_that_vanishes_during_an_identical_rerun(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """Whoever removed it: the rerun does not succeed without a manifest, and the next one writes it."""
+
+    def remove() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        (exported.folder / f"_manifest-{BASE}.json").unlink()
+        yield from ()
+
+    entries = log_of(4000)
+    virtual(entries)
+    task = Task(exported.folder, waits, entries_per_file=2000)
+    task.run()
+    before = exported.bytes()
+    virtual(entries, arrivals={2: remove()})
+    with pytest.raises(SupermetricsConflictError, match=f"_manifest-{BASE}.json was replaced"):
+        task.run()
+    assert exported.receipts == []
+    task.run()
+    assert len(exported.receipts) == 1
+    assert objects(exported) == {name: data for name, data in before.items() if name in exported.parts}
+    assert exported.names == sorted(before)
 
 
 def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:

@@ -287,6 +287,9 @@ def test_a_restart_repeats_and_misses_nothing(services: Services, sim: Simulator
 
     happen(sim, "RESTARTED", {"up-1": 500, "up-2": 404})
     handled("up-1", "up-2")
+    # Half a surrogate pair has no form in UTF-8, and so in no store of Airflow's.
+    happen(sim, "RESTARTED", {"odd \ud800": 500})
+    handled("odd \ufffd")
     known = len(requests_for(sim, "RESTARTED"))
     services.wait("some idle polls", lambda: len(requests_for(sim, "RESTARTED")) >= known + 4)
     services.kill("triggerer")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -176,4 +179,92 @@ def test_a_store_that_denies_deletion_costs_no_request_on_any_try(
     assert sim.requests == []
     bucket.proxy.clear()
     run(bucket)
+    check_complete(bucket, sim)
+
+
+# Every step from the first part to the manifest
+
+
+def changes(request: Request) -> bool:
+    """Whether a request changes the store."""
+    return writes(request) or request.method == "DELETE"
+
+
+def from_the(number: int) -> Callable[[Request], bool]:
+    """Holds from the n-th request on that changes the store."""
+    seen = 0
+
+    def is_due(request: Request) -> bool:
+        nonlocal seen
+        seen += changes(request)
+        return changes(request) and seen >= number
+
+    return is_due
+
+
+def check_manifest(bucket: Bucket) -> None:
+    """If there is a manifest, all that it lists is there."""
+    objects = bucket.objects
+    if manifest := objects.get(f"logs/{MANIFEST}"):
+        for item in json.loads(manifest)["objects"]:
+            assert sha256(objects[f"logs/{item['name']}"]).hexdigest() == item["sha256"]
+
+
+@pytest.mark.parametrize(("is_rerun", "times"), [(False, 1), (True, 999)])
+def test_whatever_step_fails_the_next_try_repeats_hardly_a_page(
+    simulate: Simulate, new_bucket: Callable[[str], Bucket], waits: list[float], is_rerun: bool, times: int
+) -> None:
+    """Parts, checkpoints, stale parts and the manifest: what a checkpoint says is true, and none is lost."""
+    entries = log_of(3000)
+    late = {"id": "late", "log_time": START + HOUR - timedelta(seconds=1)}
+    requests: list[int] = []
+    has_failed = True
+    while has_failed:
+        bucket = new_bucket("s3")
+        if is_rerun:
+            simulate(entries)
+            run(bucket, entries_per_file=300)
+        sim = simulate([late, *entries])
+        bucket.answer(403, times=times, when=from_the(len(requests) + 1))
+        try:
+            run(bucket)
+            is_complete = True
+        except PermissionError:
+            is_complete = False
+        has_failed = any(request.status == 403 for request in bucket.requests)
+        bucket.proxy.clear()
+        check_manifest(bucket)
+        if not is_complete:
+            run(bucket)
+        requests.append(len(sim.requests))
+        if CHECKPOINT in names(bucket):
+            # Its removal has failed, at the very end: no rerun resumes from it.
+            run(bucket)
+            assert len(sim.requests) == 2 * requests[-1]
+        check_complete(bucket, sim)
+        check_manifest(bucket)
+    assert len(requests) > 10
+    # In the last one nothing has failed.
+    assert max(requests) <= requests[-1] + 2
+
+
+def test_the_manifest_is_removed_before_a_stale_part(
+    simulate: Simulate, bucket: Bucket, waits: list[float]
+) -> None:
+    """Where the log has lost its oldest entries, no part changes; a part fewer is no longer what it lists."""
+    entries = [{"id": str(i), "log_time": START + timedelta(seconds=i)} for i in range(1500)]
+    simulate(entries)
+    run(bucket, entries_per_file=300)
+    sim = simulate(entries[300:])
+    stale = parts_of(bucket)[-1]
+
+    def is_stale(request: Request) -> bool:
+        return request.method == "DELETE" and bucket.emulator.name(request) == f"logs/{stale}"
+
+    bucket.answer(403, times=99, when=is_stale)
+    with pytest.raises(PermissionError, match=f"{stale} could not be removed"):
+        run(bucket, entries_per_file=300)
+    assert MANIFEST not in names(bucket)
+    bucket.proxy.clear()
+    run(bucket, entries_per_file=300)
     check_complete(bucket, sim)

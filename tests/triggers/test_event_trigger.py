@@ -377,7 +377,12 @@ def test_a_watermark_that_cannot_be_saved_stays_in_memory(
 
 
 @needs_events
-def test_a_watermark_that_cannot_be_read_is_waited_for(virtual: Simulate, slept: list[float]) -> None:
+def test_a_watermark_that_cannot_be_read_is_waited_for(
+    virtual: Simulate,
+    slept: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """To begin without it would miss what was logged while no triggerer ran, and lose it for good."""
     sim = virtual([error("before", 4000)])
     store = Store()
@@ -387,6 +392,8 @@ def test_a_watermark_that_cannot_be_read_is_waited_for(virtual: Simulate, slept:
     down = [RuntimeError("down"), UnicodeDecodeError("utf-8", b"", 0, 1, "damaged"), TimeoutError()]
     store.get_errors = down
     assert ids(Triggerer(slept, store).run(6)) == [["up", "down"]]
+    lines = log_lines(r"The watermark of connector T3S70 could not be read: (\w+)", caplog, capsys)
+    assert lines == ["RuntimeError", "UnicodeDecodeError", "TimeoutError"]
     assert ids(Triggerer(slept, store).run(2)) == []
 
 
