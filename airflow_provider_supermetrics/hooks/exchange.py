@@ -24,6 +24,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
+from airflow_provider_supermetrics.hooks.reasons import reason_of
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
@@ -165,13 +166,11 @@ class Exchange:
         )
 
     def lost(self, request: Request, error: Exception) -> SupermetricsConnectionError:
-        """The error for a request without a complete answer."""
-        base_url = self.settings.base_url
+        """The error for a request without a complete response."""
+        reason = one_line(self._redact(reason_of(error)))
         return SupermetricsConnectionError(
-            self._redact(
-                f"{request.method} {request.path}: no answer from {base_url} ({self._reason(error)}); "
-                "check the Connection's host, the network and any proxy"
-            )
+            f"No response from {self.settings.base_url} ({reason}) to {request.method} {request.path}; "
+            f"check the host of Connection '{self.settings.conn_id}', the network and any proxy"
         )
 
     def read(self, request: Request, parse: Callable[[Answered], Parsed], answered: Answered) -> Parsed:
@@ -249,14 +248,9 @@ class Exchange:
             404: "check team_id and connector_identifier, or the entry's id",
         }.get(answer.status, "")
 
-    def _reason(self, error: Exception) -> str:
-        # aiohttp quotes the proxy's URL, user name and password included.
-        text = re.sub(r"//[^/@\s]*@", "//***@", f"{type(error).__name__}: {error}")
-        return " ".join(self._redact(text).split())[:300]
-
     def _redact(self, text: str) -> str:
         # An error message may quote what was sent.
-        return text.replace(self.settings.credential, "***")
+        return re.sub(r"//[^/@\s]*@", "//***@", text.replace(self.settings.credential, "***"))
 
 
 def _of_body(piece: str | None) -> str:
@@ -288,7 +282,7 @@ def connection_verdict(settings: ConnectionSettings, connectors: ConnectorList |
     if connectors is None:
         return (
             False,
-            "Nothing was asked: set the Team ID (team_id in the extra). Tasks may still name theirs.",
+            "Not tested: this Connection has no Team ID. Set it (team_id in the extra), or in every task.",
         )
     number, count = len(connectors.items), connectors.count or 0
     seen = f"{number:,} of {count:,}" if count > number else f"{number:,}"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +20,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_supermetrics._compat import Connection, get_async_connection, session_config
 from airflow_provider_supermetrics.exceptions import SupermetricsError
-from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
+from airflow_provider_supermetrics.hooks.connection import CONN_TYPE, ConnectionSettings, fetching
 from airflow_provider_supermetrics.hooks.exchange import (
     Exchange,
     build,
@@ -43,7 +40,6 @@ from airflow_provider_supermetrics.protocol.walk import LogWalk
 if TYPE_CHECKING:
     from airflow.providers.http.hooks.http import SessionConfig
 
-CONN_TYPE = "supermetrics"
 CONN_NAME_ATTR = "supermetrics_conn_id"
 DEFAULT_CONN_NAME = "supermetrics_default"
 HOOK_NAME = "Supermetrics"
@@ -296,9 +292,9 @@ class SupermetricsHook(HttpHook):
 
     def _open(self) -> Exchange:
         if self._exchange is None:
-            connection = self.get_connection(self.supermetrics_conn_id)
-            settings = ConnectionSettings.from_connection(connection, connection.extra_dejson)
-            self._exchange = Exchange(settings, self._wait_policy)
+            with fetching(self.supermetrics_conn_id):
+                connection = self.get_connection(self.supermetrics_conn_id)
+            self._exchange = Exchange(ConnectionSettings.from_connection(connection), self._wait_policy)
         if self._session is None:
             self._session = self._new_session(self._exchange)
         return self._exchange
@@ -524,10 +520,11 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     async def _open(self) -> Exchange:
         async with self._opening:
             if self._exchange is None:
-                connection: Connection = await get_async_connection(self.supermetrics_conn_id, hook=self)
-                # Reading the extra masks its secrets, which may block on the supervisor, and certificates
-                # are files: not on this loop.
-                settings, self._options = await sync_to_async(_settings_and_options)(connection)
+                with fetching(self.supermetrics_conn_id):
+                    connection: Connection = await get_async_connection(self.supermetrics_conn_id, hook=self)
+                # Not on this loop, because it blocks.
+                settings = await sync_to_async(ConnectionSettings.from_connection)(connection)
+                self._options = _options(settings)
                 self._exchange = Exchange(settings, self._wait_policy)
             return self._exchange
 
@@ -587,37 +584,13 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         return body
 
 
-def _settings_and_options(connection: Connection) -> tuple[ConnectionSettings, dict[str, Any]]:
-    settings = ConnectionSettings.from_connection(connection, connection.extra_dejson)
-    # As requests does it: the environment's proxies, unless the Connection names others. aiohttp's
-    # trust_env would also bring in .netrc, whose entries it cannot combine with a header.
-    proxies = {**requests.utils.get_environ_proxies(settings.base_url), **settings.proxies}
-    proxy = requests.utils.select_proxy(settings.base_url, proxies)
-    if proxy is not None and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    return settings, {
+def _options(settings: ConnectionSettings) -> dict[str, Any]:
+    """The Connection's settings as aiohttp takes them."""
+    return {
         "timeout": aiohttp.ClientTimeout(
             total=settings.answer_timeout, sock_connect=settings.timeout, sock_read=settings.timeout
         ),
         "allow_redirects": False,
-        "proxy": proxy,
-        "ssl": _ssl(settings),
+        "proxy": next(iter(settings.proxies.values()), None),
+        "ssl": settings.tls,
     }
-
-
-def _ssl(settings: ConnectionSettings) -> ssl.SSLContext | bool:
-    bundle: str | bool | None = settings.verify
-    if bundle is True:  # requests knows these two variables, aiohttp does not
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    if settings.cert is None and isinstance(bundle, bool):
-        return bundle
-    path = Path(bundle) if isinstance(bundle, str) else None
-    context = ssl.create_default_context(
-        cafile=path if path and path.is_file() else None, capath=path if path and path.is_dir() else None
-    )
-    if settings.verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if settings.cert is not None:
-        context.load_cert_chain(*([settings.cert] if isinstance(settings.cert, str) else settings.cert))
-    return context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -133,7 +133,7 @@ def _number(name: str, value: Any, kind: type[int] | type[float]) -> float | int
     if (
         isinstance(number, bool)
         or not isinstance(number, (int, float))
-        or not least <= number < math.inf
+        or not least <= number <= sys.float_info.max
         or (kind is int and number != int(number))
     ):
         raise InvalidRequest(f"{name} must be a {'whole ' if kind is int else ''}number from {least} on")

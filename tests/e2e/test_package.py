@@ -51,6 +51,24 @@ def test_airflow_knows_the_connection_type(tmp_path: Path) -> None:
     assert hook["package_name"] == "airflow-provider-supermetrics"
 
 
+@pytest.mark.airflow_2
+def test_airflow_tests_a_connection(tmp_path: Path) -> None:
+    """`airflow connections test` tests one of our type, and says why it fails."""
+    settings = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled", "COLUMNS": "300"}
+    with Simulator(connectors=[], tokens={KEY: {TEAM}}) as sim:
+        for name, key in (("GOOD", KEY), ("BAD", "another-key")):
+            settings[f"AIRFLOW_CONN_{name}"] = json.dumps(
+                {"conn_type": "supermetrics", "host": sim.url, "password": key, "extra": {"team_id": TEAM}}
+            )
+        good = airflow(tmp_path, "connections", "test", "good", **settings)
+        bad = airflow(tmp_path, "connections", "test", "bad", **settings)
+    assert "Connection success!" in good.stdout, good.stdout + good.stderr
+    assert "Connection failed!" in bad.stdout
+    assert "401 UNAUTHORIZED" in bad.stdout
+    assert "in the password of this Connection" in bad.stdout
+    assert len(sim.requests) == 2
+
+
 def test_the_wheel(repository: Path, tmp_path: Path) -> None:
     """It has every module, the types marker, the licence and the entry point, and nothing else."""
     subprocess.run(

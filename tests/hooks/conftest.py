@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook, SupermetricsHook
 from airflow_provider_supermetrics.protocol.entries import Entry
+from dev.simulator.loopback import LoopbackHandler, LoopbackServer
 
 
 class _Awaited:
@@ -64,3 +65,37 @@ class _Listed:
 def hook(new_hook: Callable[..., Any]) -> Any:
     """A hook for the Connection `supermetrics_default`."""
     return new_hook()
+
+
+class _RawHandler(LoopbackHandler):
+    """Reads a request, or what TLS begins with, sends the server's bytes and closes the connection."""
+
+    server: RawServer
+
+    def handle(self) -> None:
+        received = self.connection.recv(65536)
+        while received[:1].isalpha() and not received.endswith(b"\r\n\r\n"):
+            received += self.connection.recv(65536)
+        self.server.seen += 1
+        self.wfile.write(self.server.response)
+
+
+class RawServer(LoopbackServer):
+    """Responds with any bytes, HTTP or not."""
+
+    response = b""
+    seen = 0
+
+    def error(self, status: int, body: bytes) -> None:
+        """Respond with this status and body from now on."""
+        self.response = (
+            f"HTTP/1.1 {status} \r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+        )
+
+
+@pytest.fixture
+def raw_server() -> Iterator[RawServer]:
+    """A server whose bytes a test writes itself."""
+    server = RawServer(0, _RawHandler, "raw server")
+    yield server
+    server.stop()

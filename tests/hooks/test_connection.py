@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import certifi
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsRequestError,
@@ -20,6 +22,7 @@ from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from dev.simulator import Fault, Simulator
 from tests.conftest import KEY, TEAM
+from tests.hooks.certificates import certificate_of, pem_of
 from tests.support.compat import AirflowOptionalProviderFeatureException, Connection
 
 pytestmark = pytest.mark.airflow_2
@@ -31,7 +34,7 @@ def settings(**parts: Any) -> ConnectionSettings:
     """The settings of a Connection with these parts."""
     extra = parts.pop("extra", {})
     parts = {"conn_id": "c", "conn_type": "supermetrics", "password": KEY, **parts}
-    return ConnectionSettings.from_connection(Connection(**parts), extra)
+    return ConnectionSettings.from_connection(Connection(**parts, extra=json.dumps(extra)))
 
 
 @pytest.mark.parametrize(
@@ -69,13 +72,13 @@ def test_where_requests_go(parts: dict[str, Any], url: str) -> None:
         ({"host": "https://x?y=1"}, "host is not a URL"),
         ({"host": "https://x:port"}, "host is not a URL"),
         ({"host": "https://user:secret@x"}, "host has a user name or password"),
-        ({"host": "x", "schema": "v2"}, "schema must be"),
+        ({"host": "x", "schema": "v3"}, "schema must be"),
         ({"password": None}, "password is empty"),
         ({"password": "  "}, "password is empty"),
         ({"password": "Bearer abc"}, "password has a space"),
         ({"password": "abc\ndef"}, "password has a space"),
         ({"password": "schlüssel"}, "password has a space"),
-        ({"extra": {"team_id": "seven"}}, "team_id must be a whole number"),
+        ({"extra": {"team_id": "seven"}}, "team_id must be a positive integer"),
         ({"extra": {"timeout": 0}}, "timeout must be a number"),
         ({"extra": {"timeout": "nan"}}, "timeout must be a number"),
         ({"extra": {"timeout": True}}, "timeout must be a number"),
@@ -91,7 +94,7 @@ def test_where_requests_go(parts: dict[str, Any], url: str) -> None:
         ({"extra": {"headers": "X: y"}}, "headers must be an object"),
         ({"extra": {"headers": ["X"]}}, "headers must be an object"),
         ({"extra": {"headers": {"X": 1}}}, "headers has a header 'X'"),
-        ({"extra": {"headers": {"X Y": "1"}}}, "headers has a header 'X Y'"),
+        ({"extra": {"headers": {"X Y": "1"}}}, "headers has a name that no header can have"),
         ({"extra": {"headers": {"X": "a\r\nY: b"}}}, "headers has a header 'X'"),
         ({"extra": {"headers": {"authorization": "x"}}}, "headers may not have Authorization"),
     ],
@@ -107,8 +110,10 @@ def test_what_cannot_work_is_said_at_once(parts: dict[str, Any], complaint: str)
 
 def test_every_setting_is_typed(tmp_path: Path) -> None:
     """JSON keeps types."""
-    for name in ("bundle.pem", "a.crt", "a.key"):
-        (tmp_path / name).touch()
+    (tmp_path / "bundle.pem").write_bytes(Path(certifi.where()).read_bytes())
+    key = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "a.key").write_bytes(pem_of(key))
+    (tmp_path / "a.crt").write_bytes(certificate_of(key))
     made = settings(
         extra={
             "team_id": 7,
@@ -138,7 +143,7 @@ def test_texts_of_forms_and_uris_are_understood() -> None:
         }
     )
     assert (made.team_id, made.timeout, made.verify, made.cert) == (7, 30.0, False, None)
-    assert made.proxies == {"http": "http://p:1", "https": "http://p:1"}
+    assert made.proxies == {"https": "http://p:1"}
     assert made.headers == {"X-A": "b"}
     empty = settings(extra=dict.fromkeys(("team_id", "timeout", "verify", "proxies", "headers"), ""))
     assert empty == settings()

@@ -514,9 +514,12 @@ def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
         ({"extra": {"team_id": 7}}, "403 FORBIDDEN.*no right to this team"),
         ({"extra": {"team_id": 8}}, "403 FORBIDDEN.*no right to this team.*check team_id"),
         ({"password": ""}, "this Connection: password is empty"),
-        ({"extra": {}}, "Nothing was asked: set the Team ID"),
+        ({"extra": {}}, "Not tested: this Connection has no Team ID"),
         ({"url": "http://example.com"}, "https"),
-        ({"url": "http://127.0.0.1:9"}, "no answer from http://127.0.0.1:9.*check the Connection's host"),
+        (
+            {"url": "http://127.0.0.1:9"},
+            "No response from http://127.0.0.1:9.*check the host of this Connection",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_connection(

@@ -124,7 +124,7 @@ def test_nothing_listens(connection: Callable[..., None], new_hook: NewHook, wai
         taken.bind(("127.0.0.1", 0))  # and does not listen
         connection(f"http://127.0.0.1:{taken.getsockname()[1]}")
         hook = new_hook(wait_policy={"max_attempts": 4})
-        with pytest.raises(SupermetricsConnectionError, match="check the Connection's host"):
+        with pytest.raises(SupermetricsConnectionError, match="check the host of Connection '"):
             hook.list_logs(CONNECTOR)
     assert hook.requests_sent == 4
     assert len(waits) == 3

@@ -77,6 +77,7 @@ def break_connection(
             connection(**{"url": sim.url, **PARTS[way]})
         elif way.startswith("REQUESTS_CA_BUNDLE"):
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", not_pem(tmp_path))
+            connection(sim.url.replace("http:", "https:"))  # plain HTTP needs none
         elif VALUES[way] is None:
             monkeypatch.delenv(VARIABLE)
         else:
