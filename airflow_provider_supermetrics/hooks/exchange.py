@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from airflow_provider_supermetrics.exceptions import (
 )
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.reasons import reason_of
+from airflow_provider_supermetrics.hooks.redaction import Redactor
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
@@ -72,6 +72,7 @@ class Exchange:
 
     def __init__(self, settings: ConnectionSettings, wait_policy: Mapping[str, Any]) -> None:
         self.settings = settings
+        self._redact = Redactor(settings.secrets)
         self.wait_policy: WaitPolicy = build(settings.wait_policy.changed, wait_policy)
         self.rate_limit: RateLimit | None = None
         self._pause: _Pause | None = None
@@ -247,10 +248,6 @@ class Exchange:
             "team_id and connector_identifier, or give it access",
             404: "check team_id and connector_identifier, or the entry's id",
         }.get(answer.status, "")
-
-    def _redact(self, text: str) -> str:
-        # An error message may quote what was sent.
-        return re.sub(r"//[^/@\s]*@", "//***@", text.replace(self.settings.credential, "***"))
 
 
 def _of_body(piece: str | None) -> str:
