@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice, pairwise
 from typing import Any
@@ -59,7 +59,8 @@ class Schedule:
     :param key_format: how the keys of partitions are written, where it has partitions.
     """
 
-    zone: pendulum.Timezone | pendulum.FixedTimezone = pendulum.UTC
+    # As a plain default, a dataclass refuses the time zones of pendulum before 3.2.
+    zone: pendulum.Timezone | pendulum.FixedTimezone = field(default_factory=lambda: pendulum.UTC)
     crons: tuple[str, ...] = ()
     delta: Any = None
     has_intervals: bool = False

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_supermetrics import exceptions
 from airflow_provider_supermetrics.exceptions import (
@@ -23,6 +22,7 @@ from tests.components.conftest import Exported, context
 from tests.components.test_export_waiting import CHECKPOINT, Task, log_of
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.sensors.test_error_log_sensor import MODES, Wait, at, began, quiet
+from tests.support.compat import AirflowFailException
 
 pytestmark = pytest.mark.airflow_2
 

@@ -37,7 +37,7 @@ from airflow_provider_supermetrics.protocol.entries import parse_time
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
-from tests.support.compat import AirflowFailException, Asset
+from tests.support.compat import AirflowFailException, Asset, OutletEventAccessors
 
 pytestmark = pytest.mark.airflow_2
 
@@ -180,7 +180,8 @@ def test_outlet_events_carry_the_summary(simulate: Simulate, export: Export, exp
     """Who is triggered by the asset knows what was exported."""
     simulate(log_of(100))
     asset = Asset("file:///export")
-    events = {asset: SimpleNamespace(extra={"kept": 1})}
+    events = OutletEventAccessors()
+    events[asset].extra["kept"] = 1
     result = export(context(outlet_events=events), outlets=[asset])
     assert events[asset].extra == {"kept": 1, **result}
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
@@ -20,6 +19,7 @@ from airflow_provider_supermetrics.exceptions import (
 )
 from dev.simulator import Connector, Fault, Simulator
 from tests.conftest import CONNECTOR, KEY, TEAM
+from tests.support.compat import AirflowFailException
 
 pytestmark = pytest.mark.airflow_2
 

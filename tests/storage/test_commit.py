@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_supermetrics.exceptions import SupermetricsRateLimitError
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
@@ -22,6 +21,7 @@ from tests.conftest import CONNECTOR, HOUR, START
 from tests.storage.conftest import STORES, Bucket, writes
 from tests.storage.proxy import Request
 from tests.storage.test_storage import BASE, lines
+from tests.support.compat import TaskDeferred
 
 pytestmark = pytest.mark.airflow_2
 

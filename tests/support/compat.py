@@ -15,6 +15,11 @@ from airflow_provider_supermetrics._compat import (
 )
 
 try:
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+except ImportError:  # Airflow 2
+    from airflow.utils.context import OutletEventAccessors
+
+try:
     from airflow.sdk.exceptions import TaskDeferred
 except ImportError:  # Airflow before 3.2
     from airflow.exceptions import TaskDeferred
@@ -28,5 +33,6 @@ __all__ = [
     "Asset",
     "Connection",
     "ObjectStoragePath",
+    "OutletEventAccessors",
     "TaskDeferred",
 ]
