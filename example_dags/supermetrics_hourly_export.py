@@ -7,7 +7,9 @@ To use it, add a Connection ``supermetrics_default`` (type Supermetrics), set th
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
+
+import pendulum
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 
@@ -22,7 +24,7 @@ PATH = "{{ var.value.get('supermetrics_log_path', 's3://aws_default@my-bucket/su
 with DAG(
     dag_id="supermetrics_hourly_export",
     schedule="@hourly",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3},
     tags=["supermetrics"],

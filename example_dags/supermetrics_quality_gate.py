@@ -8,7 +8,9 @@ of ``T3S70``, and your load in place of ``load``.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
+
+import pendulum
 
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 with DAG(
     dag_id="supermetrics_quality_gate",
     schedule="@hourly",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3},
     tags=["supermetrics"],
@@ -32,7 +34,7 @@ with DAG(
     @task.short_circuit
     def has_no_errors(end: str) -> bool:
         """Look at the hour until `end`, newest entry first, no further than to the first error."""
-        until = datetime.fromisoformat(end)
+        until = pendulum.parse(end)
         with SupermetricsHook() as hook:
             for entry in hook.iter_logs("T3S70", start=until - timedelta(hours=1), end=until):
                 if (entry.get("status") or 0) >= 400:

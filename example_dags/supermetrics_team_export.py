@@ -10,7 +10,9 @@ next run on, without a change here. Create the pool, or the tasks stay queued fo
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
+
+import pendulum
 
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
@@ -27,7 +29,7 @@ PATH = "{{ var.value.get('supermetrics_log_path', 's3://aws_default@my-bucket/su
 with DAG(
     dag_id="supermetrics_team_export",
     schedule="@hourly",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3},
     tags=["supermetrics"],
