@@ -76,6 +76,7 @@ def break_connection(
         elif way in PARTS:
             connection(**{"url": sim.url, **PARTS[way]})
         elif way.startswith("REQUESTS_CA_BUNDLE"):
+            connection(sim.url.replace("http://", "https://"))
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", not_pem(tmp_path))
             connection(sim.url.replace("http:", "https:"))  # plain HTTP needs none
         elif VALUES[way] is None:
