@@ -36,6 +36,12 @@ else:
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     from airflow.utils.context import Context
 
+# common-compat 1.11.0: likewise
+if TYPE_CHECKING or _AIRFLOW >= (3, 1):
+    from airflow.sdk import BaseHook
+else:
+    from airflow.hooks.base import BaseHook
+
 # common-compat 1.12.0: likewise
 if TYPE_CHECKING or _AIRFLOW >= (3, 2):
     from airflow.sdk.configuration import conf
@@ -66,6 +72,7 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "Asset",
+    "BaseHook",
     "BaseOperator",
     "BaseSensorOperator",
     "Connection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,7 +32,7 @@ def tell_hook_lineage(hook: Any, destination: Destination, receipt: Receipt) -> 
     """
     collector = get_hook_lineage_collector()
     for item in receipt.objects:
-        collector.add_output_asset(context=hook, uri=f"{destination.url}/{item.name}")
+        collector.add_output_asset(context=hook, uri=destination.uri(item.name))
 
 
 def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) -> OperatorLineage[Any, Any]:
@@ -48,29 +49,32 @@ def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) ->
     )
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    schema = SchemaDatasetFacet(
-        fields=[SchemaDatasetFacetFields(name=name, type=kind) for name, kind in _FIELDS]
-    )
+    def schema(fields: Sequence[tuple[str, str]]) -> SchemaDatasetFacet:
+        return SchemaDatasetFacet(
+            fields=[SchemaDatasetFacetFields(name=name, type=kind) for name, kind in fields]
+        )
+
     statistics = OutputStatisticsOutputDatasetFacet(
         rowCount=sum(item.entries for item in receipt.objects),
         size=sum(item.bytes for item in receipt.objects),
         fileCount=len(receipt.objects),
     )
     plan = receipt.plan
-    url = urlsplit(destination.url)
+    namespace, name = destination.dataset
+    is_jsonl = plan.file_format.format == "jsonl"
     return OperatorLineage(
         inputs=[
             Dataset(
                 namespace=f"supermetrics://{urlsplit(base_url).netloc}",
                 name=f"teams/{plan.team_id}/connectors/{plan.connector_identifier}/logs",
-                facets={"schema": schema},
+                facets={"schema": schema(_FIELDS)},
             )
         ],
         outputs=[
             OutputDataset(
-                namespace="file" if url.scheme == "file" else f"{url.scheme}://{url.netloc}",
-                name=url.path if url.scheme == "file" else url.path.strip("/") or "/",
-                facets={"schema": schema},
+                namespace=namespace,
+                name=name,
+                facets={"schema": schema(_FIELDS if is_jsonl else (*_FIELDS, ("extra", "string")))},
                 outputFacets={"outputStatistics": statistics},
             )
         ],

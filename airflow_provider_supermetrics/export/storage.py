@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -11,21 +12,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_supermetrics._compat import AirflowNotFoundException, ObjectStoragePath
+from airflow_provider_supermetrics._compat import AirflowNotFoundException, BaseHook, ObjectStoragePath
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
 # Not local:// and no second slash: Airflow would make the worker's current folder of it.
 _URL = re.compile(r"(file://)?/[^/].*|(?!file:|local:)[a-z][a-z0-9+.-]*://[^/].*")
+_DOTS = re.compile(r"(^|/)\.\.?(/|$)")
 # The stores' libraries write there, and list another folder.
-_AMBIGUOUS = re.compile(r"//|(^|/)\.\.?(/|$)|\\")
+_AMBIGUOUS = re.compile(r"//|\\")
+_EXAMPLES = "Write a URL such as s3://aws_default@my-bucket/logs or file:///logs, or an absolute path"
 _CREDENTIAL = re.compile(r"^[^/@]*:[^/]*@|\?[\w.~-]+=")
 _EXTRAS = {"s3": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
 _TEMPORARY = ".{name}.{unique}.tmp"
 # The stamp of no object.
 _GONE = "gone"
+# In the path of a URI, beside letters, digits and "_.-~".
+_SAFE = "/:@!$&'()*+,;="
 # Of a URL: it may hold a signature, or the name of an upload that others could go on with.
 _QUERY = re.compile(r"\?[\w.~-]+=\S*")
 
@@ -43,39 +49,40 @@ class Destination(ABC):
         return str(self.path)
 
     @staticmethod
-    def at(path: str) -> Destination:
+    def at(path: object) -> Destination:
         """The folder at a URL such as ``s3://conn@bucket/folder``, or at an absolute local path.
 
-        :raises SupermetricsValidationError: for what would mean another folder than it looks; where the
-            store's library is not installed; where the Airflow connection does not lead there.
+        :param path: a string, or a path object.
+        :raises SupermetricsValidationError: for what :func:`valid_path` refuses; where the store's library is
+            not installed; where the Airflow connection is not there, or does not lead there.
         """
-        scheme, _, rest = path.rpartition("://")
-        is_local = scheme in ("", "file")
-        if not is_local and _CREDENTIAL.search(rest):
-            raise SupermetricsValidationError(
-                f"path must hold no credential (a key before '@', a signature after '?'): {scheme}://… does. "
-                "It belongs into an Airflow connection, as in s3://aws_default@my-bucket/logs"
-            )
-        if not _URL.fullmatch(path) or (not is_local and _AMBIGUOUS.search(rest.rstrip("/"))):
-            raise SupermetricsValidationError(
-                "path must be a URL such as s3://aws_default@my-bucket/logs or file:///logs, with small "
-                f"letters in front of '://' and without empty, '.' or '..' folders, not {path!r}"
-            )
+        url = valid_path(path)
+        scheme, _, rest = url.partition("://")
+        conn_id, has_connection, _ = rest.partition("/")[0].rpartition("@")
+        if has_connection:
+            _require_connection(conn_id, url)
+        is_local = url.startswith(("/", "file://"))
         try:
-            parsed = ObjectStoragePath(path if is_local else path.rstrip("/"))
+            parsed = ObjectStoragePath(url if is_local else url.rstrip("/"))
             return Disk(parsed) if isinstance(parsed.fs, LocalFileSystem) else Bucket(parsed)
         except (ImportError, ValueError, AirflowNotFoundException) as error:
             check = f"Check the Airflow connection, which is what stands before '@': {scheme}://CONNECTION@BUCKET/…"
-            if isinstance(error, ImportError) or "filesystem" in str(error):
+            if "incompatible with ObjectStoragePath" in str(error):
+                check = "This Airflow needs an older universal-pathlib: pip install 'universal-pathlib<0.3'"
+            elif isinstance(error, ImportError) or "filesystem" in str(error):
                 extra = _EXTRAS.get(scheme)
                 check = f"It needs: pip install 'airflow-provider-supermetrics[{extra}]'" if extra else ""
-            said = _QUERY.sub("?…", str(error))
-            raise SupermetricsValidationError(f"Cannot write to {path}: {said}. {check}".rstrip()) from None
+            said = _QUERY.sub("?…", str(error)).rstrip(".")
+            raise SupermetricsValidationError(f"Cannot write to {url}: {said}. {check}".rstrip()) from None
 
     @property
-    def url(self) -> str:
-        """The folder as a URL without Airflow's connection in it, and without a slash at the end."""
-        return f"{self.path.protocol}://{self.path.path.rstrip('/')}"
+    @abstractmethod
+    def dataset(self) -> tuple[str, str]:
+        """Namespace and name by which OpenLineage knows the folder."""
+
+    @abstractmethod
+    def uri(self, name: str) -> str:
+        """The URI of the object ``name``, without Airflow's connection in it."""
 
     @abstractmethod
     def put(self, data: bytes, name: str) -> str:
@@ -125,49 +132,52 @@ class Disk(Destination):
         self._folder = Path(path.path)
 
     @property
-    def url(self) -> str:
-        """The folder as a URL."""
-        return f"file://{self.path.path.rstrip('/')}"
+    def dataset(self) -> tuple[str, str]:
+        """See :attr:`Destination.dataset`."""
+        return "file", str(self._folder)
+
+    def uri(self, name: str) -> str:
+        """See :meth:`Destination.uri`."""
+        return f"file://{quote(str(self._folder / name), safe=_SAFE)}"
 
     def put(self, data: bytes, name: str) -> str:
         """See :meth:`Destination.put`."""
-        try:
+        with self._explaining("written", name):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
                 return self._replace(data, name)
             except FileNotFoundError:
                 # Another export of the same window began just now and took the temporary file for a leftover.
                 return self._replace(data, name)
-        except OSError as error:
-            raise type(error)(f"{self}/{name} could not be written: {error}") from error
 
     write = put
 
     def read(self, name: str) -> bytes | None:
         """See :meth:`Destination.read`."""
-        try:
+        with suppress(FileNotFoundError), self._explaining("read", name):
             return (self._folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
+        return None
 
     def sha256(self, name: str) -> str | None:
         """See :meth:`Destination.sha256`."""
-        try:
-            with (self._folder / name).open("rb") as file:
-                return sha256(file)
-        except FileNotFoundError:
-            return None
+        with (
+            suppress(FileNotFoundError),
+            self._explaining("read", name),
+            (self._folder / name).open("rb") as file,
+        ):
+            return sha256(file)
+        return None
 
     def stamp(self, name: str) -> str | None:
         """See :meth:`Destination.stamp`."""
-        try:
+        with suppress(FileNotFoundError), self._explaining("looked at", name):
             return self._stamp(self._folder / name)
-        except FileNotFoundError:
-            return None
+        return None
 
     def remove(self, name: str) -> None:
         """See :meth:`Destination.remove`."""
-        (self._folder / name).unlink(missing_ok=True)
+        with self._explaining("removed", name):
+            (self._folder / name).unlink(missing_ok=True)
 
     def remove_leftovers(self, prefix: str) -> None:
         """See :meth:`Destination.remove_leftovers`."""
@@ -189,7 +199,7 @@ class Disk(Destination):
             temporary.unlink(missing_ok=True)
 
     def _stamps(self, prefix: str) -> Iterator[tuple[str, str]]:
-        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+        with suppress(FileNotFoundError), self._explaining("listed", ""), os.scandir(self._folder) as entries:
             for entry in entries:
                 # Another export may replace or remove it meanwhile.
                 with suppress(FileNotFoundError):
@@ -201,6 +211,20 @@ class Disk(Destination):
         stat = path.stat()
         return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
 
+    @contextmanager
+    def _explaining(self, done: str, name: str) -> Iterator[None]:
+        """Let an error of the disk name the object and what to check."""
+        try:
+            yield
+        except OSError as error:
+            check = "Check that path names a folder that the worker can reach"
+            if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+                check = "Check that the worker's user may list, read, write and delete there"
+            elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                check = "Free space there"
+            url = f"{self}/{name}".rstrip("/")
+            raise type(error)(f"{url} could not be {done}: {error.strerror or error}. {check}") from error
+
 
 class Bucket(Destination):
     """A folder of a bucket, or of a container. One request, or the last of several, lets an object appear."""
@@ -208,6 +232,16 @@ class Bucket(Destination):
     def __init__(self, path: ObjectStoragePath) -> None:
         super().__init__(path)
         self._fs = path.fs
+
+    @property
+    def dataset(self) -> tuple[str, str]:
+        """See :attr:`Destination.dataset`."""
+        bucket, _, folder = self.path.path.rstrip("/").partition("/")
+        return f"{self.path.protocol}://{bucket}", folder or "/"
+
+    def uri(self, name: str) -> str:
+        """See :meth:`Destination.uri`."""
+        return f"{self.path.protocol}://{quote(self._key(name), safe=_SAFE)}"
 
     def put(self, data: bytes, name: str) -> str:
         """See :meth:`Destination.put`.
@@ -317,6 +351,66 @@ class Bucket(Destination):
             raise kind(f"{url} could not be {done}: {_QUERY.sub('?…', said)}{check}") from (
                 None if tells_query else error
             )
+
+
+def path_text(path: object) -> str:
+    """A path as a string: itself, or what a path object stands for.
+
+    :raises SupermetricsValidationError: for anything else.
+    """
+    if isinstance(path, ObjectStoragePath):
+        return str(path)
+    try:
+        text = os.fspath(path)  # type: ignore[call-overload]  # it tells what has no such form
+    except TypeError:
+        text = None
+    if isinstance(text, str):
+        return text
+    kind = "None" if path is None else type(path).__name__
+    raise SupermetricsValidationError(f"path must be a string or a path object, not {kind}. {_EXAMPLES}")
+
+
+def valid_path(path: object) -> str:
+    """A path as a string, its form checked; nothing is connected to.
+
+    :raises SupermetricsValidationError: for what would mean another folder than it seems to.
+    """
+    text = path_text(path)
+    is_local = text.startswith(("/", "file://"))
+    scheme, _, rest = text.partition("://")
+    if not is_local and _CREDENTIAL.search(rest):
+        raise SupermetricsValidationError(
+            f"path must hold no credential (a key before '@', a signature after '?'): {scheme}://… does. "
+            "It belongs into an Airflow connection, as in s3://aws_default@my-bucket/logs"
+        )
+    folders = text.removeprefix("file://") if is_local else rest.rstrip("/")
+    fault = None
+    if not text.isprintable():
+        fault = "must not hold control or invisible characters"
+    elif text != text.strip():
+        fault = "must not begin or end with a space"
+    elif not _URL.fullmatch(text):
+        fault = "must be a URL with small letters in front of '://', or an absolute path"
+    elif _DOTS.search(folders):
+        fault = "must not hold a '.' or '..' folder"
+    elif not is_local and _AMBIGUOUS.search(folders):
+        fault = "must not hold an empty folder or a backslash"
+    elif text.rstrip("/").endswith(("?", "#")):
+        fault = "must not end in '?' or '#', which Airflow drops"
+    if fault:
+        raise SupermetricsValidationError(f"path {fault}, not {text!r}. {_EXAMPLES}")
+    return text
+
+
+def _require_connection(conn_id: str, url: str) -> None:
+    # Without this, Airflow would take the worker's own AWS credentials instead, and wherever they lead.
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise SupermetricsValidationError(
+            f"Airflow has no connection {conn_id!r}, which is what stands before '@' in {url}. Create it, or "
+            "leave it out for the worker's own credentials"
+        ) from None
 
 
 def sha256(file: BinaryIO) -> str:

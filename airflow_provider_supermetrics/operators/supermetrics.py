@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -9,7 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
 
-from airflow_provider_supermetrics._compat import Asset, BaseOperator, TimeDeltaTrigger, conf
+from airflow_provider_supermetrics._compat import (
+    Asset,
+    BaseOperator,
+    ObjectStoragePath,
+    TimeDeltaTrigger,
+    conf,
+)
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsError,
@@ -25,7 +33,7 @@ from airflow_provider_supermetrics.export.formats import file_format
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.run import ExportRun
-from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics.export.storage import Destination, path_text, valid_path
 from airflow_provider_supermetrics.export.window import Window, resolve_window
 from airflow_provider_supermetrics.hooks.exchange import build, connector_label
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_supermetrics._compat import Context
 
+_TEMPLATE = re.compile(r"\{[{%#]")
 _SECONDS_BETWEEN_PROGRESS = 10.0
 # By so much the clocks of a worker and of the scheduler may differ.
 _SECONDS_OF_SKEW = 60.0
@@ -110,7 +119,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     data interval.
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
-    :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``. (templated)
+    :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``, as a string or a
+        path object. (templated)
     :param team_id: the team; by default the Connection's. (templated)
     :param start: first time of the window, an aware datetime or ISO 8601 text. (templated)
     :param end: the time at which the window ends, likewise. (templated)
@@ -145,7 +155,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         self,
         *,
         connector_identifier: str,
-        path: str,
+        path: str | os.PathLike[str] | ObjectStoragePath,
         team_id: int | str | None = None,
         start: datetime | str | None = None,
         end: datetime | str | None = None,
@@ -159,7 +169,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.connector_identifier = connector_identifier
-        self.path = path
+        self.path = _path_or_template(path)
         self.team_id = team_id
         self.start = start
         self.end = end
@@ -328,6 +338,14 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
         for connector in connectors:
             self.log.info("%s", connector_label(connector))
         return [connector["connector_identifier"] for connector in connectors]
+
+
+def _path_or_template(path: Any) -> Any:
+    """The path as a string, checked where it is no template; another task's output as it is."""
+    if hasattr(path, "iter_references"):
+        return path
+    text = path_text(path)
+    return text if _TEMPLATE.search(text) else valid_path(text)
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExp
 from dev.simulator import Simulator, generate_entries
 from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
+from tests.formats.table import COLUMNS
 
 pytestmark = pytest.mark.airflow_2
 
@@ -51,3 +53,37 @@ def test_openlineage_is_told_of_the_log_and_the_folder(simulate: Simulate, expor
     fields = {field.name: field.type for field in folder.facets["schema"].fields}
     assert fields["log_time"] == "timestamp"
     assert set(fields) >= {"id", "status", "event", "request", "duration_ms", "request_id"}
+
+
+def test_a_folder_with_characters_that_uris_give_a_meaning(
+    simulate: Simulate, exported: Exported, collected: Callable[[], list[str]]
+) -> None:
+    """Hook lineage gets a URI that leads to the object, OpenLineage the folder's name as it is."""
+    simulate(generate_entries(count=30, start=START, end=START + HOUR, seed=5))
+    folder = exported.folder / "a#b?c=1%20" / "dt=1 é"
+    operator = SupermetricsExportLogsOperator(
+        task_id="e", connector_identifier=CONNECTOR, path=f"file://{folder}"
+    )
+    operator.execute(context())
+    [part] = Exported(folder).parts
+    [uri] = collected()
+    assert uri == f"file://{exported.folder}/a%23b%3Fc=1%2520/dt=1%20%C3%A9/{part}"
+    assert unquote(urlsplit(uri).path) == str(folder / part)
+    [dataset] = operator.get_openlineage_facets_on_complete(None).outputs
+    assert (dataset.namespace, dataset.name) == ("file", str(folder))
+
+
+@pytest.mark.parametrize(("format", "has_extra"), [("jsonl", False), ("csv", True), ("parquet", True)])
+def test_the_schema_that_openlineage_is_told(
+    simulate: Simulate, exported: Exported, format: str, has_extra: bool
+) -> None:
+    """The columns that the objects have; the log has no column for what does not fit one."""
+    simulate(generate_entries(count=30, start=START, end=START + HOUR, seed=5))
+    operator = SupermetricsExportLogsOperator(
+        task_id="e", connector_identifier=CONNECTOR, path=f"file://{exported.folder}", format=format
+    )
+    operator.execute(context())
+    lineage: Any = operator.get_openlineage_facets_on_complete(None)
+    [log], [folder] = lineage.inputs, lineage.outputs
+    assert [field.name for field in folder.facets["schema"].fields] == COLUMNS[: 8 if has_extra else 7]
+    assert [field.name for field in log.facets["schema"].fields] == COLUMNS[:7]

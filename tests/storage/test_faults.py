@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator
+from tests.components.conftest import context
+from tests.conftest import CONNECTOR
 from tests.storage.conftest import Bucket, writes
 from tests.storage.proxy import Fault, FaultKind, Request
 from tests.storage.test_storage import run_export
@@ -126,11 +129,60 @@ def test_a_local_disk_that_is_full(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
     try:
-        with pytest.raises(OSError, match=f"^file://{tmp_path}/logs/x could not be written: .*too large"):
+        with pytest.raises(
+            OSError, match=f"^file://{tmp_path}/logs/x could not be written: File too large. Free"
+        ):
             destination.put(bytes(1 << 20), "x")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "logs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "done"),
+    [
+        ("put", "written"),
+        ("write", "written"),
+        ("read", "read"),
+        ("sha256", "read"),
+        ("stamp", "looked at"),
+        ("stamps", "listed"),
+        ("remove", "removed"),
+        ("remove_leftovers", "listed"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["loop", "file"])
+def test_a_local_disk_that_fails(tmp_path: Path, action: str, done: str, damage: str) -> None:
+    """Whatever is done there: the error names the object and what to check, once."""
+    folder = tmp_path / "logs"
+    if damage == "loop":
+        folder.symlink_to(folder)
+    else:
+        folder.write_bytes(b"")
+    destination = Destination.at(str(folder))
+    arguments = (DATA, "x") if action in ("put", "write") else ("x",)
+    named = str(folder) if done == "listed" else f"{folder}/x"
+    with pytest.raises(
+        OSError, match=rf"^{named} could not be {done}: [A-Z][^\[\]]*\. Check that path names a folder"
+    ) as raised:
+        getattr(destination, action)(*arguments)
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_an_export_to_a_local_disk_that_fails_costs_no_request(
+    simulate: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    """Before any request, with an error that says which object and what to check."""
+    sim = simulate()
+    (tmp_path / "logs").write_bytes(b"")
+    operator = SupermetricsExportLogsOperator(
+        task_id="e", connector_identifier=CONNECTOR, path=f"file://{tmp_path}/logs"
+    )
+    with pytest.raises(
+        NotADirectoryError, match=rf"^file://{tmp_path}/logs/_checkpoint-.*\.gz could not be read: "
+    ):
+        operator.execute(context())
+    assert sim.requests == []
 
 
 def large(bucket: Bucket) -> bytes:

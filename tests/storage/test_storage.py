@@ -18,6 +18,7 @@ from dev.simulator import Simulator, generate_entries
 from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.storage.conftest import STORES, Bucket, writes
+from tests.storage.emulators import SECRET
 from tests.storage.proxy import Request
 
 pytestmark = pytest.mark.airflow_2
@@ -44,15 +45,16 @@ def content(destination: Destination, name: str) -> bytes:
 @pytest.mark.parametrize(
     ("path", "library", "extra"),
     [
-        ("s3://bucket/logs", "s3fs", "s3"),
-        ("abfs://container/logs", "adlfs", "azure"),
-        ("gs://bucket/logs", "gcsfs", "gcs"),
+        ("s3://unused@bucket/logs", "s3fs", "s3"),
+        ("abfs://unused@container/logs", "adlfs", "azure"),
+        ("gs://unused@bucket/logs", "gcsfs", "gcs"),
     ],
 )
 def test_a_library_that_is_missing(
     path: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the extra; no retry helps."""
+    monkeypatch.setenv("AIRFLOW_CONN_UNUSED", '{"conn_type": "generic"}')
     monkeypatch.setitem(sys.modules, library, None)  # Python's own way to say that it is not there
     with pytest.raises(SupermetricsValidationError, match=rf"airflow-provider-supermetrics\[{extra}\]"):
         Destination.at(path)
@@ -68,9 +70,45 @@ def test_a_connection_that_does_not_lead_there() -> None:
     """The error says where to look; no retry helps."""
     with pytest.raises(SupermetricsValidationError, match=r"what stands before '@': abfs://CONN"):
         Destination.at("abfs://container/logs")
-    # As URLs look elsewhere.
-    with pytest.raises(SupermetricsValidationError, match=r"container.*what stands before '@': abfss://CONN"):
-        Destination.at("abfss://container@account.dfs.core.windows.net/logs")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "s3://typo@bucket/logs",
+        "s3a://typo@bucket",
+        "gs://typo@bucket/logs",
+        "abfs://typo@container/logs",
+        # As URLs look elsewhere.
+        "abfss://typo@account.dfs.core.windows.net/logs",
+    ],
+)
+def test_a_connection_that_does_not_exist(simulate: Callable[..., Simulator], path: str) -> None:
+    """The error names it; the worker's own credentials do not take its place, and no request is sent."""
+    sim = simulate()
+    operator = SupermetricsExportLogsOperator(task_id="e", connector_identifier=CONNECTOR, path=path)
+    with pytest.raises(SupermetricsValidationError, match=r"^Airflow has no connection 'typo', .*before '@'"):
+        operator.execute(context())
+    assert sim.requests == []
+
+
+def test_a_path_without_a_connection(
+    simulate: Callable[..., Simulator], new_bucket: Callable[[str], Bucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's own credentials count then."""
+    sim = simulate()
+    bucket = new_bucket("s3")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local-access-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.proxy.url)
+    SupermetricsExportLogsOperator(
+        task_id="e", connector_identifier=CONNECTOR, path=f"s3://{bucket.name}/logs"
+    ).execute(context())
+    assert lines(bucket.objects, [f"logs/{BASE}-00000.jsonl.gz"]) == list(
+        reversed(sim.truth(CONNECTOR, START, START + HOUR))
+    )
+    assert "Credential=local-access-key/" in bucket.requests[-1].headers["authorization"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +142,9 @@ def test_a_path_with_a_credential(path: str) -> None:
 )
 def test_a_path_that_would_be_another(path: str) -> None:
     """What Airflow or a library takes for a folder elsewhere is refused."""
-    with pytest.raises(SupermetricsValidationError, match="path must be a URL such as"):
+    with pytest.raises(
+        SupermetricsValidationError, match=r"^path must (be a URL|not hold) .*Write a URL such as"
+    ):
         Destination.at(path)
 
 
@@ -192,10 +232,12 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 def export_to(bucket: Bucket, **arguments: Any) -> SupermetricsExportLogsOperator:
     """An export of the first hour to the bucket."""
     return SupermetricsExportLogsOperator(
-        task_id="export",
-        connector_identifier=CONNECTOR,
-        path=f"{bucket.url}/logs",
-        **arguments,
+        **{
+            "task_id": "export",
+            "connector_identifier": CONNECTOR,
+            "path": f"{bucket.url}/logs",
+            **arguments,
+        }
     )
 
 
@@ -239,18 +281,25 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
     assert bucket.objects == objects
 
 
+@pytest.mark.parametrize(
+    ("folder", "encoded"), [("logs", "logs"), ("a#b/c?d/100% é", "a%23b/c%3Fd/100%25%20%C3%A9")]
+)
 def test_what_lineage_is_told(
-    simulate: Callable[..., Simulator], bucket: Bucket, collected: Callable[[], list[str]]
+    simulate: Callable[..., Simulator],
+    bucket: Bucket,
+    collected: Callable[[], list[str]],
+    folder: str,
+    encoded: str,
 ) -> None:
     """The objects by the store's own URL, without Airflow's connection; to OpenLineage, bucket and folder."""
     simulate(generate_entries(count=2000, start=START, end=START + 2 * HOUR, seed=5))
-    operator = export_to(bucket, entries_per_file=600)
+    operator = export_to(bucket, path=f"{bucket.url}/{folder}", entries_per_file=600)
     operator.execute(context())
-    parts = sorted(name for name in bucket.objects if name.endswith(".jsonl.gz"))
+    parts = sorted(name.rpartition("/")[2] for name in bucket.objects if name.endswith(".jsonl.gz"))
     root = f"{bucket.emulator.scheme}://{bucket.name}"
-    assert sorted(collected()) == [f"{root}/{name}" for name in parts]
-    [folder] = operator.get_openlineage_facets_on_complete(None).outputs
-    assert (folder.namespace, folder.name) == (root, "logs")
+    assert sorted(collected()) == [f"{root}/{encoded}/{part}" for part in parts]
+    [dataset] = operator.get_openlineage_facets_on_complete(None).outputs
+    assert (dataset.namespace, dataset.name) == (root, folder)
 
 
 def lists(request: Request) -> bool:
