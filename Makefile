@@ -80,6 +80,10 @@ bench-triggers: $(AIRFLOW_3)/installed  ## 200 deferred sensors in one event loo
 bench-formats: $(AIRFLOW_3)/installed  ## the same 100,000 entries in every format: size, CPU, memory
 	$(AIRFLOW_3)/bin/python -m benchmarks.formats
 
+.PHONY: reference
+reference: $(AIRFLOW_3)/installed  ## write docs/reference.md from the docstrings
+	$(AIRFLOW_3)/bin/python -m dev.reference
+
 .PHONY: build
 build: $(UV)  ## build the wheel into dist/
 	$(UV) build --quiet --out-dir dist

@@ -1,0 +1,173 @@
+"""The documentation: links lead somewhere, pages are found, quoted messages are the package's own."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+import airflow_provider_supermetrics
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(airflow_provider_supermetrics.__file__).parent
+DOCS = ROOT / "docs"
+INDEX = DOCS / "index.md"
+PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
+LONGEST_LINE = 120
+#: Written before there was a limit; to be reformatted.
+LONG_LINES = {
+    "README.md",
+    "docs/alerts.md",
+    "docs/connection.md",
+    "docs/design.md",
+    "docs/export.md",
+    "docs/formats.md",
+    "docs/limits.md",
+}
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII)
+
+
+def name(page: Path) -> str:
+    """A page, as messages and the list above name it."""
+    return page.relative_to(ROOT).as_posix()
+
+
+@cache
+def tokens(page: Path) -> list[Token]:
+    """The page as GitHub reads it."""
+    return MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+
+
+def inline(page: Path) -> Iterator[Token]:
+    """What stands in the page's paragraphs, headings, cells and so on."""
+    for token in tokens(page):
+        yield from token.children or ()
+
+
+def targets(page: Path) -> Iterator[tuple[Path, str]]:
+    """The files that the page links to or shows, each with the anchor within it."""
+    for token in inline(page):
+        target = str(token.attrGet("href") or token.attrGet("src") or "")
+        if target and not _URL.match(target):
+            path, _, anchor = target.partition("#")
+            yield (page.parent / path).resolve() if path else page, anchor
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives the page's headings."""
+    counts: Counter[str] = Counter()
+    found = set()
+    for opening, heading in pairwise(tokens(page)):
+        if opening.type == "heading_open":
+            text = "".join(child.content for child in heading.children or ())
+            slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+            found.add(f"{slug}-{counts[slug]}" if counts[slug] else slug)
+            counts[slug] += 1
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Each relative link is to a file, and its anchor is a heading there."""
+    broken = [
+        f"{path}#{anchor}"
+        for path, anchor in targets(page)
+        if not path.exists() or (anchor and anchor not in anchors(path))
+    ]
+    assert broken == []
+
+
+def test_every_page_is_found_from_the_index() -> None:
+    """Following links from docs/index.md leads to every page."""
+    found, new = {INDEX}, [INDEX]
+    while new:
+        linked = {path for path, _ in targets(new.pop()) if path.suffix == ".md"} - found
+        found |= linked
+        new += linked
+    assert [name(page) for page in PAGES if page not in found] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if name(page) not in LONG_LINES], ids=name)
+def test_lines_are_short_enough_for_a_diff(page: Path) -> None:
+    """Outside of tables, code blocks and the targets of links, no line has more than 120 characters."""
+    exempt = {
+        line
+        for token in tokens(page)
+        if token.type in ("table_open", "fence", "code_block") and token.map
+        for line in range(*token.map)
+    }
+    lines = page.read_text(encoding="utf-8").splitlines()
+    long = [
+        number + 1
+        for number, line in enumerate(lines)
+        if number not in exempt and len(re.sub(r"\]\([^)]*\)", "]", line)) > LONGEST_LINE
+    ]
+    assert long == []
+
+
+def test_installing_names_the_wheel_that_make_build_writes() -> None:
+    """The file name in the commands to copy has the current version."""
+    text = (DOCS / "installing.md").read_text(encoding="utf-8")
+    versions = re.findall(r"airflow_provider_supermetrics-([0-9][0-9a-z.]*)-py3", text)
+    assert set(versions) == {airflow_provider_supermetrics.__version__}
+
+
+# Messages
+
+
+def messages() -> Iterator[str]:
+    """What docs/troubleshooting.md explains: the code at the beginning of each item of a list."""
+    page = tokens(DOCS / "troubleshooting.md")
+    for opening, paragraph, content in zip(page, page[1:], page[2:], strict=False):
+        if (opening.type, paragraph.type) == ("list_item_open", "paragraph_open"):
+            for part in content.children or ():
+                if part.type == "code_inline":
+                    yield part.content
+                elif part.type != "softbreak" and part.content.strip() != ",":
+                    break
+
+
+def templates(source: ast.AST) -> Iterator[str]:
+    """The strings of a module, `…` for what is filled in; two arguments of one call also as one string."""
+
+    def template(node: ast.AST) -> str | None:
+        if isinstance(node, ast.JoinedStr):
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+    for node in ast.walk(source):
+        if text := template(node):
+            yield text
+        if isinstance(node, ast.Call):
+            first, second = ([*map(template, node.args), None, None])[:2]
+            if first and second:
+                yield f"{first} {second}"
+
+
+@cache
+def sources() -> str:
+    """All strings of the package, with `…` for what is filled in."""
+    found = [
+        re.sub(r"%[-+ 0-9.]*[srdf]", "…", text).replace("%%", "%")
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for text in templates(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    return "\n".join(found)
+
+
+def test_the_messages_that_are_explained_exist() -> None:
+    """The longest fixed part of each message is in the package's sources."""
+    explained = list(messages())
+    fixed = {message: max(message.split("…"), key=len).strip(" .,;:") for message in explained}
+    assert len(explained) > 100
+    assert min(map(len, fixed.values())) >= 7
+    assert [message for message, part in fixed.items() if part not in sources()] == []
