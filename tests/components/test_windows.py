@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import cache, partial
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,11 +20,16 @@ from airflow.timetables.trigger import CronTriggerTimetable
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow before 3.2
+    from airflow.models.dagbag import DagBag
+
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from dev.simulator import Simulator, generate_entries
-from tests.components.conftest import a_dag, by_hand, context, span, utc
+from tests.components.conftest import Exported, a_dag, by_hand, context, span, utc
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.support.compat import DAG
 
@@ -242,6 +249,47 @@ def test_hours_are_elapsed_time_and_the_log_warns_where_the_clocks_change(
     run = context(dag=a_dag(f"0 */{hours} * * *", zone), data_interval_start=end, data_interval_end=end)
     assert window_of(run, window=hours * HOUR) == (end - hours * HOUR, end)
     assert (f"clocks of {zone} change" in "\n".join(logged())) == warns
+
+
+@pytest.mark.parametrize("kind", [CronTriggerTimetable, CronDataIntervalTimetable])
+@pytest.mark.parametrize("since", ["2025-03-27T23:00:00", "2025-10-23T22:00:00"])
+def test_the_documented_dag_has_a_folder_for_each_local_day(
+    simulate: Simulate, repository: Path, exported: Exported, kind: type, since: str
+) -> None:
+    """Across both changes of the clocks, and by hand: exactly the entries of the folder's date in Berlin."""
+    page = (repository / "docs" / "export.md").read_text("utf-8")
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Berlin" in block]
+    (dags := exported.folder.parent / "dags").mkdir()
+    (dags / "days.py").write_text(
+        "import pendulum\nfrom datetime import timedelta\nfrom airflow import DAG\n"
+        "from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator\n"
+        + code.replace("s3://aws_default@my-bucket/supermetrics-logs", f"file://{exported.folder}")
+    )
+    dag = DagBag(str(dags)).dags["supermetrics_days"]
+    template = dag.get_task("export_logs").path
+    sim = simulate(generate_entries(count=4000, start=utc(since) - DAY, end=utc(since) + 5 * DAY, seed=3))
+
+    def export(run: dict[str, Any]) -> tuple[datetime, datetime]:
+        task = dag.get_task("export_logs")
+        task.path = template
+        task.render_template_fields(run | {"macros": SimpleNamespace(timedelta=timedelta)})
+        return span(task.execute(run))
+
+    infos = runs(kind("@daily", timezone="Europe/Berlin"), utc(since), 4)
+    windows = [export(scheduled(dag, info)) for info in infos]
+    written = {path: path.read_bytes() for path in exported.folder.glob("*/*")}
+    berlin = zoneinfo.ZoneInfo("Europe/Berlin")
+    count = 0
+    for folder in exported.folder.iterdir():
+        entries = Exported(folder).entries()
+        count += len(entries)
+        times = [datetime.fromisoformat(entry["log_time"].replace("Z", "+00:00")) for entry in entries]
+        assert {f"date={time.astimezone(berlin).date()}" for time in times} == {folder.name}
+    assert len(list(exported.folder.iterdir())) == len(infos)
+    assert count == len(sim.truth(CONNECTOR, windows[0][0], windows[-1][1]))
+    for _, end in windows:
+        export(by_hand(dag, end + 5 * HOUR))
+    assert {path: path.read_bytes() for path in exported.folder.glob("*/*")} == written
 
 
 # Times that people give
@@ -534,6 +582,26 @@ def test_a_run_by_hand_warns_where_the_schedule_has_other_windows(
     """Days that begin at two, weeks that begin on Sunday: it says that rows will be there twice."""
     window_of(by_hand(a_dag(schedule), utc(AT)), window=window)
     assert "overlaps" in "\n".join(logged())
+
+
+def test_the_documented_end_from_the_configuration_of_a_run(
+    quiet: Simulator, repository: Path, exported: Exported
+) -> None:
+    """Where there is none, the window is what it would be anyway."""
+    page = (repository / "docs" / "export.md").read_text("utf-8")
+    [end] = re.findall(r'`end="(\{\{.*?)"`', page)
+    for conf, hour in ((None, 15), ({}, 15), ({"end": "2025-10-29T03:00:00Z"}, 3)):
+        task = SupermetricsExportLogsOperator(
+            task_id="t",
+            connector_identifier=CONNECTOR,
+            path=f"file://{exported.folder}",
+            window=HOUR,
+            end=end,
+        )
+        run = by_hand(a_dag("@hourly"), utc(AT))
+        run["dag_run"].conf = conf
+        task.render_template_fields(run)
+        assert span(task.execute(run))[1] == datetime(2025, 10, 29, hour, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize("align", [None, "yes", 1])

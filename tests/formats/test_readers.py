@@ -7,7 +7,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +95,14 @@ def query() -> Callable[[str], list[dict[str, Any]]]:
     return run
 
 
+@pytest.fixture
+def gaps_statement(repository: Path) -> Callable[[Path], str]:
+    """The statement of docs/export.md, for another folder."""
+    page = (repository / "docs/export.md").read_text("utf-8")
+    [statement] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    return lambda folder: statement.replace("s3://my-bucket/supermetrics-logs", str(folder))
+
+
 def same(entries: list[dict[str, Any]], truth: list[dict[str, Any]]) -> bool:
     """Whether these are the entries, in any order."""
     return sorted(map(exact, entries)) == sorted(map(exact, truth))
@@ -171,20 +179,55 @@ def test_parquet_with_pandas(lake: Lake) -> None:
     assert same([rebuilt(row) for row in rows], truth)
 
 
-def test_gaps_with_duckdb(lake: Lake, query: Query, repository: Path) -> None:
+def test_gaps_with_duckdb(lake: Lake, query: Query, gaps_statement: Callable[[Path], str]) -> None:
     """The statement of docs/export.md finds a window that was never exported, and the end of the last one."""
-    page = (repository / "docs/export.md").read_text("utf-8")
-    [statement] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     folder, _ = lake("parquet")
     receipts = sorted(folder.glob("*/_manifest-*.json"))
     receipts[1].unlink()
-    found = query(statement.replace("s3://my-bucket/supermetrics-logs", str(folder)))
     begin, end = LAST_HOUR + HOUR, LAST_HOUR + 4 * HOUR
-    gaps = [(row["connector_identifier"], row["missing_from"], row["missing_to"]) for row in found]
-    assert sorted(gaps, key=str) == [
-        (CONNECTOR, begin, begin + HOUR),
-        (CONNECTOR, end, None),
-    ]
+    assert gaps(query(gaps_statement(folder))) == [(begin, begin + HOUR), (end, None)]
+
+
+def test_no_gap_where_another_window_encloses_it(
+    lake: Lake, query: Query, gaps_statement: Callable[[Path], str]
+) -> None:
+    """A day over hours: what an hour lacks, the day has, also behind a shorter window that ends before."""
+    folder, _ = lake("parquet")
+    receipts = sorted(folder.glob("*/_manifest-*.json"))
+    receipts[2].unlink()
+    export_more(folder, LAST_HOUR, LAST_HOUR + 3 * HOUR)
+    assert gaps(query(gaps_statement(folder))) == [(LAST_HOUR + 4 * HOUR, None)]
+    # The hour within the gap's end is not covered by what ends within it.
+    receipts[3].unlink()
+    export_more(folder, LAST_HOUR + 5 * HOUR, LAST_HOUR + 6 * HOUR)
+    last = (LAST_HOUR + 3 * HOUR, LAST_HOUR + 5 * HOUR)
+    assert gaps(query(gaps_statement(folder))) == [last, (LAST_HOUR + 6 * HOUR, None)]
+
+
+def test_entries_of_overlapping_windows_with_duckdb(lake: Lake, query: Query, documented: Documented) -> None:
+    """Hours, a day over some of them, one by hand across two, one twice in two folders: each entry once."""
+    folder, truth = lake("parquet")
+    export_more(folder, LAST_HOUR, LAST_HOUR + 3 * HOUR)
+    export_more(folder, LAST_HOUR + HOUR / 2, LAST_HOUR + 3 * HOUR / 2)
+    export_more(folder / "again", LAST_HOUR + HOUR, LAST_HOUR + 2 * HOUR)
+    every = query(f"SELECT * FROM read_parquet('{folder}/**/*.parquet')")
+    assert len(every) > 1.5 * len(truth)
+    rows = query(documented("EXISTS", folder))
+    assert same([rebuilt(columns(row)) for row in rows], truth)
+
+
+def export_more(folder: Path, start: datetime, end: datetime) -> None:
+    """Export another window beside the others."""
+    SupermetricsExportLogsOperator(
+        task_id="more", connector_identifier=CONNECTOR, path=f"file://{folder}", start=start, end=end,
+        format="parquet", entries_per_file=70,
+    ).execute(context())  # fmt: skip
+
+
+def gaps(rows: list[dict[str, Any]]) -> list[tuple[datetime, datetime | None]]:
+    """What is missing, in the order of time."""
+    assert {row["connector_identifier"] for row in rows} == {CONNECTOR}
+    return sorted(((row["missing_from"], row["missing_to"]) for row in rows), key=str)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
