@@ -26,7 +26,7 @@ _DOTS = re.compile(r"(^|/)\.\.?(/|$)")
 _AMBIGUOUS = re.compile(r"//|\\")
 _EXAMPLES = "Write a URL such as s3://aws_default@my-bucket/logs or file:///logs, or an absolute path"
 _CREDENTIAL = re.compile(r"^[^/@]*:[^/]*@|\?[\w.~-]+=")
-_EXTRAS = {"s3": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
+_EXTRAS = {"s3": "s3", "s3a": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
 _TEMPORARY = ".{name}.{unique}.tmp"
 # The stamp of no object.
 _GONE = "gone"
@@ -57,11 +57,11 @@ class Destination(ABC):
             not installed; where the Airflow connection is not there, or does not lead there.
         """
         url = valid_path(path)
-        scheme, _, rest = url.partition("://")
-        conn_id, has_connection, _ = rest.partition("/")[0].rpartition("@")
-        if has_connection:
-            _require_connection(conn_id, url)
         is_local = url.startswith(("/", "file://"))
+        scheme, _, rest = url.partition("://")
+        conn_id = rest.partition("/")[0].rpartition("@")[0]
+        if conn_id and not is_local:
+            _require_connection(conn_id, url)
         try:
             parsed = ObjectStoragePath(url if is_local else url.rstrip("/"))
             return Disk(parsed) if isinstance(parsed.fs, LocalFileSystem) else Bucket(parsed)

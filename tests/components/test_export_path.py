@@ -131,6 +131,14 @@ def test_path_objects(simulate: Simulate, exported: Exported, kind: Callable[[st
     assert result["path"].removeprefix("file://") == str(folder.folder)
 
 
+def test_a_local_folder_that_looks_like_a_url(simulate: Simulate, exported: Exported) -> None:
+    """What begins with a slash is a local path, and names no connection."""
+    simulate()
+    folder = Exported(exported.folder / "s3:" / "c@bucket")
+    run(f"{exported.folder}/s3://c@bucket")
+    assert len(folder.receipts) == 1
+
+
 def test_the_path_object_of_another_task(simulate: Simulate, exported: Exported) -> None:
     """A task's output is no path yet when the DAG is read; at run time it may be a path object."""
     simulate()

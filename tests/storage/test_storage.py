@@ -46,6 +46,7 @@ def content(destination: Destination, name: str) -> bytes:
     ("path", "library", "extra"),
     [
         ("s3://unused@bucket/logs", "s3fs", "s3"),
+        ("s3a://unused@bucket/logs", "s3fs", "s3"),
         ("abfs://unused@container/logs", "adlfs", "azure"),
         ("gs://unused@bucket/logs", "gcsfs", "gcs"),
     ],
