@@ -14,6 +14,8 @@ UV := .venv/uv/bin/uv
 AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
 AZURITE := .venv/azurite
+# Releases whose constraints are also installed, to run a smoke test.
+RELEASES := 2.11.0 3.0.6 3.2.2
 EXTRAS := s3,azure,gcs,parquet,zstd
 # Two files at a time, in their order: the long ones come first. ARGS="-n 0" runs all in one process.
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -41,6 +43,11 @@ test-3.3: $(AIRFLOW_3)/installed $(AZURITE)/installed  ## the tests, on Airflow 
 .PHONY: test-2.11
 test-2.11: $(AIRFLOW_2)/installed $(AZURITE)/installed  ## the tests that must hold on Airflow 2.11 with the lowest versions allowed
 	$(AIRFLOW_2)/bin/python $(PYTEST) -m airflow_2 $(ARGS)
+
+.PHONY: test-install
+test-install: $(AIRFLOW_3)/installed $(RELEASES:%=.venv/release-%/installed)  ## resolve and run the package under the constraints of Airflow's releases; asks the package index
+	$(AIRFLOW_3)/bin/python -m pytest -m install tests/install/test_constraints.py
+	for release in $(RELEASES); do .venv/release-$$release/bin/python -m pytest -m install tests/install/test_smoke.py || exit; done
 
 .PHONY: test-protocol
 test-protocol: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
@@ -122,6 +129,14 @@ $(AIRFLOW_2)/installed: $(UV) pyproject.toml constraints/airflow-2.11.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_2)/bin/python \
 	    --constraint constraints/airflow-2.11.txt --editable '.[$(EXTRAS)]' \
 	    --group test 'apache-airflow>=2.11,<2.12'
+	@touch $@
+
+.venv/release-%/installed: $(UV) pyproject.toml constraints/releases/airflow-%.txt
+	$(UV) venv --quiet --clear --python '$(PYTHON_2_11)' $(@D)
+	# The tests need a newer pytest than Airflow's own do, but not one that warns of what else is pinned.
+	grep -v '^pytest==' constraints/releases/airflow-$*.txt > $(@D)/constraints.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(@D)/bin/python --constraint $(@D)/constraints.txt \
+	    --editable '.[s3,parquet,zstd]' --group test 'apache-airflow==$*' pytest==9.0.0
 	@touch $@
 
 # Microsoft's emulator of Azure's blobs, and its Node.js from PyPI. --before: what it depends on, as of then.
