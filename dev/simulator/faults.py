@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from dev.simulator.answers import JSON, Answer, error_answer
+from dev.simulator.raw import Script
 
 FaultKind = Literal[
     "answer",
@@ -40,6 +41,9 @@ class Fault:
     "slow_body" (the body in a few parts), "drip" (the body byte by byte), "not_json" (200 and HTML),
     "no_logs" (200 without the `logs` list), "no_log_time" and "bad_log_time" (one entry of the normal page
     has none, or an unreadable one).
+
+    `raw`: the bytes to send in place of all that, from the status line on (see `dev.simulator.raw`); the
+    connection is closed after them.
     """
 
     status: int | None = None
@@ -50,6 +54,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     kind: FaultKind = "answer"
+    raw: Script | None = None
 
     def apply(self, normal: Answer) -> Answer:
         """The answer with this fault's contents; how it travels is the server's part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import sys
 from contextlib import suppress
@@ -21,8 +22,11 @@ class LoopbackServer(ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, port: int, handler: type[LoopbackHandler], name: str) -> None:
+    def __init__(
+        self, port: int, handler: type[LoopbackHandler], name: str, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__((_HOST, port), handler)
+        self._tls = tls
         self.stopping = Event()
         self.accepted = 0
         self.open_connections: dict[Any, int] = {}
@@ -33,7 +37,7 @@ class LoopbackServer(ThreadingTCPServer):
     @property
     def url(self) -> str:
         """Scheme, host and port."""
-        return f"http://{_HOST}:{self.server_address[1]}"
+        return f"{'https' if self._tls else 'http'}://{_HOST}:{self.server_address[1]}"
 
     def stop(self) -> None:
         """Stop listening, cut open connections and wait for their threads."""
@@ -43,8 +47,16 @@ class LoopbackServer(ThreadingTCPServer):
         for connection in list(self.open_connections):
             # Its client may be faster.
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                # TLS's own would take the session from under the thread that reads.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         self.server_close()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection; its handshake is the matter of its own thread."""
+        connection, address = super().get_request()
+        if self._tls:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Number the connection here, in the accepting thread: numbers follow the order of arrival."""
@@ -59,7 +71,7 @@ class LoopbackServer(ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients may leave at any time; everything else is a defect to be seen."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -12,6 +13,7 @@ from typing import Final
 from dev.simulator.answers import Answer
 from dev.simulator.faults import NO_FAULT, Fault
 from dev.simulator.loopback import LoopbackHandler, LoopbackServer
+from dev.simulator.raw import Script
 
 _SLOW_BODY_PARTS: Final = 4
 
@@ -50,10 +52,12 @@ Receive = Callable[[str, str, str, Mapping[str, str], int], Exchange]
 class Server(LoopbackServer):
     """Answers each request with what `receive` says."""
 
-    def __init__(self, port: int, receive: Receive, *, compress: bool) -> None:
+    def __init__(
+        self, port: int, receive: Receive, *, compress: bool, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.receive = receive
         self.compress = compress
-        super().__init__(port, _Handler, "simulator")
+        super().__init__(port, _Handler, "simulator", tls)
 
 
 class _Handler(LoopbackHandler):
@@ -77,9 +81,12 @@ class _Handler(LoopbackHandler):
             return
         if exchange.record:
             exchange.record.status = exchange.answer.status
-        self._send(exchange.answer, fault)
+        if fault.raw:
+            self._send_raw(fault.raw)
+        else:
+            self._send(exchange.answer, fault)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_CONNECT = _handle
 
     def _skip_body(self) -> None:
         length = self.headers.get("Content-Length", "0")
@@ -109,6 +116,14 @@ class _Handler(LoopbackHandler):
                 self.wfile.write(message[begin : begin + step])
         else:
             self.wfile.write(message)
+
+    def _send_raw(self, script: Script) -> None:
+        self.close_connection = True
+        for part in script():
+            if isinstance(part, float):
+                self._pause(part)
+            else:
+                self.wfile.write(part)
 
     def _encoded(self, answer: Answer) -> tuple[bytes, bytes]:
         headers, body = dict(answer.headers), answer.body

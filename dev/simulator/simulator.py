@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -53,6 +54,7 @@ class Simulator:
     :param gzip: whether bodies are compressed for clients that accept it.
     :param port: 0 takes a free one.
     :param seed: of "shuffled".
+    :param tls: what HTTPS is spoken with, a certificate included; None: HTTP.
     :param clock: seconds, for the quota and `Received.time`.
     """
 
@@ -76,6 +78,7 @@ class Simulator:
         gzip: bool = True,
         port: int = 0,
         seed: int = 1,
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = Api(
@@ -93,6 +96,7 @@ class Simulator:
         self._arrivals = dict(arrivals or {})
         self._gzip = gzip
         self._port = port
+        self._tls = tls
         self._clock = clock
         self._lock = RLock()
         self._requests: list[Received] = []
@@ -103,7 +107,7 @@ class Simulator:
     def __enter__(self) -> Simulator:
         self._control_connections.clear()
         self._connections_forgotten = 0
-        self._server = Server(self._port, self._receive, compress=self._gzip)
+        self._server = Server(self._port, self._receive, compress=self._gzip, tls=self._tls)
         return self
 
     def __exit__(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from http.client import IncompleteRead, RemoteDisconnected
 from time import monotonic
 
 import pytest
 
 from dev.simulator import Fault, RateLimitWindow
+from dev.simulator.raw import bomb, drip, response
 from tests.simulator.client import LOGS, Client
 
 AUTHORIZED = {"Authorization": "Bearer good-key"}
@@ -194,3 +197,33 @@ def test_faults_use_the_requests_normal_answer(serve):
     """A fault that only delays or cuts does so to what the request earned, be it an error."""
     _, client = serve(faults=[Fault(delay=0.01), Fault(delay=0.01)], rate_limit=RateLimitWindow(1))
     assert [client.get(key="bad").status, client.get().status] == [401, 429]
+
+
+def test_raw_bytes_and_pauses(serve):
+    """A script says every byte, and the connection ends with it."""
+    script = drip(b"HTTP/1.1 200 OK\r\nA: 1\r\nA: 2\r\n\r\n", b"x", b"y", pause=0.01, seconds=0.05)
+    other = response(200, [("A", "1"), ("A", "2")], b"xxxxxy")
+    simulator, client = serve(faults=[Fault(raw=script), Fault(raw=other)])
+    for _ in range(2):
+        client.connection.request("GET", LOGS)
+        reply = client.connection.getresponse()
+        assert reply.headers.get_all("A") == ["1", "2"]
+        assert reply.read() == b"xxxxxy"
+    assert simulator.connections == 2
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "deflate", "raw-deflate"])
+def test_a_bomb(serve, coding):
+    """What it decodes to, and that little travels."""
+    _, client = serve(faults=[Fault(raw=bomb(200, [coding] if coding else [], 3 << 20, end=b"end"))])
+    reply = client.get()
+    assert reply.headers.get("content-encoding", "") == coding.removeprefix("raw-")
+    wbits = {"gzip": 31, "deflate": 15, "raw-deflate": -15}
+    assert (zlib.decompress(reply.body, wbits[coding]) if coding else reply.body) == b" " * (3 << 20) + b"end"
+    assert not coding or len(reply.body) < 10_000
+
+
+def test_a_bomb_in_a_bomb(serve):
+    """Each coding wraps the one before."""
+    _, client = serve(faults=[Fault(raw=bomb(200, ["gzip", "deflate"], 1 << 20))])
+    assert gzip.decompress(zlib.decompress(client.get().body)) == b" " * (1 << 20)
