@@ -18,6 +18,7 @@ import msgspec
 from airflow_provider_supermetrics.protocol import entries as _entries
 from airflow_provider_supermetrics.protocol.entries import Entry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.request import MAX_LIMIT
 from airflow_provider_supermetrics.protocol.text import one_line
 
 #: The API lists no more of a team's connectors.
@@ -122,11 +123,12 @@ def classify(
 ) -> Answer:
     """Say what an answer means.
 
-    :param headers: any letter case.
+    :param headers: any letter case; several of one name are several items, or joined by commas.
     :param now: the current time (aware), for a ``Retry-After`` that is a date where no ``Date`` comes along.
     :param redact: takes what nobody may read out of a text of the API's.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
+    retry_after = [value for name, value in headers.items() if name.lower() == "retry-after"]
     rate_limit = _rate_limit(lowered)
     if 200 <= status < 300:
         return Answer(status, Meaning.OK, rate_limit, body=body)
@@ -145,7 +147,7 @@ def classify(
         status,
         _meaning(status, code),
         rate_limit,
-        retry_after=parse_retry_after(lowered.get("retry-after"), now=now),
+        retry_after=_longest(retry_after, now=now),
         code=code,
         message=message,
         description=_text(error.get("description"), _MAX_DESCRIPTION_LENGTH, redact),
@@ -169,22 +171,27 @@ def excerpt(body: bytes, redact: Callable[[str], str]) -> str | None:
     return _text(text, _MAX_EXCERPT_LENGTH, redact)
 
 
-def parse_log_page(body: bytes) -> list[Entry]:
+def parse_log_page(body: bytes, *, limit: int = MAX_LIMIT) -> list[Entry]:
     """The entries of a page, newest first, each with a readable ``log_time``.
 
-    :raises ContractViolation: when it is not JSON, has no ``logs`` list, or an entry has no readable time.
+    :param limit: how many entries were requested.
+    :raises ContractViolation: when it is not JSON, has no ``logs`` list, more entries than were requested, or
+        an entry without a readable time.
     """
-    logs = parse_unchecked_log_page(body)
+    logs = parse_unchecked_log_page(body, limit=limit)
     _entries.log_times(logs)
     return logs
 
 
-def parse_unchecked_log_page(body: bytes) -> list[Entry]:
+def parse_unchecked_log_page(body: bytes, *, limit: int = MAX_LIMIT) -> list[Entry]:
     """As :func:`parse_log_page`, for a walk, which reads every entry's time itself.
 
-    :raises ContractViolation: when it is not JSON or has no ``logs`` list.
+    :raises ContractViolation: when it is not JSON, has no ``logs`` list, or more entries than were requested.
     """
-    return _items(body, "logs")
+    logs = _items(body, "logs")
+    if len(logs) > limit:
+        _not_the_contract(f"has {len(logs)} entries, but {limit} were requested at most")
+    return logs
 
 
 def parse_log_entry(body: bytes) -> Entry:
@@ -218,6 +225,13 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
         return min(float(value), _LONGEST_TIME)
     date = _http_date(value)
     return None if date is None else max(0.0, (date - now).total_seconds())
+
+
+def _longest(retry_after: list[str], *, now: datetime) -> float | None:
+    # A comma is also in a date, before its day.
+    values = [part for value in retry_after for part in re.split(r",(?!\s*\d{1,2}[ -])", value)]
+    times = [parse_retry_after(value, now=now) for value in values]
+    return max((time for time in times if time is not None), default=None)
 
 
 def _http_date(value: str | None) -> datetime | None:

@@ -137,6 +137,34 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, now=NOW) == seconds
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "5, 120"}, 120),
+        ({"Retry-After": "120,5"}, 120),
+        ({"Retry-After": "soon, 7"}, 7),
+        ({"Retry-After": "soon, later"}, None),
+        ({"Retry-After": "Thu, 01 Jan 2026 00:01:00 GMT, 5"}, 60),
+        ({"Retry-After": "90, Thu, 01 Jan 2026 00:01:00 GMT"}, 90),
+        ({"Retry-After": "Thu, 01 Jan 2026 00:01:00 GMT, Thu, 1 Jan 2026 00:02:00 GMT"}, 120),
+        ({"Retry-After": "Thursday, 01-Jan-26 00:01:00 GMT"}, 60),
+        ({"Retry-After": "5", "retry-after": "120", "RETRY-AFTER": "7"}, 120),
+    ],
+    ids=str,
+)
+def test_the_longest_of_several_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """However a gateway has joined them."""
+    assert classify(429, headers, b"", now=NOW).retry_after == seconds
+
+
+def test_a_page_of_more_than_was_requested() -> None:
+    """It is not what was asked for."""
+    body = json.dumps({"logs": [{"log_time": "2025-01-01"}] * 4}).encode()
+    assert len(parse_log_page(body, limit=4)) == 4
+    with pytest.raises(ContractViolation, match="4 entries, but 3"):
+        parse_log_page(body, limit=3)
+
+
 def test_a_page() -> None:
     """The entries come as they are, unknown fields and missing ones included."""
     logs = [{"id": "1", "log_time": "2025-01-01", "new_field": [1, {"a": None}]}, {"log_time": "2025-01-01"}]
