@@ -26,6 +26,7 @@ from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.reasons import reason_of
 from airflow_provider_supermetrics.hooks.redaction import Redactor
 from airflow_provider_supermetrics.protocol import request as _request
+from airflow_provider_supermetrics.protocol.body import ACCEPT_ENCODING
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import Request, valid_team_id
 from airflow_provider_supermetrics.protocol.response import (
@@ -83,7 +84,11 @@ class Exchange:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of every request, the credential's excepted."""
-        own = {"User-Agent": USER_AGENT, "Accept": "application/json"}
+        own = {
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": ACCEPT_ENCODING,
+        }
         given = {name.lower() for name in self.settings.headers}
         return {n: v for n, v in own.items() if n.lower() not in given} | dict(self.settings.headers)
 
@@ -145,9 +150,17 @@ class Exchange:
             f"{known.remaining:,} of {known.limit:,}"
         )
 
-    def body(self, request: Request, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    def body(
+        self,
+        request: Request,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        flaw: str | None = None,
+    ) -> bytes:
         """The body of a success.
 
+        :param flaw: why the body of an error is missing.
         :raises SupermetricsError: of the kind that the answer asks for.
         """
         answer = classify(status, headers, body, now=datetime.now(timezone.utc), redact=self._redact)
@@ -156,7 +169,7 @@ class Exchange:
         if answer.meaning is Meaning.OK:
             return answer.body
         raise _ERRORS[answer.meaning](
-            self._describe(request, answer),
+            self._describe(request, answer) + (f"; {self._redact(flaw)}" if flaw else ""),
             status_code=answer.status,
             code=answer.code,
             description=answer.description,
@@ -183,12 +196,18 @@ class Exchange:
         try:
             return parse(answered)
         except ContractViolation as error:
-            kind = SupermetricsPaginationError if isinstance(error, NoProgress) else SupermetricsResponseError
-            message = self._redact(str(error))
-            if isinstance(answered, bytes) and answered.lstrip()[:1] not in (b"{", b"["):
-                message += _of_body(excerpt(answered, self._redact))
-            message += f"; nothing of this response was used; {request}"
-            raise kind(message, status_code=200) from None
+            raise self.unusable(request, error, answered) from None
+
+    def unusable(
+        self, request: Request, error: ContractViolation, answered: object = None
+    ) -> SupermetricsError:
+        """The error for a success that is not what the API promises."""
+        kind = SupermetricsPaginationError if isinstance(error, NoProgress) else SupermetricsResponseError
+        message = self._redact(str(error))
+        if isinstance(answered, bytes) and answered.lstrip()[:1] not in (b"{", b"["):
+            message += _of_body(excerpt(answered, self._redact))
+        message += f"; nothing of this response was used; {request}"
+        return kind(message, status_code=200)
 
     def connectors(self, request: Request, listed: ConnectorList) -> tuple[list[dict[str, Any]], str | None]:
         """All connectors of a list, and what a person should know where there may be more of them.

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import requests
 import tenacity
-import urllib3
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook
 from asgiref.sync import sync_to_async
 
 from airflow_provider_supermetrics._compat import Connection, get_async_connection, session_config
 from airflow_provider_supermetrics.exceptions import SupermetricsError
+from airflow_provider_supermetrics.hooks import transport
 from airflow_provider_supermetrics.hooks.connection import CONN_TYPE, ConnectionSettings, fetching
 from airflow_provider_supermetrics.hooks.exchange import (
     Exchange,
@@ -32,6 +32,7 @@ from airflow_provider_supermetrics.hooks.waiting import Waiting
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol import response as _response
 from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, Request
 from airflow_provider_supermetrics.protocol.response import RateLimit
 from airflow_provider_supermetrics.protocol.retry import WaitPolicy
@@ -47,7 +48,6 @@ HOOK_NAME = "Supermetrics"
 Parsed = TypeVar("Parsed")
 
 _ONCE = WaitPolicy(max_attempts=1)
-_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,8 @@ class SupermetricsHook(HttpHook):
         """
         exchange = self._open()
         request = exchange.list_logs(connector_identifier, team_id, limit=limit, before=before)
-        return LogPage(self._get(request, _response.parse_log_page), exchange.rate_limit)
+        parse = partial(_response.parse_log_page, limit=limit)
+        return LogPage(self._get(request, parse), exchange.rate_limit)
 
     def iter_logs(
         self,
@@ -189,7 +190,8 @@ class SupermetricsHook(HttpHook):
         waiting = Waiting(exchange.wait_policy, self.log)
         while ask := walk.next:
             request = exchange.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
-            page = self._get(request, _response.parse_unchecked_log_page, waiting)
+            parse = partial(_response.parse_unchecked_log_page, limit=ask.limit)
+            page = self._get(request, parse, waiting)
             yield exchange.read(request, walk.receive, page)
 
     def get_log(self, connector_identifier: str, log_id: str, team_id: int | str | None = None) -> Entry:
@@ -274,7 +276,9 @@ class SupermetricsHook(HttpHook):
         :raises SupermetricsError: of the kind that says what to do.
         """
         request = Request(response.request.path_url, method=str(response.request.method))
-        self._open().body(request, response.status_code, response.headers, response.content)
+        self._open().body(
+            request, response.status_code, response.headers, response.content, transport.flaw(response)
+        )
 
     def close(self) -> None:
         """Close the session; a later call opens a new one."""
@@ -302,13 +306,13 @@ class SupermetricsHook(HttpHook):
     def _new_session(self, exchange: Exchange) -> requests.Session:
         settings = exchange.settings
         self.base_url, self._base_url_initialized = settings.base_url, True
-        session = requests.Session()
+        session = transport.Session(settings.timeout, settings.answer_timeout)
         session.auth = _BearerAuth(exchange)
         session.headers.update(exchange.headers)
         session.proxies.update(settings.proxies)
         session.verify = settings.verify
         session.cert = settings.cert
-        return self._configure_session_from_mount_adapters(session)
+        return session
 
     def _get(
         self, request: Request, parse: Callable[[bytes], Parsed], waiting: Waiting | None = None
@@ -326,9 +330,8 @@ class SupermetricsHook(HttpHook):
         exchange, session = self._open(), self.get_conn()
         exchange.admit(request)
         exchange.requests_sent += 1
-        begun = time.monotonic()
         try:
-            with session.get(
+            response = session.get(
                 exchange.settings.base_url + request.path,
                 params=request.params,
                 timeout=exchange.settings.timeout,
@@ -336,29 +339,17 @@ class SupermetricsHook(HttpHook):
                 # requests prefers the environment to what only its session says.
                 proxies=dict(exchange.settings.proxies),
                 verify=exchange.settings.verify,
-                stream=True,
-            ) as response:
-                content = _read(response, begun, exchange.settings.answer_timeout)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            )
+        except ContractViolation as error:
+            raise exchange.unusable(request, error) from None
+        except transport.LOST as error:
             raise exchange.lost(request, error) from None
-        body = exchange.body(request, response.status_code, response.headers, content)
+        body = exchange.body(
+            request, response.status_code, response.headers, response.content, transport.flaw(response)
+        )
         if scarcity := exchange.scarcity():
             self.log.warning(scarcity)
         return body
-
-
-def _read(response: requests.Response, begun: float, seconds: float) -> bytes:
-    """The body of an answer. requests knows a time for each of its pieces, and none for the whole."""
-    content = bytearray()
-    while piece := response.raw.read1(_PIECE, decode_content=True):
-        content += piece
-        if time.monotonic() - begun > seconds:
-            raise _not_whole(seconds)
-    return bytes(content)
-
-
-def _not_whole(seconds: float) -> TimeoutError:
-    return TimeoutError(f"the answer was not whole after {seconds:g} s")
 
 
 class SupermetricsAsyncHook(HttpAsyncHook):
@@ -421,7 +412,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         """As :meth:`SupermetricsHook.list_logs`."""
         exchange = await self._open()
         request = exchange.list_logs(connector_identifier, team_id, limit=limit, before=before)
-        return LogPage(await self._get(request, _response.parse_log_page), exchange.rate_limit)
+        parse = partial(_response.parse_log_page, limit=limit)
+        return LogPage(await self._get(request, parse), exchange.rate_limit)
 
     def iter_logs(
         self,
@@ -447,7 +439,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
                 request = exchange.list_logs(
                     connector_identifier, team_id, limit=ask.limit, before=ask.before
                 )
-                page = await self._get(request, _response.parse_unchecked_log_page, waiting, session)
+                parse = partial(_response.parse_unchecked_log_page, limit=ask.limit)
+                page = await self._get(request, parse, waiting, session)
                 yield exchange.read(request, walk.receive, page)
 
     async def get_log(
@@ -507,7 +500,7 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         await self._open()
         self._depth += 1
         if self._session is None:
-            self._session = self._new_session()
+            self._session = transport.client_session()
         return self
 
     async def __aexit__(
@@ -534,14 +527,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         if self._session is not None:
             yield self._session
         else:
-            async with self._new_session() as session:
+            async with transport.client_session() as session:
                 yield session
-
-    def _new_session(self) -> aiohttp.ClientSession:
-        session = aiohttp.ClientSession()
-        # aiohttp would repeat a GET by itself when the connection is lost: unseen, uncounted, at once.
-        session._retry_connection = False
-        return session
 
     async def _get(
         self,
@@ -573,12 +560,14 @@ class SupermetricsAsyncHook(HttpAsyncHook):
                 headers={**exchange.headers, "Authorization": exchange.authorization},
                 **self._options,
             ) as response:
-                content = await response.read()
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+                content, flaw = await transport.read(response)
+        except ContractViolation as error:
+            raise exchange.unusable(request, error) from None
+        except transport.LOST as error:
             if isinstance(error, asyncio.TimeoutError) and not isinstance(error, aiohttp.ClientError):
-                error = _not_whole(exchange.settings.answer_timeout)
+                error = transport.incomplete(exchange.settings.answer_timeout)
             raise exchange.lost(request, error) from None
-        body = exchange.body(request, response.status, response.headers, content)
+        body = exchange.body(request, response.status, response.headers, content, flaw)
         if scarcity := exchange.scarcity():
             self.log.warning(scarcity)
         return body

@@ -165,7 +165,7 @@ def excerpt(body: bytes, redact: Callable[[str], str]) -> str | None:
     try:
         text = _json(_loads(body)) or ""  # its escapes could hide a credential
     except ContractViolation:
-        text = redact(body.decode("utf-8-sig", "replace"))[:_LONGEST_PAGE]
+        text = redact(body[: 4 * _LONGEST_PAGE].decode("utf-8-sig", "replace"))[:_LONGEST_PAGE]
     if text.lstrip().startswith("<"):
         text = html.unescape(_MARKUP.sub(" ", text))
     return _text(text, _MAX_EXCERPT_LENGTH, redact)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 
+from airflow_provider_supermetrics.exceptions import SupermetricsResponseError
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
-from dev.simulator import Simulator, generate_entries
+from dev.simulator import Fault, Simulator, generate_entries
+from dev.simulator.raw import bomb
 from tests.conftest import CONNECTOR, HOUR, START
 
 pytestmark = pytest.mark.airflow_2
@@ -109,3 +113,26 @@ def test_a_connection_that_is_fetched_through_the_event_loop(simulate: Simulate)
         assert loops == [asyncio.get_running_loop()]
 
     asyncio.run(asyncio.wait_for(run(), timeout=30))
+
+
+def test_a_bomb_leaves_the_event_loop_to_others(simulate: Simulate) -> None:
+    """Between its pieces everything else on the loop gets its turn: no turn takes half of its time."""
+    simulate(faults=[Fault(raw=bomb(200, ["gzip"], 1 << 30))])
+    turns: list[float] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(time.thread_time())
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        hook = SupermetricsAsyncHook()
+        await hook.team_id()
+        task = asyncio.create_task(others())
+        with pytest.raises(SupermetricsResponseError):
+            await hook.list_logs(CONNECTOR)
+        task.cancel()
+
+    begun = time.thread_time()
+    asyncio.run(run())
+    assert max(late - early for early, late in pairwise(turns)) < (time.thread_time() - begun) / 2

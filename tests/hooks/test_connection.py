@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsRequestError,
     SupermetricsResponseError,
+    SupermetricsServerError,
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from dev.simulator import Fault, Simulator
+from dev.simulator.raw import bomb
 from tests.conftest import KEY, TEAM
 from tests.hooks.certificates import certificate_of, pem_of
 from tests.support.compat import AirflowOptionalProviderFeatureException, Connection
@@ -221,6 +223,21 @@ def test_the_inherited_run_raises_what_our_methods_raise(
         assert hook.get_conn().get(f"{sim.url}/elsewhere").status_code == 404
     assert len(sim.requests) == 3
     assert KEY not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_the_inherited_run_is_as_bounded(simulate: Simulate) -> None:
+    """Its responses are read as ours are, whatever it is told of redirects and of the response's check."""
+    faults = [Fault(raw=bomb(status, ["gzip"], 1 << 30, [("Location", "/")])) for status in (500, 302, 302)]
+    simulate(faults=[*faults, Fault(headers={"Set-Cookie": "a=b"})])
+    path = f"/v1/teams/{TEAM}/connector_builder/connectors"
+    with SupermetricsHook() as hook:
+        for kind in (SupermetricsServerError, SupermetricsResponseError):
+            with pytest.raises(kind, match="1 MB"):
+                hook.run(path)
+        unchecked = hook.run(path, extra_options={"check_response": False, "allow_redirects": True})
+        assert (unchecked.status_code, unchecked.content) == (302, b"")
+        assert hook.run(path, extra_options={"stream": True}).json()["count"] == 1
+        assert not hook.get_conn().cookies
 
 
 def test_the_session_keeps_the_credential_to_the_api(simulate: Simulate) -> None:

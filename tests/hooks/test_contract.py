@@ -466,7 +466,7 @@ def test_a_server_that_drips(
     sim = simulate(faults=[Fault(kind="drip", delay=0.02)])
     connection(sim.url, extra={"team_id": TEAM, "timeout": "0.2"})
     hook = new_hook(wait_policy={"max_attempts": 1})
-    with pytest.raises(SupermetricsConnectionError, match=r"not whole after 2 s"):
+    with pytest.raises(SupermetricsConnectionError, match=r"not complete after 2 s"):
         hook.list_logs(CONNECTOR)
 
 

@@ -14,6 +14,7 @@ FOLDER = Path(airflow_provider_supermetrics.protocol.__file__).parent
 ALLOWED = {
     "__future__", "airflow_provider_supermetrics", "collections", "dataclasses", "datetime", "email",
     "enum", "functools", "hashlib", "html", "itertools", "json", "math", "msgspec", "re", "typing", "urllib",
+    "zlib",
 }  # fmt: skip
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input"}
 
