@@ -16,7 +16,8 @@ _LONGEST_TEXT = 2048
 class SupermetricsError(AirflowException):
     """Root of all errors of this provider.
 
-    Its class attribute ``retryable`` says whether the same task may succeed later.
+    Class attributes say what may help: ``transient``, the same request a little later; ``retryable``, another
+    attempt of the task; ``resumable``, an attempt that continues with the page that was requested.
 
     :param message: one line: what was asked, what came back, what to do.
     :param status_code: the HTTP status, or None where no answer came.
@@ -28,7 +29,12 @@ class SupermetricsError(AirflowException):
     :param rate_limit: the hourly request budget that the answer told of.
     """
 
+    #: AirflowException has a class attribute of this name, meant for Airflow's own web server.
+    status_code: int | None  # type: ignore[assignment]
+
+    transient: ClassVar[bool] = False
     retryable: ClassVar[bool] = True
+    resumable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -43,8 +49,7 @@ class SupermetricsError(AirflowException):
         rate_limit: RateLimit | None = None,
     ) -> None:
         super().__init__(one_line(message, _LONGEST_MESSAGE))
-        # AirflowException has a class attribute of this name, meant for Airflow's own web server.
-        self.status_code = status_code  # type: ignore[assignment]
+        self.status_code = status_code
         self.code = code and one_line(code, _LONGEST_TEXT)
         self.description = description and one_line(description, _LONGEST_TEXT)
         self.details = details and one_line(details, _LONGEST_TEXT)
@@ -56,13 +61,19 @@ class SupermetricsError(AirflowException):
 class SupermetricsRateLimitError(SupermetricsError):
     """429, or the reserve of the budget is reached: wait ``retry_after`` seconds."""
 
+    transient = True
+
 
 class SupermetricsServerError(SupermetricsError):
     """5xx, and 408: the API failed; the same request may work later."""
 
+    transient = True
+
 
 class SupermetricsConnectionError(SupermetricsError):
     """No complete answer: unreachable, timed out, or lost on the way; the same request may work later."""
+
+    transient = True
 
 
 class SupermetricsTokenError(SupermetricsError):
@@ -83,14 +94,34 @@ class SupermetricsValidationError(SupermetricsRequestError, ValueError):
 
 
 class SupermetricsResponseError(SupermetricsError):
-    """A success that is not what the API promises, or a redirect. Going on could lose entries."""
+    """A 2xx response that violates the API contract, or a redirect."""
+
+    resumable = False
 
 
 class SupermetricsConflictError(SupermetricsError):
     """Another export of the same window ran at the same time; a retry, alone, gets through."""
+
+    resumable = False
 
 
 class SupermetricsPaginationError(SupermetricsError):
     """One single ``log_time`` fills a page, so the API cannot be paged past it without possible loss."""
 
     retryable = False
+    resumable = False
+
+
+def as_supermetrics_error(error: Exception, conn_id: str) -> SupermetricsError:
+    """Return ``error``; for one that is not this provider's, one that names the Connection."""
+    if isinstance(error, SupermetricsError):
+        return error
+    # Not quoted, because nobody has redacted it. Airflow masks the traceback that goes to the log.
+    return SupermetricsError(
+        f"Unexpected {type(error).__name__}: see its traceback in the log, and check Connection '{conn_id}'"
+    )
+
+
+def reason(error: Exception) -> str:
+    """The kind and the message of an error that is not this provider's, in one short line."""
+    return one_line(f"{type(error).__name__}: {error}")

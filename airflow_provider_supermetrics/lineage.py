@@ -9,20 +9,10 @@ from urllib.parse import urlsplit
 from airflow_provider_supermetrics._compat import get_hook_lineage_collector
 from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics.protocol.entry import SCHEMA
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
-
-# Of the API's page.
-_FIELDS = (
-    ("id", "string"),
-    ("log_time", "timestamp"),
-    ("status", "integer"),
-    ("event", "string"),
-    ("request", "string"),
-    ("duration_ms", "integer"),
-    ("request_id", "string"),
-)
 
 
 def tell_hook_lineage(hook: Any, destination: Destination, receipt: Receipt) -> None:
@@ -67,14 +57,14 @@ def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) ->
             Dataset(
                 namespace=f"supermetrics://{urlsplit(base_url).netloc}",
                 name=f"teams/{plan.team_id}/connectors/{plan.connector_identifier}/logs",
-                facets={"schema": schema(_FIELDS)},
+                facets={"schema": schema(SCHEMA)},
             )
         ],
         outputs=[
             OutputDataset(
                 namespace=namespace,
                 name=name,
-                facets={"schema": schema(_FIELDS if is_jsonl else (*_FIELDS, ("extra", "string")))},
+                facets={"schema": schema(SCHEMA if is_jsonl else (*SCHEMA, ("extra", "string")))},
                 outputFacets={"outputStatistics": statistics},
             )
         ],

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Final
 
 from airflow_provider_supermetrics.export.formats import file_format
-from airflow_provider_supermetrics.protocol.entries import line
+from airflow_provider_supermetrics.protocol.entry import encode
 from benchmarks.log import Log, text
 from benchmarks.process import measure
 from benchmarks.table import table
@@ -55,7 +55,7 @@ def _compare(entries: int, folder: Path) -> None:
     log = Log(entries)
     with lines.open("wb") as file:
         for entry in generate_entries(log.entries, log.start, log.end, seed=log.seed, ties=log.ties):
-            file.write(line({**entry, "log_time": text(entry["log_time"])}) + b"\n")
+            file.write(encode({**entry, "log_time": text(entry["log_time"])}) + b"\n")
 
     def used(*arguments: str) -> tuple[float, float]:
         """CPU seconds of writing, MB at the peak."""

@@ -40,6 +40,7 @@ _COMMIT_TESTS: Final = (
 #: Files below the package -> what has to notice a change in them, the fastest first.
 TARGETS: Final[Sequence[tuple[str, tuple[tuple[str, ...], ...]]]] = (
     ("protocol/*.py", (_CORE_TESTS, ("tests/hooks/test_waiting.py", "tests/hooks/test_contract.py"))),
+    ("_wait.py", (("tests/wait",), ("tests/hooks/test_waiting.py", "tests/sensors"))),
     ("export/writer.py", (_COMMIT_TESTS,)),
     ("export/run.py", (_COMMIT_TESTS,)),
     ("export/checkpoint.py", (_COMMIT_TESTS,)),

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
@@ -86,22 +85,7 @@ def simulate(connection: Callable[..., None]) -> Iterator[Callable[..., Simulato
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Time passes at once; the list tells, in seconds, how long each wait would have been."""
-    slept: list[float] = []
-
-    async def sleep_async(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=slept.append))
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(slept))
-    monkeypatch.setattr("airflow_provider_supermetrics.hooks.exchange.time", clock)
-    monkeypatch.setattr(asyncio, "sleep", sleep_async)
-    return slept
-
-
-@pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """All of time passes at once, by any clock; the list tells each sleep, in seconds."""
+    """All of time passes at once, by any clock of Python's; the list has each sleep, in seconds."""
     naps: list[float] = []
     wall, steady, yield_ = time.time, time.monotonic, asyncio.sleep
 

@@ -11,15 +11,18 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
+from typing import Any
 
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import ExportedObject
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.walk import LogWalk
+from airflow_provider_supermetrics.protocol.pager import PagerState
+from airflow_provider_supermetrics.protocol.state import from_json, to_json
+from airflow_provider_supermetrics.protocol.times import AwareTime
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class Written:
 class Checkpoint:
     """An export on its way.
 
-    :param walk: where to ask next.
+    :param pager: which page to request next.
     :param written: the finished parts, the newest first.
     :param pending: lines of the part that is being filled, oldest first.
     :param open: lines whose time may still get more, oldest first.
@@ -51,7 +54,7 @@ class Checkpoint:
     :param manifest: the digest of an earlier export's manifest, while that is still there.
     """
 
-    walk: LogWalk
+    pager: PagerState
     written: Sequence[Written] = ()
     pending: Sequence[bytes] = ()
     open: Sequence[bytes] = ()
@@ -62,19 +65,19 @@ class Checkpoint:
 
     def to_bytes(self, plan: ExportPlan) -> bytes:
         """The object's bytes: a line of JSON, then the lines; compressed."""
-        head = {
-            "version": _VERSION,
-            "plan": plan.facts,
-            "saved_at": self.saved_at.isoformat(),
-            "walk": self.walk.to_state(),
-            "written": [asdict(part) for part in self.written],
-            "pending": len(self.pending),
-            "open": len(self.open),
-            "requests": self.requests,
-            "waits": self.waits,
-            "manifest": self.manifest,
-        }
-        lines = [json.dumps(head).encode(), *self.pending, *self.open]
+        head = _Head(
+            _VERSION,
+            plan.facts,
+            self.saved_at,
+            self.pager,
+            list(self.written),
+            len(self.pending),
+            len(self.open),
+            self.requests,
+            self.waits,
+            self.manifest,
+        )
+        lines = [json.dumps(to_json(head)).encode(), *self.pending, *self.open]
         return gzip.compress(b"\n".join(lines), _GZIP_LEVEL, mtime=0)
 
     @classmethod
@@ -85,30 +88,43 @@ class Checkpoint:
         """
         try:
             first, *lines = gzip.decompress(data).split(b"\n")
-            head = json.loads(first)
-            if (version := head["version"]) != _VERSION:
-                raise ContractViolation(f"it has version {version}, this is {_VERSION}")
-            if differing := [name for name, value in plan.facts.items() if head["plan"].get(name) != value]:
-                raise ContractViolation(f"it has another {' and '.join(differing)}")
-            pending = int(head["pending"])
-            if len(lines) != pending + head["open"]:
-                raise ContractViolation("it is not whole")
-            return cls(
-                walk=LogWalk.from_state(head["walk"]),
-                written=[
-                    Written(ExportedObject(**part["item"]), str(part["stamp"])) for part in head["written"]
-                ],
-                pending=lines[:pending],
-                open=lines[pending:],
-                requests=int(head["requests"]),
-                waits=int(head["waits"]),
-                manifest=head["manifest"],
-                saved_at=datetime.fromisoformat(head["saved_at"]),
-            )
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, ContractViolation):
-                raise
+            document = json.loads(first)
+        except (OSError, EOFError, zlib.error, ValueError) as error:
             raise ContractViolation(f"it cannot be read: {type(error).__name__}") from None
+        version = document.get("version") if isinstance(document, dict) else None
+        if version != _VERSION:
+            raise ContractViolation(f"it has version {version}, this is {_VERSION}")
+        head = from_json(document, _Head)
+        if differing := [name for name, value in plan.facts.items() if head.plan.get(name) != value]:
+            raise ContractViolation(f"it has another {' and '.join(differing)}")
+        if len(lines) != head.pending + head.open:
+            raise ContractViolation("it is not complete")
+        return cls(
+            pager=head.pager,
+            written=head.written,
+            pending=lines[: head.pending],
+            open=lines[head.pending :],
+            requests=head.requests,
+            waits=head.waits,
+            manifest=head.manifest,
+            saved_at=head.saved_at,
+        )
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The first line of the object; ``pending`` and ``open`` count the lines that follow."""
+
+    version: int
+    plan: dict[str, Any]
+    saved_at: AwareTime
+    pager: PagerState
+    written: list[Written]
+    pending: int
+    open: int
+    requests: int
+    waits: int
+    manifest: str | None
 
 
 def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:

@@ -11,9 +11,9 @@ from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import Receipt
 from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.export.writer import ExportWriter
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import LogEntry
+from airflow_provider_supermetrics.protocol.pager import LogPager
 from airflow_provider_supermetrics.protocol.response import RateLimit
-from airflow_provider_supermetrics.protocol.walk import LogWalk
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,18 @@ class ExportRun:
         self._plan = plan
         checkpoint = _checkpoint.load(destination, plan)
         #: Where to ask next.
-        self.walk = checkpoint.walk if checkpoint else LogWalk(start=plan.window.start, end=plan.window.end)
+        self.pager = (
+            LogPager.resumed(checkpoint.pager)
+            if checkpoint
+            else LogPager(start=plan.window.start, end=plan.window.end)
+        )
         self.writer = ExportWriter(destination, plan, checkpoint)
         self._earlier_requests = checkpoint.requests if checkpoint else 0
         self._waits = checkpoint.waits if checkpoint else 0
         self._parts_kept = self.writer.objects
         #: How many pages this try has read.
         self.pages = 0
-        self._began_at = self.walk.oldest
+        self._began_at = self.pager.oldest
         self._try_store(checkpoint)
         if checkpoint:
             log.info(
@@ -47,14 +51,14 @@ class ExportRun:
                 f"{checkpoint.requests:,}",
             )
 
-    def add(self, entries: Sequence[Entry], requests: int) -> None:
+    def add(self, entries: Sequence[LogEntry], requests: int) -> None:
         """Take what the walk has brought; keep it, where a part is finished and another will follow.
 
         :param requests: how many this try has sent.
         """
-        self.writer.add(entries, self.walk.repeated)
+        self.writer.add(entries, self.pager.repeated)
         self.pages += 1
-        if self.writer.objects > self._parts_kept and self.walk.next is not None:
+        if self.writer.objects > self._parts_kept and self.pager.next is not None:
             self._keep(requests, waits=0)
 
     def keep(self, requests: int) -> int:
@@ -80,7 +84,7 @@ class ExportRun:
 
     def doubt(self) -> None:
         """Let the next try begin anew, if it was the checkpoint that led to an error of the walk."""
-        if self._began_at is not None and self.walk.oldest == self._began_at:
+        if self._began_at is not None and self.pager.oldest == self._began_at:
             log.warning("The log does not go on where %s left it; removing that", self._plan.checkpoint_name)
             self._destination.remove(self._plan.checkpoint_name)
 
@@ -101,6 +105,6 @@ class ExportRun:
             self._destination.remove(self._plan.checkpoint_name)
 
     def _keep(self, requests: int, waits: int) -> None:
-        checkpoint = self.writer.checkpoint(self.walk, self._earlier_requests + requests, waits)
+        checkpoint = self.writer.checkpoint(self.pager.state, self._earlier_requests + requests, waits)
         _checkpoint.save(self._destination, self._plan, checkpoint)
         self._parts_kept = self.writer.objects

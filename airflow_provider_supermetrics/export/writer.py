@@ -8,7 +8,6 @@ each part takes the newest that are left: the same log gives the same bytes, whe
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from bisect import bisect_right
@@ -22,10 +21,9 @@ from airflow_provider_supermetrics.export.checkpoint import Checkpoint, Written
 from airflow_provider_supermetrics.export.plan import ExportPlan
 from airflow_provider_supermetrics.export.receipt import ExportedObject, Receipt, objects_of
 from airflow_provider_supermetrics.export.storage import Destination
-from airflow_provider_supermetrics.protocol import entries as _entries
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import LogEntry, decode, read_line
+from airflow_provider_supermetrics.protocol.pager import PagerState
 from airflow_provider_supermetrics.protocol.response import RateLimit
-from airflow_provider_supermetrics.protocol.walk import LogWalk
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +55,7 @@ class ExportWriter:
         self._manifest: str | None = None
         self._has_looked = self._has_begun = False
         if checkpoint is not None:
-            times = [_entries.log_time(json.loads(line)).at for line in checkpoint.open]
-            self._open = list(zip(times, checkpoint.open, strict=True))
+            self._open = [(read_line(line).time, line) for line in checkpoint.open]
             if checkpoint.pending:
                 self._runs = [b"\n".join(checkpoint.pending) + b"\n"]
             self._lines = len(checkpoint.pending)
@@ -74,14 +71,13 @@ class ExportWriter:
         """Objects written so far."""
         return len(self._written)
 
-    def add(self, entries: Sequence[Entry], repeated: datetime | None) -> None:
+    def add(self, entries: Sequence[LogEntry], repeated: datetime | None) -> None:
         """Take further entries, older than those before; write the parts that are full.
 
         :param repeated: entries up to this time may still follow, or None when all have come.
         """
-        # Plain tuples of plain values: the garbage collector does not look at them again and again.
-        times = [time.at for time in _entries.log_times(entries)]
-        self._open += zip(times, _entries.lines(entries), strict=True)
+        # Plain tuples of plain values: the garbage collector does not visit them again and again.
+        self._open += [(entry.time, entry.line) for entry in entries]
         self._open.sort()
         complete = 0 if repeated is None else bisect_right(self._open, repeated, key=itemgetter(0))
         lines = [line for _, line in self._open[complete:]]
@@ -94,16 +90,16 @@ class ExportWriter:
             if self._lines == self._plan.entries_per_file:
                 self._write_part()
 
-    def checkpoint(self, walk: LogWalk, requests: int, waits: int = 0) -> Checkpoint:
+    def checkpoint(self, pager: PagerState, requests: int, waits: int = 0) -> Checkpoint:
         """How far this is, for a later writer to go on from.
 
-        :param walk: the walk whose entries these are, all of which were added.
+        :param pager: the pager whose entries these are, all of which were added.
         :param requests: how many requests it took so far.
         :param waits: see :class:`Checkpoint`.
         """
         self._unchanged()
         return Checkpoint(
-            walk=walk,
+            pager=pager,
             written=self._written,
             pending=b"".join(reversed(self._runs)).split(b"\n")[:-1],
             open=[line for _, line in self._open],
@@ -237,5 +233,5 @@ class ExportWriter:
 
 
 def _log_time(line: bytes) -> str:
-    text: str = json.loads(line)["log_time"]
+    text: str = decode(line)["log_time"]
     return text

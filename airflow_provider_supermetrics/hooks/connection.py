@@ -19,13 +19,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import requests
 
 from airflow_provider_supermetrics._compat import AirflowNotFoundException
+from airflow_provider_supermetrics._wait import WaitPolicy
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.protocol.errors import InvalidRequest
 from airflow_provider_supermetrics.protocol.request import valid_team_id
-from airflow_provider_supermetrics.protocol.retry import WaitPolicy
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Connection
@@ -367,7 +367,7 @@ class _Reader:
         for name in (item.name for item in fields(WaitPolicy)):
             if (value := self._get(name)) is not None:
                 try:
-                    policy = policy.changed({name: value})
+                    policy = policy.override({name: value})
                 except InvalidRequest as error:
                     raise self._wrong(name, str(error).removeprefix(f"{name} ")) from None
         return policy

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, TypeVar
 
 from airflow import __version__ as airflow_version
 
 from airflow_provider_supermetrics import __version__
+from airflow_provider_supermetrics._wait import (
+    WaitPolicy,
+    default_rate_limit_delay,
+    is_scarce,
+    time_after,
+    utcnow,
+)
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsError,
@@ -37,7 +43,6 @@ from airflow_provider_supermetrics.protocol.response import (
     classify,
     excerpt,
 )
-from airflow_provider_supermetrics.protocol.retry import WaitPolicy, unnamed_wait
 from airflow_provider_supermetrics.protocol.text import one_line
 
 USER_AGENT = f"airflow-provider-supermetrics/{__version__} apache-airflow/{airflow_version}"
@@ -56,11 +61,11 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True)
 class _Pause:
-    """Until when, by the monotonic clock, nothing is sent, and why; whether the API named that time."""
+    """Until when nothing is sent, and why; whether the API gave that time."""
 
-    until: float
+    not_before: datetime
     reason: str
-    is_named: bool
+    is_given: bool
 
 
 class Exchange:
@@ -74,7 +79,7 @@ class Exchange:
     def __init__(self, settings: ConnectionSettings, wait_policy: Mapping[str, Any]) -> None:
         self.settings = settings
         self._redact = Redactor(settings.secrets)
-        self.wait_policy: WaitPolicy = build(settings.wait_policy.changed, wait_policy)
+        self.wait_policy: WaitPolicy = build(settings.wait_policy.override, wait_policy)
         self.rate_limit: RateLimit | None = None
         self._pause: _Pause | None = None
         self._told_of_scarcity = False
@@ -126,14 +131,14 @@ class Exchange:
 
         :raises SupermetricsRateLimitError: while it has not.
         """
-        left = self._pause.until - time.monotonic() if self._pause else 0.0
+        left = (self._pause.not_before - utcnow()).total_seconds() if self._pause else 0.0
         # A sleep may end a moment before its time.
         if self._pause is None or left < 0.05:
             self._pause = None
             return
         raise SupermetricsRateLimitError(
             f"{request.method} {request.path}: not sent: {self._pause.reason}; ask again in {left:.0f} s",
-            retry_after=left if self._pause.is_named else None,
+            retry_after=left if self._pause.is_given else None,
             rate_limit=self.rate_limit,
         )
 
@@ -142,7 +147,7 @@ class Exchange:
         known = self.rate_limit
         if self._told_of_scarcity or known is None or known.limit is None or known.remaining is None:
             return None
-        if known.remaining * 10 >= known.limit:
+        if not is_scarce(known.limit, known.remaining):
             return None
         self._told_of_scarcity = True
         return (
@@ -163,7 +168,7 @@ class Exchange:
         :param flaw: why the body of an error is missing.
         :raises SupermetricsError: of the kind that the answer asks for.
         """
-        answer = classify(status, headers, body, now=datetime.now(timezone.utc), redact=self._redact)
+        answer = classify(status, headers, body, now=utcnow(), redact=self._redact)
         self.rate_limit = answer.rate_limit or self.rate_limit
         self._pause = self._pause_after(answer)
         if answer.meaning is Meaning.OK:
@@ -226,14 +231,14 @@ class Exchange:
     def _pause_after(self, answer: Answer) -> _Pause | None:
         if answer.meaning in (Meaning.RATE_LIMITED, Meaning.SERVER_FAILED) and answer.retry_after is not None:
             reason = f"the API answered {answer.status} and named a time"
-            return _Pause(time.monotonic() + answer.retry_after, reason, is_named=True)
+            return _Pause(time_after(answer.retry_after), reason, is_given=True)
         reserve = self.wait_policy.rate_limit_reserve
         remaining = answer.rate_limit.remaining if answer.rate_limit else None
         if answer.meaning is Meaning.OK and reserve and remaining is not None and remaining <= reserve:
             reason = (
                 f"{remaining:,} requests are left in the hour, of which {reserve:,} are reserved for others"
             )
-            return _Pause(time.monotonic() + unnamed_wait(1), reason, is_named=False)
+            return _Pause(time_after(default_rate_limit_delay(1)), reason, is_given=False)
         return None
 
     def _describe(self, request: Request, answer: Answer) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiohttp
 import requests
@@ -18,6 +18,7 @@ from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook
 from asgiref.sync import sync_to_async
 
 from airflow_provider_supermetrics._compat import Connection, get_async_connection, session_config
+from airflow_provider_supermetrics._wait import RequestWaits, WaitPolicy
 from airflow_provider_supermetrics.exceptions import SupermetricsError
 from airflow_provider_supermetrics.hooks import transport
 from airflow_provider_supermetrics.hooks.connection import CONN_TYPE, ConnectionSettings, fetching
@@ -28,15 +29,13 @@ from airflow_provider_supermetrics.hooks.exchange import (
     connection_verdict,
 )
 from airflow_provider_supermetrics.hooks.form import connection_form_widgets, ui_field_behaviour
-from airflow_provider_supermetrics.hooks.waiting import Waiting
 from airflow_provider_supermetrics.protocol import request as _request
 from airflow_provider_supermetrics.protocol import response as _response
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import Fields, LogEntry, read_page
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.pager import LogPager, PageRequest
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, Request
 from airflow_provider_supermetrics.protocol.response import RateLimit
-from airflow_provider_supermetrics.protocol.retry import WaitPolicy
-from airflow_provider_supermetrics.protocol.walk import LogWalk
 
 if TYPE_CHECKING:
     from airflow.providers.http.hooks.http import SessionConfig
@@ -50,11 +49,25 @@ Parsed = TypeVar("Parsed")
 _ONCE = WaitPolicy(max_attempts=1)
 
 
+class Pager(Protocol):
+    """What says which page to request next, and what of it is new."""
+
+    @property
+    def next(self) -> PageRequest | None:
+        """The page to request next, or None when all has been read."""
+
+    def receive(self, page: Sequence[LogEntry]) -> list[LogEntry]:
+        """Take the page that was requested; return what is new in it.
+
+        :raises ContractViolation: when it is not what was requested; then nothing has changed.
+        """
+
+
 @dataclass(frozen=True)
 class LogPage:
     """One page of logs, newest first, and the request budget that the answer told of."""
 
-    entries: list[Entry]
+    entries: list[Fields]
     rate_limit: RateLimit | None
 
 
@@ -80,7 +93,7 @@ class SupermetricsHook(HttpHook):
 
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     :param wait_policy: what of the Connection's waiting is different here, such as
-        ``{"max_inline_wait": 300}``; the numbers are those of ``protocol.retry.WaitPolicy``.
+        ``{"max_inline_wait": 300}``; the numbers are those of ``WaitPolicy``.
     """
 
     conn_name_attr = CONN_NAME_ATTR
@@ -149,8 +162,8 @@ class SupermetricsHook(HttpHook):
         """
         exchange = self._open()
         request = exchange.list_logs(connector_identifier, team_id, limit=limit, before=before)
-        parse = partial(_response.parse_log_page, limit=limit)
-        return LogPage(self._get(request, parse), exchange.rate_limit)
+        page = self._get(request, partial(read_page, limit=limit))
+        return LogPage([entry.fields for entry in page], exchange.rate_limit)
 
     def iter_logs(
         self,
@@ -160,7 +173,7 @@ class SupermetricsHook(HttpHook):
         start: datetime | None = None,
         end: datetime | None = None,
         page_size: int = MAX_LIMIT,
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Fields]:
         """
         Yield the entries with ``start <= log_time < end``, newest first, each once.
 
@@ -172,29 +185,29 @@ class SupermetricsHook(HttpHook):
         :raises SupermetricsPaginationError: where one single time fills a page.
         :raises SupermetricsError: of the kind that says what to do.
         """
-        walk = build(LogWalk, start=start, end=end, limit=page_size)
-        return (entry for page in self.walk(walk, connector_identifier, team_id) for entry in page)
+        pager = build(LogPager, start=start, end=end, limit=page_size)
+        pages = self.read_pages(pager, connector_identifier, team_id)
+        return (entry.fields for page in pages for entry in page)
 
-    def walk(
-        self, walk: LogWalk, connector_identifier: str, team_id: int | str | None = None
-    ) -> Iterator[list[Entry]]:
+    def read_pages(
+        self, pager: Pager, connector_identifier: str, team_id: int | str | None = None
+    ) -> Iterator[list[LogEntry]]:
         """
-        Lead a walk to its end; yield what is new after each request.
+        Request the pages that ``pager`` names, until it has read all; yield what is new after each.
 
-        :param walk: which says what to ask, and how far it is.
+        :param pager: which page to request next, and what is new in it.
         :param connector_identifier: the connector, such as ``"T3S70"``.
         :param team_id: the team; by default the Connection's.
         :raises SupermetricsError: of the kind that says what to do.
         """
         exchange = self._open()
-        waiting = Waiting(exchange.wait_policy, self.log)
-        while ask := walk.next:
+        waiting = RequestWaits(exchange.wait_policy, self.log)
+        while ask := pager.next:
             request = exchange.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
-            parse = partial(_response.parse_unchecked_log_page, limit=ask.limit)
-            page = self._get(request, parse, waiting)
-            yield exchange.read(request, walk.receive, page)
+            page = self._get(request, partial(read_page, limit=ask.limit), waiting)
+            yield exchange.read(request, pager.receive, page)
 
-    def get_log(self, connector_identifier: str, log_id: str, team_id: int | str | None = None) -> Entry:
+    def get_log(self, connector_identifier: str, log_id: str, team_id: int | str | None = None) -> Fields:
         """
         Fetch one log entry.
 
@@ -227,7 +240,7 @@ class SupermetricsHook(HttpHook):
             connectors = None
             if settings.team_id is not None:
                 request = build(_request.list_connectors, settings.team_id)
-                connectors = self._get(request, _response.parse_connectors, Waiting(_ONCE, self.log))
+                connectors = self._get(request, _response.parse_connectors, RequestWaits(_ONCE, self.log))
             return connection_verdict(settings, connectors)
         except SupermetricsError as error:
             return False, connection_complaint(error, self.supermetrics_conn_id)
@@ -315,9 +328,9 @@ class SupermetricsHook(HttpHook):
         return session
 
     def _get(
-        self, request: Request, parse: Callable[[bytes], Parsed], waiting: Waiting | None = None
+        self, request: Request, parse: Callable[[bytes], Parsed], waiting: RequestWaits | None = None
     ) -> Parsed:
-        waiting = waiting or Waiting(self._open().wait_policy, self.log)
+        waiting = waiting or RequestWaits(self._open().wait_policy, self.log)
         retrying = tenacity.Retrying(**waiting.options)
         try:
             body: bytes = retrying(self._send, request)
@@ -362,7 +375,7 @@ class SupermetricsAsyncHook(HttpAsyncHook):
 
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     :param wait_policy: what of the Connection's waiting is different here, such as
-        ``{"max_inline_wait": 300}``; the numbers are those of ``protocol.retry.WaitPolicy``.
+        ``{"max_inline_wait": 300}``; the numbers are those of ``WaitPolicy``.
     """
 
     conn_name_attr = CONN_NAME_ATTR
@@ -412,8 +425,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         """As :meth:`SupermetricsHook.list_logs`."""
         exchange = await self._open()
         request = exchange.list_logs(connector_identifier, team_id, limit=limit, before=before)
-        parse = partial(_response.parse_log_page, limit=limit)
-        return LogPage(await self._get(request, parse), exchange.rate_limit)
+        page = await self._get(request, partial(read_page, limit=limit))
+        return LogPage([entry.fields for entry in page], exchange.rate_limit)
 
     def iter_logs(
         self,
@@ -423,29 +436,29 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         start: datetime | None = None,
         end: datetime | None = None,
         page_size: int = MAX_LIMIT,
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncIterator[Fields]:
         """As :meth:`SupermetricsHook.iter_logs`."""
-        walk = build(LogWalk, start=start, end=end, limit=page_size)
-        return (entry async for page in self.walk(walk, connector_identifier, team_id) for entry in page)
+        pager = build(LogPager, start=start, end=end, limit=page_size)
+        pages = self.read_pages(pager, connector_identifier, team_id)
+        return (entry.fields async for page in pages for entry in page)
 
-    async def walk(
-        self, walk: LogWalk, connector_identifier: str, team_id: int | str | None = None
-    ) -> AsyncIterator[list[Entry]]:
-        """As :meth:`SupermetricsHook.walk`."""
+    async def read_pages(
+        self, pager: Pager, connector_identifier: str, team_id: int | str | None = None
+    ) -> AsyncIterator[list[LogEntry]]:
+        """As :meth:`SupermetricsHook.read_pages`."""
         exchange = await self._open()
-        waiting = Waiting(exchange.wait_policy, self.log)
+        waiting = RequestWaits(exchange.wait_policy, self.log)
         async with self._borrowed_session() as session:
-            while ask := walk.next:
+            while ask := pager.next:
                 request = exchange.list_logs(
                     connector_identifier, team_id, limit=ask.limit, before=ask.before
                 )
-                parse = partial(_response.parse_unchecked_log_page, limit=ask.limit)
-                page = await self._get(request, parse, waiting, session)
-                yield exchange.read(request, walk.receive, page)
+                page = await self._get(request, partial(read_page, limit=ask.limit), waiting, session)
+                yield exchange.read(request, pager.receive, page)
 
     async def get_log(
         self, connector_identifier: str, log_id: str, team_id: int | str | None = None
-    ) -> Entry:
+    ) -> Fields:
         """As :meth:`SupermetricsHook.get_log`."""
         exchange = await self._open()
         request = build(_request.get_log, exchange.team_id(team_id), connector_identifier, log_id)
@@ -468,7 +481,9 @@ class SupermetricsAsyncHook(HttpAsyncHook):
             connectors = None
             if settings.team_id is not None:
                 request = build(_request.list_connectors, settings.team_id)
-                connectors = await self._get(request, _response.parse_connectors, Waiting(_ONCE, self.log))
+                connectors = await self._get(
+                    request, _response.parse_connectors, RequestWaits(_ONCE, self.log)
+                )
             return connection_verdict(settings, connectors)
         except SupermetricsError as error:
             return False, connection_complaint(error, self.supermetrics_conn_id)
@@ -534,14 +549,14 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         self,
         request: Request,
         parse: Callable[[bytes], Parsed],
-        waiting: Waiting | None = None,
+        waiting: RequestWaits | None = None,
         session: aiohttp.ClientSession | None = None,
     ) -> Parsed:
         exchange = await self._open()
         if session is None:
             async with self._borrowed_session() as borrowed:
                 return await self._get(request, parse, waiting, borrowed)
-        waiting = waiting or Waiting(exchange.wait_policy, self.log)
+        waiting = waiting or RequestWaits(exchange.wait_policy, self.log)
         retrying = tenacity.AsyncRetrying(**waiting.options)
         try:
             body: bytes = await retrying(self._send, exchange, session, request)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
@@ -18,15 +19,15 @@ from airflow_provider_supermetrics._compat import (
     TimeDeltaTrigger,
     conf,
 )
+from airflow_provider_supermetrics._wait import (
+    MIN_DEFERRAL_SECONDS,
+    WaitPolicy,
+    deferral_delay,
+    set_default_retry_policy,
+    utcnow,
+)
 from airflow_provider_supermetrics.exceptions import (
-    SupermetricsConnectionError,
     SupermetricsError,
-    SupermetricsPaginationError,
-    SupermetricsRateLimitError,
-    SupermetricsRequestError,
-    SupermetricsResponseError,
-    SupermetricsServerError,
-    SupermetricsTokenError,
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.export.formats import file_format
@@ -39,8 +40,6 @@ from airflow_provider_supermetrics.hooks.exchange import build, connector_label
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from airflow_provider_supermetrics.lineage import openlineage_of, tell_hook_lineage
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
-from airflow_provider_supermetrics.protocol.retry import SHORTEST_AWAY, WaitPolicy
-from airflow_provider_supermetrics.waiting import seconds_away, wait_as_named
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -51,14 +50,6 @@ _TEMPLATE = re.compile(r"\{[{%#]")
 _SECONDS_BETWEEN_PROGRESS = 10.0
 # By so much the clocks of a worker and of the scheduler may differ.
 _SECONDS_OF_SKEW = 60.0
-# Raised before an answer reaches the walk, which so stays as it was.
-_BETWEEN_PAGES = (
-    SupermetricsRateLimitError,
-    SupermetricsServerError,
-    SupermetricsConnectionError,
-    SupermetricsTokenError,
-    SupermetricsRequestError,
-)
 
 
 class _SupermetricsOperator(BaseOperator):
@@ -78,8 +69,8 @@ class _SupermetricsOperator(BaseOperator):
         self.supermetrics_conn_id = supermetrics_conn_id
         self.wait_policy = wait_policy
         self.deferrable = deferrable
-        build(WaitPolicy().changed, wait_policy or {})
-        wait_as_named(self)
+        build(WaitPolicy().override, wait_policy or {})
+        set_default_retry_policy(self)
 
     def _hook(self) -> SupermetricsHook:
         return SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
@@ -90,18 +81,22 @@ class _SupermetricsOperator(BaseOperator):
         """Give up the worker slot until the time that the error names; else fail with it.
 
         :param waits: how many times in a row it has come to this.
-        :param kwargs: for ``resume()``; ``dag.test()`` drops them.
+        :param kwargs: for ``execute_complete()``; ``dag.test()`` drops them.
         """
-        seconds = seconds_away(error, waits)
+        seconds = deferral_delay(error, waits=max(1, waits), jitter=random.random())
         if seconds is None or not self.deferrable:
             raise error
         self.log.warning("%s", error)
         self.log.info(
             "Waiting until %s (%.0f s), without a worker slot",
-            (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+            (utcnow() + timedelta(seconds=seconds)).isoformat(timespec="seconds"),
             seconds,
         )
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="resume", kwargs=kwargs)
+        self.defer(
+            trigger=TimeDeltaTrigger(timedelta(seconds=seconds)),
+            method_name="execute_complete",
+            kwargs=kwargs,
+        )
 
 
 class SupermetricsExportLogsOperator(_SupermetricsOperator):
@@ -243,7 +238,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     def _let_settle(self, window: Window) -> None:
         settle = self.settle or timedelta()
         try:
-            seconds = (window.end + settle - datetime.now(timezone.utc)).total_seconds()
+            seconds = (window.end + settle - utcnow()).total_seconds()
         except OverflowError:
             raise SupermetricsValidationError(
                 f"settle {settle} is out of range: give a shorter one"
@@ -256,38 +251,38 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         if seconds <= 0:
             return
         self.log.info("Waiting %.0f s, until %s after the window's end", seconds, settle)
-        if seconds <= SHORTEST_AWAY:
+        if seconds <= MIN_DEFERRAL_SECONDS:
             time.sleep(seconds)
         elif self.deferrable:
-            self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="resume")
+            self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="execute_complete")
         else:
-            raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=seconds))
+            raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
 
-    def resume(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
         """Go on after a wait: all that has to survive it lies in the checkpoint."""
         return self.execute(context)
 
     def _read(self, hook: SupermetricsHook, run: ExportRun, plan: ExportPlan) -> None:
         told = time.monotonic()
         try:
-            for new in hook.walk(run.walk, plan.connector_identifier, plan.team_id):
+            for new in hook.read_pages(run.pager, plan.connector_identifier, plan.team_id):
                 run.add(new, hook.requests_sent)
                 if time.monotonic() - told >= _SECONDS_BETWEEN_PROGRESS:
                     self._tell_progress(hook, run, plan.window)
                     told = time.monotonic()
-        except _BETWEEN_PAGES as error:
+        except SupermetricsError as error:
+            if not error.resumable:
+                run.doubt()
+                raise
             waits = 0
-            if run.pages or seconds_away(error, waits=1) is not None:
+            if run.pages or deferral_delay(error, waits=1, jitter=0.0) is not None:
                 waits = run.keep(hook.requests_sent)
             self._wait_or_raise(error, waits)
-        except (SupermetricsResponseError, SupermetricsPaginationError):
-            run.doubt()
-            raise
 
     def _tell_progress(self, hook: SupermetricsHook, run: ExportRun, window: Window) -> None:
         self.log.info(
             "%3.0f %% of the window read: %s, %s, %s%s",
-            100 * window.share_behind(run.walk.oldest),
+            100 * window.share_behind(run.pager.oldest),
             _count(run.writer.entries, "entry", "entries"),
             _count(run.writer.objects, "object"),
             _count(hook.requests_sent, "request"),
@@ -317,9 +312,9 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
 
     def execute(self, context: Context) -> list[str]:
         """List the connectors; return their identifiers."""
-        return self.resume(context)
+        return self.execute_complete(context)
 
-    def resume(
+    def execute_complete(
         self,
         context: Context,  # noqa: ARG002  # Airflow's call
         event: Any = None,  # noqa: ARG002  # likewise

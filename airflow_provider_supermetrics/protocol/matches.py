@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from airflow_provider_supermetrics.protocol.entries import Entry, log_time
+from airflow_provider_supermetrics.protocol.entry import SCHEMA, Fields
 from airflow_provider_supermetrics.protocol.errors import InvalidRequest
 from airflow_provider_supermetrics.protocol.text import one_line, quoted
+from airflow_provider_supermetrics.protocol.times import parse_log_time
 
 _DIGITS = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
-# The API's page names these; production may send others.
-_KNOWN_FIELDS = ("id", "log_time", "status", "event", "request", "duration_ms", "request_id")
+_KNOWN_FIELDS = tuple(field.name for field in SCHEMA)
 _MOST_OTHERS = 10
 
 
@@ -86,23 +86,27 @@ class ErrorFilter:
         }
 
 
+@dataclass(frozen=True)
 class Matches:
     """How many entries have matched, and the newest of them, small enough for a message.
 
-    :param most: how many entries to keep.
+    :param count: how many.
+    :param entries: newest first; of equal times the one with the greater id first, whichever came first.
     """
 
-    def __init__(self, most: int, count: int = 0, entries: Iterable[dict[str, Any]] = ()) -> None:
-        self.most = most
-        self.count = count
-        #: Newest first; of equal times the one with the greater id first, whichever page brought it first.
-        self.entries = list(entries)
+    count: int = 0
+    entries: tuple[dict[str, Any], ...] = ()
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Count these, and keep the newest."""
-        new = [brief(entry) for entry in entries]
-        self.count += len(new)
-        self.entries = sorted([*self.entries, *new], key=_newest, reverse=True)[: self.most]
+    def plus(self, entries: Sequence[Fields], max_entries: int) -> Matches:
+        """These, too; ``max_entries`` of all are kept."""
+        return self.merged(Matches(len(entries), tuple(map(brief, entries))), max_entries)
+
+    def merged(self, other: Matches, max_entries: int) -> Matches:
+        """Both; ``max_entries`` of all are kept."""
+        if not other.count:
+            return self
+        newest = sorted([*self.entries, *other.entries], key=_newest, reverse=True)
+        return Matches(self.count + other.count, tuple(newest[:max_entries]))
 
 
 def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _newest(entry: Mapping[str, Any]) -> tuple[Any, str]:
-    return log_time(entry).at, str(entry.get("id"))
+    return parse_log_time(entry["log_time"]).at, str(entry.get("id"))
 
 
 def _small(value: Any) -> Any:
@@ -125,7 +129,7 @@ def _small(value: Any) -> Any:
         return value
     if not isinstance(value, str):
         try:
-            value = json.dumps(value)
+            value = json.dumps(value, default=str)
         except (ValueError, RecursionError):  # an integer of thousands of digits, or nested too deep
             value = quoted(value)
     return one_line(value)

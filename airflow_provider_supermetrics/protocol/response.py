@@ -15,10 +15,8 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from airflow_provider_supermetrics.protocol import entries as _entries
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import Fields
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.request import MAX_LIMIT
 from airflow_provider_supermetrics.protocol.text import one_line
 
 #: The API lists no more of a team's connectors.
@@ -171,30 +169,7 @@ def excerpt(body: bytes, redact: Callable[[str], str]) -> str | None:
     return _text(text, _MAX_EXCERPT_LENGTH, redact)
 
 
-def parse_log_page(body: bytes, *, limit: int = MAX_LIMIT) -> list[Entry]:
-    """The entries of a page, newest first, each with a readable ``log_time``.
-
-    :param limit: how many entries were requested.
-    :raises ContractViolation: when it is not JSON, has no ``logs`` list, more entries than were requested, or
-        an entry without a readable time.
-    """
-    logs = parse_unchecked_log_page(body, limit=limit)
-    _entries.log_times(logs)
-    return logs
-
-
-def parse_unchecked_log_page(body: bytes, *, limit: int = MAX_LIMIT) -> list[Entry]:
-    """As :func:`parse_log_page`, for a walk, which reads every entry's time itself.
-
-    :raises ContractViolation: when it is not JSON, has no ``logs`` list, or more entries than were requested.
-    """
-    logs = _items(body, "logs")
-    if len(logs) > limit:
-        _not_the_contract(f"has {len(logs)} entries, but {limit} were requested at most")
-    return logs
-
-
-def parse_log_entry(body: bytes) -> Entry:
+def parse_log_entry(body: bytes) -> Fields:
     """A single entry, which the API sends unwrapped.
 
     :raises ContractViolation: when it is not a JSON object.

@@ -16,14 +16,8 @@ except ImportError:
         "so that tasks wait as the API asks without a retry; or set retries and retry_delay."
     ) from None
 
-from airflow_provider_supermetrics.exceptions import (
-    SupermetricsConnectionError,
-    SupermetricsError,
-    SupermetricsRateLimitError,
-    SupermetricsServerError,
-    SupermetricsTokenError,
-)
-from airflow_provider_supermetrics.protocol.retry import away_wait
+from airflow_provider_supermetrics._wait import deferral_delay
+from airflow_provider_supermetrics.exceptions import SupermetricsError, SupermetricsRateLimitError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,28 +25,28 @@ if TYPE_CHECKING:
 
 class SupermetricsRetryPolicy(RetryPolicy):
     """
-    Let the next try begin when the API has named, and not at all where it cannot help.
+    Delay the next retry as the API asks, and do not retry where it cannot help.
 
-    The operators and the sensor of this package have it by default, without a ``backoff``. How many
-    tries there are is still the task's ``retries``.
+    The operators and the sensor of this package have it by default, without ``backoff_initial``. How many
+    retries there are is still the task's ``retries``.
 
-    :param max_delay: the longest delay. Where the API names a longer one, the task fails, rather than
-        ask early.
-    :param backoff: the delay after a first failure for which no time was named; it doubles with each
+    :param max_delay: the longest delay. Where ``Retry-After`` is longer, the task fails, rather than retry
+        early.
+    :param backoff_initial: the delay after a first failure without ``Retry-After``; it doubles with each
         further one. None leaves it to the task's ``retry_delay``.
-    :param backoff_longest: where the doubling ends.
+    :param backoff_max: where the doubling ends.
     """
 
     def __init__(
         self,
         *,
         max_delay: timedelta = timedelta(days=1, minutes=5),
-        backoff: timedelta | None = timedelta(minutes=1),
-        backoff_longest: timedelta = timedelta(minutes=30),
+        backoff_initial: timedelta | None = timedelta(minutes=1),
+        backoff_max: timedelta = timedelta(minutes=30),
     ) -> None:
         self.max_delay = max_delay
-        self.backoff = backoff
-        self.backoff_longest = backoff_longest
+        self.backoff_initial = backoff_initial
+        self.backoff_max = backoff_max
 
     def evaluate(
         self,
@@ -66,18 +60,16 @@ class SupermetricsRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         kind = type(exception).__name__
         if not exception.retryable:
-            return RetryDecision.fail(reason=f"{kind}: another try would end the same")
+            return RetryDecision.fail(reason=f"{kind}: not retryable")
         if exception.retry_after is not None or isinstance(exception, SupermetricsRateLimitError):
-            seconds = away_wait(
-                waits=max(1, try_number), retry_after=exception.retry_after, jitter=random.random()
-            )
+            seconds = deferral_delay(exception, waits=max(1, try_number), jitter=random.random())
             if seconds is None or seconds > self.max_delay.total_seconds():
                 asked = timedelta(seconds=min(exception.retry_after or 0, 1e9))
-                return RetryDecision.fail(reason=f"{kind}: the API asks to wait for {asked}")
-            return RetryDecision.retry(timedelta(seconds=seconds), reason=f"{kind}: as the API asks"[:500])
-        if self.backoff is None or not isinstance(
-            exception, (SupermetricsServerError, SupermetricsConnectionError, SupermetricsTokenError)
-        ):
+                return RetryDecision.fail(reason=f"{kind}: Retry-After is {asked}")
+            return RetryDecision.retry(timedelta(seconds=seconds), reason=f"{kind}: Retry-After")
+        if self.backoff_initial is None or not exception.resumable:
             return RetryDecision.default()
-        delay = min(self.backoff * 2 ** min(max(0, try_number - 1), 20), self.backoff_longest)
-        return RetryDecision.retry(delay * (1 + random.random() / 10), reason=f"{kind}: may pass")
+        delay = min(self.backoff_initial * 2 ** min(max(0, try_number - 1), 20), self.backoff_max)
+        return RetryDecision.retry(
+            delay * (1 + random.random() / 10), reason=f"{kind}: transient error, backing off"
+        )

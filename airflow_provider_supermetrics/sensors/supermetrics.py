@@ -14,27 +14,31 @@ from airflow_provider_supermetrics._compat import (
     PokeReturnValue,
     conf,
 )
+from airflow_provider_supermetrics._wait import (
+    MIN_DEFERRAL_SECONDS,
+    Pace,
+    PaceState,
+    WaitPolicy,
+    set_default_retry_policy,
+    utcnow,
+)
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsValidationError,
+    as_supermetrics_error,
+    reason,
 )
 from airflow_provider_supermetrics.export.window import run_start, to_utc
 from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from airflow_provider_supermetrics.polling import (
-    WITHIN_A_POLL,
-    Polling,
-    as_supermetrics_error,
-    reason,
-    utcnow,
-)
+from airflow_provider_supermetrics.protocol.counter import CounterState, ErrorCounter
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, as_list
-from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, format_time, valid_connector_identifier
-from airflow_provider_supermetrics.protocol.retry import SHORTEST_AWAY, WaitPolicy
-from airflow_provider_supermetrics.protocol.watch import FIRST_LIMIT, ErrorWatch, LogWatch
+from airflow_provider_supermetrics.protocol.matches import ErrorFilter, as_list
+from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_connector_identifier
+from airflow_provider_supermetrics.protocol.state import from_json, to_json
+from airflow_provider_supermetrics.protocol.tail import FIRST_LIMIT, TailState
+from airflow_provider_supermetrics.protocol.times import format_time
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogTrigger, error_of
-from airflow_provider_supermetrics.waiting import wait_as_named
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Context
@@ -119,7 +123,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.wait_policy = wait_policy
         self.supermetrics_conn_id = supermetrics_conn_id
-        build(WaitPolicy().changed, wait_policy or {})
+        build(WaitPolicy().override, wait_policy or {})
         for name in ("min_matches", "max_consecutive_failures", "max_entries"):
             number, least = getattr(self, name), 0 if name == "max_entries" else 1
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
@@ -128,11 +132,10 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             raise SupermetricsValidationError(f"overlap must be a timedelta, not {overlap!r}")
         if self.poke_interval < 1:
             raise SupermetricsValidationError("poke_interval must be a second at least")
-        wait_as_named(self)
-        self._watch: ErrorWatch | None = None
-        self._polling = Polling(self.poke_interval, max_consecutive_failures)
+        set_default_retry_policy(self)
+        self._counter: ErrorCounter | None = None
+        self._pace = Pace(self.poke_interval, max_consecutive_failures)
         self._pause = self.poke_interval
-        self._not_before: datetime | None = None
         self._context: Context | None = None
 
     def execute(self, context: Context) -> Any:
@@ -161,37 +164,36 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once, unless the time that the API gave has not come yet."""
-        if self._watch is None:
+        if self._counter is None:
             self._begin(context)
-        watch = self._watch
-        assert watch is not None
+        counter = self._counter
+        assert counter is not None
         now = utcnow()
-        if self._not_before is not None and now < self._not_before:
+        not_before = self._pace.state.not_before
+        if not_before is not None and now < not_before:
             self._pause = self.poke_interval
             return PokeReturnValue(is_done=False)
-        self._not_before = None
         try:
             with SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy) as hook:
-                for fresh in hook.walk(watch.look(now), self.connector_identifier, self.team_id):
-                    watch.take(fresh)
-            watch.watch.settle(utcnow())
+                counter.begin_poll(now)
+                for _ in hook.read_pages(counter, self.connector_identifier, self.team_id):
+                    pass
+            counter.finish_poll(utcnow())
         except SupermetricsError as error:
-            if isinstance(error, WITHIN_A_POLL):
-                watch.drop()
+            if not error.resumable:
+                counter.abandon_poll()
             try:
-                self._pause = self._polling.after_failure(error)
+                self._pause = self._pace.after_failure(error)
             except SupermetricsError:
                 self._save()
                 raise
-            self._not_before = self._named_time()
             self.log.warning("%s; next poll in %.0f s", error, self._pause)
             self._save()
             return PokeReturnValue(is_done=False)
         except Exception as error:
             raise as_supermetrics_error(error, self.supermetrics_conn_id) from error
-        self._pause = self._polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
-        self._not_before = self._named_time()
-        result = watch.result()
+        self._pause = self._pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
+        result = counter.result()
         is_done = result["matches"] >= self.min_matches
         self.log.info(
             "%d of at least %d matching entries since %s%s",
@@ -239,14 +241,13 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             request_contains=self.request_contains or None,
         )
         # Where nothing remembers what was seen, a larger page finds it again with one request.
-        watch = LogWatch(since, self.overlap, MAX_LIMIT if self._is_forgetful else FIRST_LIMIT)
-        self._watch = ErrorWatch(watch, error_filter, Matches(self.max_entries))
-        self._polling = Polling(self.poke_interval, self.max_consecutive_failures)
-        self._pause = self._polling.interval
-        self._not_before = None
+        tail = TailState(since, self.overlap, MAX_LIMIT if self._is_forgetful else FIRST_LIMIT)
+        self._counter = ErrorCounter(CounterState(tail), error_filter, self.max_entries)
+        self._pace = Pace(self.poke_interval, self.max_consecutive_failures)
+        self._pause = self._pace.interval
         # What cannot be remembered cannot be counted: there, the first poll that fails ends the try.
         if self._is_forgetful:
-            self._polling.max_consecutive_failures = 1
+            self._pace.max_consecutive_failures = 1
         self._resume(error_filter)
 
     # Between two polls
@@ -257,8 +258,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         """Seconds until the next poll; in deferrable mode, leave for the triggerer instead."""
         interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
         left = self.timeout - run_duration()
-        if self._not_before is not None:
-            named = (self._not_before - utcnow()).total_seconds()
+        if (not_before := self._pace.state.not_before) is not None:
+            named = (not_before - utcnow()).total_seconds()
             if named > left:
                 too_late = f"The API allows no request for {named:.0f} s, which is after the sensor's timeout"
                 raise AirflowSkipException(too_late) if self.soft_fail else AirflowSensorTimeout(too_late)
@@ -266,34 +267,31 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         # A budget that runs low stretches the time between polls, but not beyond the timeout.
         interval = max(interval, min(self._pause, left))
         if self.reschedule or self.deferrable:
-            interval = max(interval, SHORTEST_AWAY)
+            interval = max(interval, MIN_DEFERRAL_SECONDS)
         if self.deferrable:
             self._leave(interval, left)
         return interval
 
-    def _named_time(self) -> datetime | None:
-        return utcnow() + timedelta(seconds=self._polling.named) if self._polling.named else None
-
     def _leave(self, interval: float, left: float) -> None:
-        assert self._watch is not None
+        assert self._counter is not None
         now = utcnow()
-        left = min(max(left, SHORTEST_AWAY), _LONGEST_TIMEOUT)
+        left = min(max(left, MIN_DEFERRAL_SECONDS), _LONGEST_TIMEOUT)
         longest = self.max_wait.total_seconds() if self.max_wait else left
         self.defer(
             trigger=SupermetricsErrorLogTrigger(
                 connector_identifier=self.connector_identifier,
                 team_id=self.team_id,
-                since=self._watch.watch.since.isoformat(),
+                since=self._counter.state.tail.since.isoformat(),
                 deadline=(now + timedelta(seconds=left)).isoformat(),
                 not_before=(now + timedelta(seconds=interval)).isoformat(),
-                error_filter=self._watch.filter.to_arguments(),
+                error_filter=self._counter.filter.to_arguments(),
                 min_matches=self.min_matches,
                 max_entries=self.max_entries,
                 overlap=self.overlap.total_seconds(),
                 poke_interval=self.poke_interval,
                 max_consecutive_failures=self.max_consecutive_failures,
                 longest_interval=longest if self.exponential_backoff else None,
-                state={"watch": self._watch.to_state(), "polling": self._polling.to_state()},
+                state={"counter": to_json(self._counter.state), "pace": to_json(self._pace.state)},
                 wait_policy=dict(self.wait_policy) if self.wait_policy else None,
                 supermetrics_conn_id=self.supermetrics_conn_id,
             ),
@@ -302,7 +300,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         )
 
     def _own_timeout_message(self) -> str:
-        return self._timeout_message(self._polling.succeeded > 0, self._polling.last_failure)
+        return self._timeout_message(self._pace.state.succeeded > 0, self._pace.state.last_failure)
 
     def _timeout_message(self, has_succeeded: bool, last_failure: str | None) -> str:
         within = f"within the sensor's timeout of {self.timeout:.0f} s"
@@ -339,26 +337,23 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         }
 
     def _resume(self, error_filter: ErrorFilter) -> None:
-        assert self._watch is not None
+        assert self._counter is not None
         if self._store is None or not (state := self._stored("read", self._store.get, _STORE_KEY)):
             return
         # A cleared task finds what an earlier one has left.
-        if state.get("fingerprint") != self._fingerprint(error_filter, self._watch.watch.since):
+        if state.get("fingerprint") != self._fingerprint(error_filter, self._counter.state.tail.since):
             return
-        with suppress(ContractViolation, ValueError, KeyError, TypeError):
-            watch = ErrorWatch.from_state(state["watch"], error_filter, self.max_entries)
-            not_before = state["not_before"]
-            self._polling.resume(state["polling"])
-            self._not_before = not_before and datetime.fromisoformat(not_before)
-            self._watch = watch
+        with suppress(ContractViolation, KeyError, TypeError):
+            pace, counter = from_json(state["pace"], PaceState), from_json(state["counter"], CounterState)
+            self._pace.state = pace
+            self._counter = ErrorCounter(counter, error_filter, self.max_entries)
 
     def _save(self) -> None:
-        if self._store is not None and self._watch is not None:
+        if self._store is not None and self._counter is not None:
             state = {
-                "fingerprint": self._fingerprint(self._watch.filter, self._watch.watch.since),
-                "watch": self._watch.to_state(),
-                "polling": self._polling.to_state(),
-                "not_before": self._not_before and self._not_before.isoformat(),
+                "fingerprint": self._fingerprint(self._counter.filter, self._counter.state.tail.since),
+                "counter": to_json(self._counter.state),
+                "pace": to_json(self._pace.state),
             }
             self._stored("written", self._store.set, _STORE_KEY, state)
 

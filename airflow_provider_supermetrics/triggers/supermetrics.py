@@ -6,8 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -15,24 +15,22 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_supermetrics import exceptions as _exceptions
 from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
+from airflow_provider_supermetrics._wait import Pace, PaceState, WaitPolicy, utcnow
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsValidationError,
-)
-from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
-from airflow_provider_supermetrics.polling import (
-    WITHIN_A_POLL,
-    Polling,
     as_supermetrics_error,
     reason,
-    utcnow,
 )
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
+from airflow_provider_supermetrics.protocol.counter import CounterState, ErrorCounter
+from airflow_provider_supermetrics.protocol.entry import LogEntry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
 from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
-from airflow_provider_supermetrics.protocol.retry import WaitPolicy
-from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch
+from airflow_provider_supermetrics.protocol.state import from_json, to_json
+from airflow_provider_supermetrics.protocol.tail import LogTail, TailState
+from airflow_provider_supermetrics.protocol.times import format_time
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -116,14 +114,15 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         with _refusing():
             self._deadline = _time("deadline", deadline)
             self._not_before = _time("not_before", not_before)
-            self._polling = Polling(poke_interval, max_consecutive_failures, longest_interval)
-            error_filter_ = ErrorFilter.of(**error_filter)
-            watch = LogWatch(_time("since", since), timedelta(seconds=_seconds("overlap", overlap)))
-            self._watch = ErrorWatch(watch, error_filter_, Matches(max_entries))
-        if state is not None:
-            with suppress(ContractViolation, ValueError, KeyError, TypeError):
-                self._polling.resume(state["polling"])
-                self._watch = ErrorWatch.from_state(state["watch"], error_filter_, max_entries)
+            self._pace = Pace(poke_interval, max_consecutive_failures, longest_interval)
+            counter = CounterState(
+                TailState(_time("since", since), timedelta(seconds=_seconds("overlap", overlap)))
+            )
+            if state is not None:
+                with suppress(ContractViolation, KeyError, TypeError):
+                    stored = from_json(state["counter"], CounterState)
+                    self._pace.state, counter = from_json(state["pace"], PaceState), stored
+            self._counter = ErrorCounter(counter, ErrorFilter.of(**error_filter), max_entries)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments; none of them is a credential."""
@@ -145,15 +144,15 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
 
         :raises SupermetricsError: where polling fails for good.
         """
-        pause, named = (self._not_before - utcnow()).total_seconds(), 0.0
+        pause = (self._not_before - utcnow()).total_seconds()
         while True:
-            left = (self._deadline - utcnow()).total_seconds()
-            if left <= 0 or named > left:
+            left, not_before = (self._deadline - utcnow()).total_seconds(), self._pace.state.not_before
+            if left <= 0 or (not_before is not None and not_before > self._deadline):
                 return {
                     "status": "timeout",
-                    "result": self._watch.result(),
-                    "polls_succeeded": self._polling.succeeded,
-                    "last_failure": self._polling.last_failure,
+                    "result": self._counter.result(),
+                    "polls_succeeded": self._pace.state.succeeded,
+                    "last_failure": self._pace.state.last_failure,
                 }
             await asyncio.sleep(max(0.0, min(pause, left)))
             try:
@@ -161,21 +160,19 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
                 async with SupermetricsAsyncHook(
                     self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
                 ) as hook:
-                    async for fresh in hook.walk(
-                        self._watch.look(utcnow()), self._connector_identifier, self._team_id
-                    ):
-                        self._watch.take(fresh)
+                    self._counter.begin_poll(utcnow())
+                    async for _ in hook.read_pages(self._counter, self._connector_identifier, self._team_id):
+                        pass
             except SupermetricsError as error:
-                if isinstance(error, WITHIN_A_POLL):
-                    self._watch.drop()
-                pause = self._polling.after_failure(error)
+                if not error.resumable:
+                    self._counter.abandon_poll()
+                pause = self._pace.after_failure(error)
                 self.log.warning("%s; next poll in %.0f s", error, pause)
             else:
-                self._watch.watch.settle(utcnow())
-                if self._watch.matches.count >= self._min_matches:
-                    return {"status": "success", "result": self._watch.result()}
-                pause = self._polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
-            named = self._polling.named
+                self._counter.finish_poll(utcnow())
+                if self._counter.matches.count >= self._min_matches:
+                    return {"status": "success", "result": self._counter.result()}
+                pause = self._pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,7 @@ class _Batch:
 
     since: datetime
     is_first: bool
-    found: Sequence[tuple[str, Entry]]
+    entries: Sequence[LogEntry]
 
 
 class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type: ignore[misc]
@@ -254,7 +251,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
                 raise ValueError(f"max_entries must be a number from 1 on, not {max_entries!r}")
             self.wait_policy = dict(wait_policy) if wait_policy else None
-            WaitPolicy().changed(self.wait_policy or {})
+            WaitPolicy().override(self.wait_policy or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments; none of them is a credential."""
@@ -272,12 +269,12 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[_Batch, None]:
         """Poll until the consumer closes the stream; yield one batch per poll."""
         self = cls(**kwargs)
-        watch = LogWatch(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
-        polling = Polling(self.poll_interval, max_consecutive_failures=1)
+        tail = LogTail(self._new_tail())
+        pace = Pace(self.poll_interval, max_consecutive_failures=1)
         is_first = True
         while True:
-            found, pause = await self._poll(watch, polling)
-            yield _Batch(watch.since, is_first, found)
+            entries, pause = await self._poll(tail, pace)
+            yield _Batch(tail.state.since, is_first, entries)
             is_first = False
             await asyncio.sleep(pause)
 
@@ -285,14 +282,14 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         self, shared_stream: AsyncIterator[_Batch]
     ) -> AsyncGenerator[TriggerEvent, None]:
         """Yield an event for each batch with errors that are new to this trigger and match its filter."""
-        watch: LogWatch | None = None
-        began = utcnow() - timedelta(seconds=self.lookback)
-        is_new, is_level, is_saved = False, False, True
+        tail: LogTail | None = None
+        began = self._new_tail()
+        is_new, is_caught_up, is_saved = False, False, True
         async with aclosing(self._batches(shared_stream)) as batches:
             async for batch in batches:
-                if watch is None:
+                if tail is None:
                     try:
-                        watch = await self._load()
+                        stored = await self._load()
                     except Exception as error:
                         self._report(
                             "load",
@@ -301,41 +298,38 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                             "can be, because errors could be missed; trying again after each poll",
                         )
                         continue
-                    if watch is None:
-                        watch = LogWatch(began, timedelta(seconds=self.overlap))
+                    if stored is None:
                         is_new, is_saved = True, False
-                if is_new and batch.is_first and batch.since - watch.since < _SAME_MOMENT:
-                    watch.since = max(watch.since, batch.since)
+                    tail = LogTail(stored or began)
+                if is_new and batch.is_first and batch.since - tail.state.since < _SAME_MOMENT:
+                    tail = LogTail(replace(tail.state, since=max(tail.state.since, batch.since)))
                 is_new = False
-                before, state = watch.until, watch.to_state()
+                before = tail.state
                 try:
                     # A stream's first batch begins where the stream does, wherever this trigger is.
-                    if batch.since <= watch.floor if batch.is_first else is_level:
-                        fresh = watch.accept(batch.found, utcnow())
+                    if batch.since <= before.reread_from if batch.is_first else is_caught_up:
+                        entries = tail.take_shared(batch.entries, utcnow())
                     else:
                         # This one has seen less than the stream: it was away, or is late.
-                        found, _ = await self._poll(
-                            watch, Polling(self.poll_interval, max_consecutive_failures=1)
+                        entries, _ = await self._poll(
+                            tail, Pace(self.poll_interval, max_consecutive_failures=1)
                         )
-                        fresh = [entry for _, entry in found]
-                    matches = Matches(self.max_entries)
-                    matches.add(entry for entry in fresh if self.filter.matches(entry))
-                    payload = self._payload(ErrorWatch(watch, self.filter, matches), before)
+                    payload = self._payload(entries, before, tail.state)
                 except Exception as error:
                     self._report(
                         "filter",
                         error,
                         "Unexpected error in the entries of connector %s: %s. The next poll reads them again",
                     )
-                    watch, is_level = LogWatch.from_state(state), False
+                    tail, is_caught_up = LogTail(before), False
                     continue
-                is_level = True  # from now on each batch continues where the one before ended
-                if matches.count:
+                is_caught_up = True  # from now on each batch continues where the one before ended
+                if payload["matches"]:
                     yield TriggerEvent(payload)
                     # The watermark moves when the event is safe, not before: a crash in between repeats it.
                     await asyncio.sleep(_SECONDS_TO_STORE_AN_EVENT)
-                if fresh or not is_saved:
-                    is_saved = await self._save(watch)
+                if entries or not is_saved:
+                    is_saved = await self._save(tail.state)
 
     async def _batches(self, shared_stream: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
         """The batches of the stream; of one of this trigger's own, where the shared one fails."""
@@ -364,33 +358,36 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             async for event in events:
                 yield event
 
-    async def _poll(self, watch: LogWatch, polling: Polling) -> tuple[list[tuple[str, Entry]], float]:
+    def _new_tail(self) -> TailState:
+        return TailState(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
+
+    async def _poll(self, tail: LogTail, pace: Pace) -> tuple[list[LogEntry], float]:
         """Poll until a poll succeeds: what it has found, and the seconds until the next one."""
-        found: list[Entry] = []
+        found: list[LogEntry] = []
         while True:
             try:
-                look = watch.look(utcnow())
+                tail.begin_poll(utcnow())
                 # A new one each time, because the Connection or its credential may change.
-                hook = SupermetricsAsyncHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
-                async with hook:
-                    async for fresh in hook.walk(look, self.connector_identifier, self.team_id):
-                        found += fresh
-                pairs = list(zip(look.keys, found, strict=True))
-                pause = polling.after_success(hook.rate_limit, hook.rate_limit_reserve)
-                watch.settle(utcnow())
-                return pairs, pause
+                async with SupermetricsAsyncHook(
+                    self.supermetrics_conn_id, wait_policy=self.wait_policy
+                ) as hook:
+                    async for entries in hook.read_pages(tail, self.connector_identifier, self.team_id):
+                        found += entries
+                pause = pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
+                tail.finish_poll(utcnow())
+                return found, pause
             except Exception as error:
-                if isinstance(error, WITHIN_A_POLL) or not isinstance(error, SupermetricsError):
-                    watch.drop()
+                if not (isinstance(error, SupermetricsError) and error.resumable):
+                    tail.abandon_poll()
                     found = []
-                await asyncio.sleep(self._pause_after(polling, error))
+                await asyncio.sleep(self._pause_after(pace, error))
 
-    def _pause_after(self, polling: Polling, error: Exception) -> float:
+    def _pause_after(self, pace: Pace, error: Exception) -> float:
         """Seconds until the next poll. No task could fail here, so an error is logged and no more."""
         pause = max(self.poll_interval, _SECONDS_AFTER_A_REFUSAL)
         if isinstance(error, SupermetricsError):
             with suppress(SupermetricsError):
-                pause = polling.after_failure(error)
+                pause = pace.after_failure(error)
         known = as_supermetrics_error(error, self.supermetrics_conn_id)
         self.log.error(
             "Polling connector %s with Connection '%s' failed: %s; next poll in %.0f s",
@@ -415,10 +412,12 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         kinds.add(type(error))
         return is_new
 
-    def _payload(self, found: ErrorWatch, before: datetime | None) -> dict[str, Any]:
-        result = found.result()
-        if before is not None:
-            result["since"] = before.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    def _payload(self, entries: Sequence[LogEntry], before: TailState, after: TailState) -> dict[str, Any]:
+        matching = [fields for fields in (entry.fields for entry in entries) if self.filter.matches(fields)]
+        counter = CounterState(after, Matches().plus(matching, self.max_entries))
+        result = ErrorCounter(counter, self.filter, self.max_entries).result()
+        if before.watermark is not None:
+            result["since"] = format_time(before.watermark)
         return {
             "connector_identifier": self.connector_identifier,
             "team_id": self.team_id,
@@ -444,7 +443,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         digest = sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:16]
         return f"supermetrics_error_log/{self.connector_identifier}/{digest}"
 
-    async def _load(self) -> LogWatch | None:
+    async def _load(self) -> TailState | None:
         stored = None
         store = getattr(self, "asset_state_store", None)
         if store is not None and hasattr(store, "aget"):
@@ -463,7 +462,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 )
         if stored is not None:
             try:
-                return LogWatch.from_state(stored)
+                return from_json(stored, TailState)
             except ContractViolation as error:
                 self.log.warning(
                     "The stored watermark of connector %s is not valid, starting %.0f s ago: %s",
@@ -473,13 +472,13 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 )
         return None
 
-    async def _save(self, watch: LogWatch) -> bool:
+    async def _save(self, tail: TailState) -> bool:
         """Whether the watermark is stored, as far as it can be; where it is not, it is kept in memory."""
         store = getattr(self, "asset_state_store", None)
         if store is None or not hasattr(store, "aset"):
             return True
         try:
-            await store.aset(self._key, watch.to_state())
+            await store.aset(self._key, to_json(tail))
         except Exception as error:
             self._report(
                 "save",

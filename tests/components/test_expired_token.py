@@ -54,18 +54,18 @@ def test_an_expired_token_while_connectors_are_listed(simulate: Simulate, waits:
 
 
 @pytest.fixture
-def virtual(simulate: Simulate, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
+def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
     """Start simulators whose clock is the virtual one."""
     if version("apache-airflow").startswith("2."):  # which looks it up in its database
-        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(slept))
+        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(waits))
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
-def test_a_sensor_survives_an_expired_token(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_a_sensor_survives_an_expired_token(virtual: Simulate, waits: list[float], mode: str) -> None:
     """It counts as a failed poll: each poll reads the Connection again, and finds the renewed one."""
     sim = virtual(quiet(), faults=[None, EXPIRED, EXPIRED], arrivals={4: [(CONNECTOR, [at(5)])]})
-    assert Wait(mode, slept).run()["matches"] == 1
+    assert Wait(mode, waits).run()["matches"] == 1
     assert len(sim.requests) == 4
 
 
@@ -73,23 +73,23 @@ def test_a_sensor_survives_an_expired_token(virtual: Simulate, slept: list[float
     ("mode", "polls"), [("poke", 3), ("reschedule", 1), ("reschedule with memory", 3), ("deferrable", 3)]
 )
 def test_a_token_that_nobody_renews_ends_a_sensor(
-    virtual: Simulate, slept: list[float], mode: str, polls: int
+    virtual: Simulate, waits: list[float], mode: str, polls: int
 ) -> None:
     """After so many failed polls in a row, with the same error in every mode."""
     sim = virtual(quiet(), faults=[EXPIRED] * 9)
     with pytest.raises(SupermetricsTokenError, match=r"ACCESS_TOKEN_EXPIRED.*renew") as failed:
-        Wait(mode, slept, max_consecutive_failures=3).run()
+        Wait(mode, waits, max_consecutive_failures=3).run()
     assert not isinstance(failed.value, AirflowFailException)
     assert (failed.value.status_code, failed.value.code) == (401, "ACCESS_TOKEN_EXPIRED")
     assert len(sim.requests) == polls
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_another_401_ends_a_sensor_at_once(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_another_401_ends_a_sensor_at_once(virtual: Simulate, waits: list[float], mode: str) -> None:
     """A wrong key does not get better."""
     sim = virtual(quiet(), faults=[Fault(401)] * 9)
     with pytest.raises(SupermetricsRequestError):
-        Wait(mode, slept).run()
+        Wait(mode, waits).run()
     assert len(sim.requests) == 1
 
 

@@ -33,7 +33,7 @@ from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
 )
-from airflow_provider_supermetrics.protocol.entries import parse_time
+from airflow_provider_supermetrics.protocol.times import parse_log_time
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
@@ -64,7 +64,7 @@ def test_a_window_lies_complete_in_one_object(simulate: Simulate, export: Export
     written = exported.entries()
     truth = sim.truth(CONNECTOR, START, START + HOUR)
     assert sorted(written, key=str) == sorted(truth, key=str)
-    times = [parse_time(entry["log_time"]).at for entry in written]
+    times = [parse_log_time(entry["log_time"]).at for entry in written]
     assert times == sorted(times)
     assert result["entries"] == len(truth) > 1000
     assert any("unknown" in entry for entry in written)
@@ -400,7 +400,7 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
 
     truth = sim.truth(CONNECTOR)
     early, retry = writer(), writer()
-    early.add(truth[:40], parse_time(truth[39]["log_time"]).at)
+    early.add(truth[:40], parse_log_time(truth[39]["log_time"]).at)
     assert early.objects == 1
     retry.add([{"id": "late", "log_time": "2026-01-01T00:59:59Z"}, *truth], None)
     retry.finish(1, None)
@@ -412,7 +412,7 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
     # The other way round: the retry has just begun when the earlier one ends.
     early, retry = writer(), writer()
     early.add(truth, None)
-    retry.add(truth[:40], parse_time(truth[39]["log_time"]).at)
+    retry.add(truth[:40], parse_log_time(truth[39]["log_time"]).at)
     with pytest.raises(SupermetricsConflictError):
         early.finish(1, None)
     assert exported.receipts == []

@@ -145,7 +145,7 @@ def test_what_the_trigger_holds(virtual: Simulate, exported: Exported, waits: li
     assert KEY not in str(kwargs)
     assert not deferred.kwargs
     assert task.away[0] >= 3599
-    assert task.step("resume")
+    assert task.step("execute_complete")
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_another_plan_begins_anew(
 
 
 @pytest.mark.parametrize(
-    "damage", ["empty", "cut", "bits", "text", "old", "age", "state", "lines", "part", "gone", "walk"]
+    "damage", ["empty", "cut", "bits", "text", "old", "age", "state", "lines", "part", "gone", "pager"]
 )
 def test_a_checkpoint_that_is_none(
     virtual: Simulate,
@@ -369,9 +369,9 @@ def test_a_checkpoint_that_is_none(
         elif damage == "age":
             document["saved_at"] = (datetime.now(timezone.utc) - timedelta(days=4)).isoformat()
         elif damage == "state":
-            del document["walk"]["step"]
-        elif damage == "walk":
-            document["walk"] = None
+            del document["pager"]["step"]
+        elif damage == "pager":
+            document["pager"] = None
         else:
             lines = lines.rpartition(b"\n")[0]
         data = gzip.compress(json.dumps(document).encode() + b"\n" + lines)
@@ -581,7 +581,7 @@ def test_complete_or_loud(
                 result = task.step(method)
                 inline = sum(waits) - waited - (task.away[-1] if result is None else 0)
                 assert inline <= most + 0.001
-                waited, method = sum(waits), "resume"
+                waited, method = sum(waits), "execute_complete"
             break
         except SupermetricsError:
             assert sum(waits) - waited <= most + 0.001
@@ -654,10 +654,10 @@ def test_a_list_of_connectors_waits_too(virtual: Simulate, waits: list[float]) -
     operator = SupermetricsListConnectorsOperator(task_id="list", deferrable=True)
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context())
-    assert deferred.value.method_name == "resume"
+    assert deferred.value.method_name == "execute_complete"
     assert deferred.value.kwargs == {"waits": 1}
     waits.append(400)
-    assert operator.resume(context(), None, **deferred.value.kwargs) == [CONNECTOR]
+    assert operator.execute_complete(context(), None, **deferred.value.kwargs) == [CONNECTOR]
     assert len(sim.requests) == 3
 
 

@@ -201,7 +201,7 @@ def test_a_long_wait_takes_no_slot_and_outlives_the_triggerer(
     waiting = in_state(services, "deferred", "limited", run, "export")
     services.wait("the worker to be free", lambda: not services.task_processes())
     assert services.pool_slots_used() == 0
-    assert (waiting.next_method, waiting.try_number) == ("resume", 1)
+    assert (waiting.next_method, waiting.try_number) == ("execute_complete", 1)
     [row] = services.trigger_rows()
     assert row.id == waiting.trigger_id
     assert "moment" in row.kwargs

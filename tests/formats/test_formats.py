@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.export.formats import file_format
-from airflow_provider_supermetrics.protocol.entries import line
+from airflow_provider_supermetrics.protocol.entry import encode
 from tests.formats.table import COLUMNS, decompressed, entries_of
 
 pytestmark = pytest.mark.airflow_2
@@ -58,7 +58,7 @@ def written(
     entries: list[dict[str, Any]], format: str, compression: str | None = "auto", block: int = 1000
 ) -> bytes:
     """An object of these entries."""
-    lines = [line(entry) for entry in entries]
+    lines = [encode(entry) for entry in entries]
     blocks = [b"\n".join(lines[i : i + block]) + b"\n" for i in range(0, len(lines), block)]
     raw = io.BytesIO()
     file_format(format, compression).write(raw, blocks)
@@ -109,7 +109,7 @@ def test_every_entry_comes_back(kind: str, entries: list[dict[str, Any]]) -> Non
     """Whatever JSON the API sends: the row and its `extra` give back each field, and only those."""
     back = entries_of(written(entries, kind, None), f".{kind}")
     # As JSON has them: two halves of a surrogate pair are one character there.
-    assert exact(back) == exact([json.loads(line(entry)) for entry in entries])
+    assert exact(back) == exact([json.loads(encode(entry)) for entry in entries])
 
 
 ODD: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook, SupermetricsHook
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import Fields
 from dev.simulator.loopback import LoopbackHandler, LoopbackServer
 
 
@@ -28,10 +28,10 @@ class _Awaited:
             return attribute
         return lambda *args, **kwargs: asyncio.run(attribute(*args, **kwargs))
 
-    def iter_logs(self, *args: Any, **kwargs: Any) -> list[Entry]:
+    def iter_logs(self, *args: Any, **kwargs: Any) -> list[Fields]:
         iterator = self.hook.iter_logs(*args, **kwargs)
 
-        async def collect() -> list[Entry]:
+        async def collect() -> list[Fields]:
             return [entry async for entry in iterator]
 
         return asyncio.run(collect())
@@ -60,7 +60,7 @@ class _Listed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.hook, name)
 
-    def iter_logs(self, *args: Any, **kwargs: Any) -> list[Entry]:
+    def iter_logs(self, *args: Any, **kwargs: Any) -> list[Fields]:
         return list(self.hook.iter_logs(*args, **kwargs))
 
 

@@ -64,7 +64,7 @@ def test_control_characters_of_an_error_do_not_reach_messages(
     assert [text for text in told if not text.isprintable()] == []
     lines = logged()
     assert [line for line in lines if not line.isprintable()] == []
-    assert ("asking again" in "".join(lines)) == (status == 500)
+    assert ("retrying" in "".join(lines)) == (status == 500)
 
 
 @pytest.mark.parametrize("log_time", [None, HOSTILE, [HOSTILE], "x" * 2**20], ids=lambda _: "")

@@ -92,7 +92,7 @@ def test_a_fault_that_stays(
     fault, kind, expected = FAULTS[name]
     sim = simulate(faults=[fault] * 9)
     connection(sim.url, extra={"team_id": TEAM, "timeout": 1 if fault.delay else 30})
-    hook = new_hook(wait_policy={"max_attempts": 4, "backoff_longest": 10})
+    hook = new_hook(wait_policy={"max_attempts": 4, "backoff_max": 10})
     with pytest.raises(kind) as raised:
         hook.list_logs(CONNECTOR)
     assert type(raised.value) is kind
@@ -264,7 +264,7 @@ def test_the_policy_comes_from_the_connection(
 ) -> None:
     """Its numbers may be texts, as forms and URIs give them; a task's own go before them."""
     sim = simulate(faults=[Fault(500)] * 20)
-    connection(sim.url, extra={"team_id": TEAM, "max_attempts": "2", "backoff_first": 8})
+    connection(sim.url, extra={"team_id": TEAM, "max_attempts": "2", "backoff_initial": 8})
     with pytest.raises(SupermetricsServerError):
         new_hook().list_connectors()
     assert len(sim.requests) == 2
@@ -280,7 +280,7 @@ def test_the_policy_comes_from_the_connection(
     [
         ({"max_attempts": 0}, {}, "Connection 'supermetrics_default': max_attempts must be a whole number"),
         ({"rate_limit_reserve": "many"}, {}, "'supermetrics_default': rate_limit_reserve must be a whole"),
-        ({}, {"max_inline_wait": -1}, "max_inline_wait must be a number from 0 on"),
+        ({}, {"max_inline_wait": -1}, "max_inline_wait must be a number of 0 or more"),
         ({}, {"patience": 5}, "no 'patience' in a wait policy"),
     ],
 )

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import Fields
 from airflow_provider_supermetrics.protocol.errors import NoProgress
-from airflow_provider_supermetrics.protocol.walk import LogWalk
+from airflow_provider_supermetrics.protocol.pager import LogPager
 from tests.support.histories import MAX_PAGE, Outcome, drawn_history, outcome_of
-from tests.support.model import ORIGIN
+from tests.support.model import ORIGIN, page_of
 
 SECOND = timedelta(seconds=1)
 
@@ -21,15 +21,15 @@ SECOND = timedelta(seconds=1)
 def test_a_page_cut_once_within_the_oldest_second_of_the_history() -> None:
     """2,300 entries, one a second, and 5 more in the oldest second: of four pages, the third is cut there."""
     times = [ORIGIN - i * SECOND for i in range(2300)] + [ORIGIN - 2299 * SECOND] * 5
-    history: list[Entry] = [
+    history: list[Fields] = [
         {"id": str(i), "log_time": at.strftime("%Y-%m-%dT%H:%M:%SZ")} for i, at in enumerate(times)
     ]
-    walk, got, requests = LogWalk(), 0, 0
-    while walk.next:
+    pager, got, requests = LogPager(), 0, 0
+    while pager.next:
         requests += 1
-        before = walk.next.before
+        before = pager.next.before
         page = [e for e, at in zip(history, times, strict=True) if before is None or at < before]
-        got += len(walk.receive(page[: 302 if requests == 3 else 1000]))
+        got += len(pager.receive(page_of(page[: 302 if requests == 3 else 1000])))
     assert got == 2305
 
 
@@ -37,13 +37,13 @@ def test_a_page_cut_once_within_the_oldest_second_of_the_history() -> None:
 def test_a_page_cut_once_within_a_time_is_requested_again(length: int) -> None:
     """The oldest entry read may be missing from it: that is a cut, and neither a gap nor an end."""
     ids = [str(i) for i in range(5)]
-    page: list[Entry] = [{"id": i, "log_time": "2026-01-01T00:00:05Z"} for i in ids]
-    older: Entry = {"id": "9", "log_time": "2026-01-01T00:00:01Z"}
-    walk = LogWalk(start=ORIGIN + 4 * SECOND)
-    got = walk.receive(page)
-    got += walk.receive(page[:length])
-    got += walk.receive([*page, older])
-    assert ([e["id"] for e in got], walk.next) == (ids, None)
+    page: list[Fields] = [{"id": i, "log_time": "2026-01-01T00:00:05Z"} for i in ids]
+    older: Fields = {"id": "9", "log_time": "2026-01-01T00:00:01Z"}
+    pager = LogPager(start=ORIGIN + 4 * SECOND)
+    got = pager.receive(page_of(page))
+    got += pager.receive(page_of(page[:length]))
+    got += pager.receive(page_of([*page, older]))
+    assert ([e.fields["id"] for e in got], pager.next) == (ids, None)
 
 
 @settings(max_examples=500, deadline=None)
@@ -64,10 +64,10 @@ def test_random_cuts_lose_nothing_silently(seed: int) -> None:
 
 def test_a_time_that_fills_the_largest_page_is_refused() -> None:
     """The property tests have such times: their largest page is small."""
-    page: list[Entry] = [{"id": str(i), "log_time": "2026-01-01T00:00:05Z"} for i in range(MAX_PAGE)]
-    walk = LogWalk(limit=MAX_PAGE, max_limit=MAX_PAGE)
-    walk.receive(page)
-    state = walk.to_state()
+    page: list[Fields] = [{"id": str(i), "log_time": "2026-01-01T00:00:05Z"} for i in range(MAX_PAGE)]
+    pager = LogPager(limit=MAX_PAGE, max_limit=MAX_PAGE)
+    pager.receive(page_of(page))
+    state = pager.state
     with pytest.raises(NoProgress):
-        walk.receive(page)
-    assert walk.to_state() == state
+        pager.receive(page_of(page))
+    assert pager.state == state

@@ -12,9 +12,9 @@ import airflow_provider_supermetrics.protocol
 FOLDER = Path(airflow_provider_supermetrics.protocol.__file__).parent
 # No clock, sleep, randomness, log, file, socket or HTTP library among them.
 ALLOWED = {
-    "__future__", "airflow_provider_supermetrics", "collections", "dataclasses", "datetime", "email",
-    "enum", "functools", "hashlib", "html", "itertools", "json", "math", "msgspec", "re", "typing", "urllib",
-    "zlib",
+    "__future__", "airflow_provider_supermetrics", "ast", "collections", "contextlib", "dataclasses",
+    "datetime", "decimal", "email", "enum", "functools", "hashlib", "html", "itertools", "json", "math",
+    "msgspec", "re", "typing", "urllib", "zlib",
 }  # fmt: skip
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input"}
 

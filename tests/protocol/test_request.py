@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_supermetrics.protocol import request
-from airflow_provider_supermetrics.protocol.entries import parse_time
 from airflow_provider_supermetrics.protocol.errors import InvalidRequest
+from airflow_provider_supermetrics.protocol.times import parse_log_time
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -102,4 +102,4 @@ def test_a_time_survives_being_sent(naive: datetime, minutes: int) -> None:
     text = request.format_time(time)
     assert text.endswith("Z")
     assert len(text) <= 30
-    assert parse_time(text).at == time
+    assert parse_log_time(text).at == time

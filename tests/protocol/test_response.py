@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_supermetrics.protocol.entry import read_page
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 from airflow_provider_supermetrics.protocol.response import (
     Meaning,
@@ -18,7 +19,6 @@ from airflow_provider_supermetrics.protocol.response import (
     classify,
     parse_connectors,
     parse_log_entry,
-    parse_log_page,
     parse_retry_after,
 )
 
@@ -160,27 +160,28 @@ def test_the_longest_of_several_retry_after(headers: dict[str, str], seconds: fl
 def test_a_page_of_more_than_was_requested() -> None:
     """It is not what was asked for."""
     body = json.dumps({"logs": [{"log_time": "2025-01-01"}] * 4}).encode()
-    assert len(parse_log_page(body, limit=4)) == 4
+    assert len(read_page(body, limit=4)) == 4
     with pytest.raises(ContractViolation, match="4 entries, but 3"):
-        parse_log_page(body, limit=3)
+        read_page(body, limit=3)
 
 
 def test_a_page() -> None:
     """The entries come as they are, unknown fields and missing ones included."""
     logs = [{"id": "1", "log_time": "2025-01-01", "new_field": [1, {"a": None}]}, {"log_time": "2025-01-01"}]
-    assert parse_log_page(json.dumps({"logs": logs, "more": 1}).encode()) == logs
+    page = read_page(json.dumps({"logs": logs, "more": 1}).encode())
+    assert [entry.fields for entry in page] == logs
 
 
 def test_numbers_beyond_64_bits_stay_exact() -> None:
     """A fast JSON library must not make a float of a large whole number."""
-    page = parse_log_page(b'{"logs": [{"log_time": "2025-01-01", "n": 123456789012345678901234567890}]}')
-    assert page[0]["n"] == 123456789012345678901234567890
+    page = read_page(b'{"logs": [{"log_time": "2025-01-01", "n": 123456789012345678901234567890}]}')
+    assert page[0].fields["n"] == 123456789012345678901234567890
 
 
 def test_a_lone_surrogate_does_not_block_a_page() -> None:
     """What the fast library refuses and JSON allows is read by the other one."""
     assert (
-        parse_log_page(b'{"logs": [{"log_time": "2025-01-01", "request": "\\ud800"}]}')[0]["request"]
+        read_page(b'{"logs": [{"log_time": "2025-01-01", "request": "\\ud800"}]}')[0].fields["request"]
         == "\ud800"
     )
 
@@ -200,7 +201,6 @@ def test_a_lone_surrogate_does_not_block_a_page() -> None:
         b'{"logs": [{"id": "1"}]}',
         b'{"logs": [{"id": "1", "log_time": "never"}]}',
         b'{"logs": [{"log_time": "2025-01-01", "n": NaN}]}',
-        b'{"logs": [{"log_time": "2025-01-01", "n": 1e999}]}',
         b'{"logs": [{"log_time": "\xff"}]}',
         b"[" * 100_000,
     ],
@@ -208,7 +208,7 @@ def test_a_lone_surrogate_does_not_block_a_page() -> None:
 def test_what_is_no_page(body: bytes) -> None:
     """Anything that could hide entries is refused."""
     with pytest.raises(ContractViolation):
-        parse_log_page(body)
+        read_page(body)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_any_body_is_a_page_or_refused(body: bytes) -> None:
     """Nothing but ContractViolation is raised for any bytes."""
     result: Any = None
     try:
-        result = parse_log_page(body)
+        result = read_page(body)
     except ContractViolation:
         return
     assert isinstance(result, list)

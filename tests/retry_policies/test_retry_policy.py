@@ -105,8 +105,8 @@ def test_settings() -> None:
     """A shorter patience, another backoff, or none."""
     impatient = policy(max_delay=timedelta(hours=1))
     assert impatient.evaluate(SupermetricsRateLimitError(retry_after=7200), 1, 3).action.name == "FAIL"
-    assert policy(backoff=None).evaluate(SupermetricsServerError(), 1, 3).action.name == "DEFAULT"
-    slow = policy(backoff=10 * MINUTE, backoff_longest=15 * MINUTE)
+    assert policy(backoff_initial=None).evaluate(SupermetricsServerError(), 1, 3).action.name == "DEFAULT"
+    slow = policy(backoff_initial=10 * MINUTE, backoff_max=15 * MINUTE)
     assert slow.evaluate(SupermetricsServerError(), 2, 3).retry_delay >= 15 * MINUTE
 
 
@@ -120,7 +120,9 @@ def test_operators_have_it_by_default() -> None:
         SupermetricsExportLogsOperator(task_id="e", **export),
     ):
         assert type(task.retry_policy) is type(own)
-        assert task.retry_policy.backoff is None, "the task's retry_delay counts where nothing was named"
+        assert task.retry_policy.backoff_initial is None, (
+            "the task's retry_delay counts where nothing was named"
+        )
     assert SupermetricsListConnectorsOperator(task_id="t", retry_policy=own).retry_policy is own
     with DAG("d", default_args={"retry_policy": own}):
         assert SupermetricsExportLogsOperator(task_id="e", **export).retry_policy is own

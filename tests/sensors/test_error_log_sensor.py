@@ -58,22 +58,22 @@ class Store(dict[str, Any]):
         self.pop(key, None)
 
 
-def began(slept: list[float]) -> datetime:
+def began(waits: list[float]) -> datetime:
     """When the last sensor began, as Airflow's clock would tell."""
-    return datetime.now(timezone.utc) - timedelta(seconds=sum(slept) - Wait.slept_before)
+    return datetime.now(timezone.utc) - timedelta(seconds=sum(waits) - Wait.slept_before)
 
 
 class Wait:
     """A sensor led to its end as Airflow would: each reschedule and each trigger in another process.
 
-    :param slept: the virtual sleeps; reschedules are added to it.
+    :param waits: the virtual sleeps; reschedules are added to it.
     """
 
     slept_before = 0.0
 
-    def __init__(self, mode: str, slept: list[float], **arguments: Any) -> None:
+    def __init__(self, mode: str, waits: list[float], **arguments: Any) -> None:
         self.mode = mode
-        self.slept = slept
+        self.waits = waits
         self.arguments = {
             "task_id": "errors",
             "connector_identifier": CONNECTOR,
@@ -89,8 +89,8 @@ class Wait:
         self.wakes = 0
         self.serialized: list[Any] = []
         # Airflow counts a rescheduled sensor's time by a clock that is not the virtual one.
-        Wait.slept_before = sum(slept)
-        self.context["ti"].get_first_reschedule_date = lambda _: began(slept)
+        Wait.slept_before = sum(waits)
+        self.context["ti"].get_first_reschedule_date = lambda _: began(waits)
         self.context["ti"].max_tries = 0
         self.context["ti"].dag_id, self.context["ti"].task_id, self.context["ti"].run_id = "d", "errors", "r"
         self.context["task_reschedule"] = None
@@ -104,7 +104,7 @@ class Wait:
                 return sensor.execute(self.context)
             except AirflowRescheduleException as later:
                 wait = (later.reschedule_date - datetime.now(timezone.utc)).total_seconds()
-                self.slept.append(max(0.0, wait))
+                self.waits.append(max(0.0, wait))
             except TaskDeferred as deferred:
                 return self._resume(deferred)
 
@@ -144,10 +144,10 @@ def good(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def virtual(simulate: Simulate, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
+def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
     """Start simulators whose clock is the virtual one."""
     if version("apache-airflow").startswith("2."):  # which looks it up in its database
-        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(slept))
+        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(waits))
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
 
 
@@ -162,7 +162,7 @@ def virtual(simulate: Simulate, slept: list[float], monkeypatch: pytest.MonkeyPa
     ids=str,
 )
 def test_the_same_answer_in_every_mode(
-    virtual: Simulate, slept: list[float], filters: dict[str, Any]
+    virtual: Simulate, waits: list[float], filters: dict[str, Any]
 ) -> None:
     """Same log, same filters: equal results, equal to what the log holds."""
     entries = generate_entries(count=4000, start=START - HOUR, end=START + HOUR, seed=5)
@@ -170,7 +170,7 @@ def test_the_same_answer_in_every_mode(
     for mode in MODES:
         # Nothing at first; then all at once, between the third and the fourth look.
         sim = virtual(quiet(), arrivals={4: [(CONNECTOR, entries)]})
-        results[mode] = Wait(mode, slept, **filters).run()
+        results[mode] = Wait(mode, waits, **filters).run()
     matching = [
         e
         for e in sim.truth(CONNECTOR, START)
@@ -195,62 +195,62 @@ def test_the_same_answer_in_every_mode(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_idle_wait(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_an_idle_wait(virtual: Simulate, waits: list[float], mode: str) -> None:
     """60 looks, at most 61 requests; then an error, and one more look."""
     sim = virtual(quiet(), arrivals={61: [(CONNECTOR, [at(5)])]})
-    result = Wait(mode, slept).run()
+    result = Wait(mode, waits).run()
     assert result["matches"] == 1
     assert len(sim.requests) == 61
-    assert all(59 <= nap <= 61 for nap in slept)
-    assert len(slept) == 60
+    assert all(59 <= nap <= 61 for nap in waits)
+    assert len(waits) == 60
     assert {int(request.params["limit"]) for request in sim.requests} <= {100, 1000}
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
-def test_what_was_seen_is_not_read_again(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_what_was_seen_is_not_read_again(virtual: Simulate, waits: list[float], mode: str) -> None:
     """A busy log without errors is read once, and then a small page at a time."""
     busy = good(generate_entries(count=5000, start=START, end=START + HOUR, seed=6))
     sim = virtual(quiet() + busy, arrivals={36: [(CONNECTOR, [at(3601)])]})
-    Wait(mode, slept).run()
+    Wait(mode, waits).run()
     assert len(sim.requests) <= 38
     assert sum(request.params["limit"] == "1000" for request in sim.requests) <= 7
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nothing_is_asked_before_the_time(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_nothing_is_asked_before_the_time(virtual: Simulate, waits: list[float], mode: str) -> None:
     """A 429 for an hour: no request in it, and hardly a wake-up."""
     sim = virtual([*quiet(), at(5)], faults=[Fault(429, headers={"Retry-After": "3600"})] * 2)
-    wait = Wait(mode, slept)
+    wait = Wait(mode, waits)
     assert wait.run()["matches"] == 1
     assert len(sim.requests) == 3
     for earlier, later in zip(sim.requests, sim.requests[1:], strict=False):
         assert 3600 <= later.time - earlier.time <= 3662
-    assert len(slept) <= 3
+    assert len(waits) <= 3
     assert wait.wakes <= 3
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_time_beyond_the_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_a_time_beyond_the_timeout(virtual: Simulate, waits: list[float], mode: str) -> None:
     """Where nothing may be asked before the timeout any more, the wait is over at once."""
     sim = virtual(quiet(), faults=[None, Fault(429, headers={"Retry-After": "86400"})])
     with pytest.raises(AirflowSensorTimeout, match=r"last poll .*failed: 429 TOO_MANY"):
-        Wait(mode, slept, timeout=600).run()
+        Wait(mode, waits, timeout=600).run()
     assert len(sim.requests) == 2
-    assert sum(slept) < 200
+    assert sum(waits) < 200
     sim = virtual(quiet(), faults=[None, Fault(429, headers={"Retry-After": "86400"})])
     with pytest.raises(AirflowSkipException):
-        Wait(mode, slept, timeout=600, soft_fail=True).run()
+        Wait(mode, waits, timeout=600, soft_fail=True).run()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_a_timeout(virtual: Simulate, waits: list[float], mode: str) -> None:
     """As every sensor: it fails without a retry, or is skipped."""
     sim = virtual(quiet())
     with pytest.raises(AirflowSensorTimeout):
-        Wait(mode, slept, timeout=300).run()
+        Wait(mode, waits, timeout=300).run()
     assert 5 <= len(sim.requests) <= 7
     with pytest.raises(AirflowSkipException):
-        Wait(mode, slept, timeout=100, soft_fail=True).run()
+        Wait(mode, waits, timeout=100, soft_fail=True).run()
 
 
 REFUSED = {"429": Fault(429), "Retry-After": Fault(429, headers={"Retry-After": "100"}), "500": Fault(500)}
@@ -263,7 +263,7 @@ REFUSED = {"429": Fault(429), "Retry-After": Fault(429, headers={"Retry-After": 
     [(mode, kind) for mode in MODES for kind in REFUSED if (mode, kind) != ("reschedule", "500")],
 )
 def test_a_timeout_without_one_successful_poll_says_so_and_why(
-    virtual: Simulate, slept: list[float], mode: str, soft_fail: bool, kind: str
+    virtual: Simulate, waits: list[float], mode: str, soft_fail: bool, kind: str
 ) -> None:
     """It does not say that there were no errors, for nobody knows; nor does a skip."""
     fault = REFUSED[kind]
@@ -271,7 +271,7 @@ def test_a_timeout_without_one_successful_poll_says_so_and_why(
     with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as ended:
         Wait(
             mode,
-            slept,
+            waits,
             timeout=1200,
             soft_fail=soft_fail,
             max_consecutive_failures=999,
@@ -287,35 +287,35 @@ def test_a_timeout_without_one_successful_poll_says_so_and_why(
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("soft_fail", [False, True])
 def test_a_timeout_after_failed_polls_mentions_the_last_one(
-    virtual: Simulate, slept: list[float], mode: str, soft_fail: bool
+    virtual: Simulate, waits: list[float], mode: str, soft_fail: bool
 ) -> None:
     """Where polls succeeded and the last ones failed; a failure before a success is not worth a word."""
     ended = AirflowSkipException if soft_fail else AirflowSensorTimeout
     refused = Fault(429, headers={"Retry-After": "100"})
-    waits = {"timeout": 1200, "soft_fail": soft_fail, "wait_policy": {"max_inline_wait": 0}}
+    arguments = {"timeout": 1200, "soft_fail": soft_fail, "wait_policy": {"max_inline_wait": 0}}
     virtual(quiet(), faults=[None, None, *[refused] * 999])
     with pytest.raises(ended, match=r"last poll .*failed: 429 TOO_MANY_REQUESTS.*GET .*/logs"):
-        Wait(mode, slept, **waits).run()
+        Wait(mode, waits, **arguments).run()
     virtual(quiet(), faults=[None, refused, None])
     with pytest.raises(ended, match=r"^T3S70 has not logged 1 matching entries within .* of 1200 s$"):
-        Wait(mode, slept, **waits).run()
+        Wait(mode, waits, **arguments).run()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_skip_instead_of_a_failure_says_why(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_a_skip_instead_of_a_failure_says_why(virtual: Simulate, waits: list[float], mode: str) -> None:
     """Airflow's log of a skipped task has the skip's message only, and in its words that is soft_fail."""
     virtual(quiet(), faults=[Fault(401)])
     with pytest.raises(AirflowSkipException, match=r"401 "):
-        Wait(mode, slept, soft_fail=True).run()
+        Wait(mode, waits, soft_fail=True).run()
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
-def test_failures_that_pass(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_failures_that_pass(virtual: Simulate, waits: list[float], mode: str) -> None:
     """Some looks fail; the wait goes on, and a good look makes the count begin anew."""
     broken = Fault(500)
     faults = [None, *[broken] * 2, None, Fault(kind="not_json"), Fault(kind="reset"), None]
     sim = virtual(quiet(), faults=faults, arrivals={9: [(CONNECTOR, [at(5)])]})
-    wait = Wait(mode, slept, max_consecutive_failures=3, wait_policy={"max_attempts": 1})
+    wait = Wait(mode, waits, max_consecutive_failures=3, wait_policy={"max_attempts": 1})
     assert wait.run()["matches"] == 1
     assert len(sim.requests) == 9
 
@@ -323,126 +323,126 @@ def test_failures_that_pass(virtual: Simulate, slept: list[float], mode: str) ->
 @pytest.mark.parametrize(
     ("mode", "looks"), [("poke", 3), ("reschedule", 1), ("reschedule with memory", 3), ("deferrable", 3)]
 )
-def test_failures_that_stay(virtual: Simulate, slept: list[float], mode: str, looks: int) -> None:
+def test_failures_that_stay(virtual: Simulate, waits: list[float], mode: str, looks: int) -> None:
     """After so many in a row the task fails; where none can be counted, after the first."""
     sim = virtual(quiet(), faults=[Fault(500)] * 99)
     with pytest.raises(SupermetricsServerError):
-        Wait(mode, slept, max_consecutive_failures=3, wait_policy={"max_attempts": 2}).run()
+        Wait(mode, waits, max_consecutive_failures=3, wait_policy={"max_attempts": 2}).run()
     assert len(sim.requests) == 2 * looks
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_refused_request_ends_it_at_once(
-    virtual: Simulate, slept: list[float], mode: str, first: bool
+    virtual: Simulate, waits: list[float], mode: str, first: bool
 ) -> None:
     """No retry of Airflow's either; with soft_fail the task is skipped."""
     faults = [Fault(401)] if first else [None, Fault(401)]
     sim = virtual(quiet(), faults=faults)
     with pytest.raises(SupermetricsRequestError) as refused:
-        Wait(mode, slept).run()
+        Wait(mode, waits).run()
     assert isinstance(refused.value, AirflowFailException)
     assert refused.value.status_code == 401
     assert len(sim.requests) == len(faults)
     virtual(quiet(), faults=faults)
     with pytest.raises(AirflowSkipException):
-        Wait(mode, slept, soft_fail=True).run()
+        Wait(mode, waits, soft_fail=True).run()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_time_that_fills_a_page(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_a_time_that_fills_a_page(virtual: Simulate, waits: list[float], mode: str) -> None:
     """It would be as full at the next look."""
     virtual([*quiet(), *[{"id": str(i), "log_time": START, "status": 200} for i in range(1200)]])
     with pytest.raises(SupermetricsPaginationError):
-        Wait(mode, slept).run()
+        Wait(mode, waits).run()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_polls_stretch_when_the_budget_runs_low(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_polls_stretch_when_the_budget_runs_low(virtual: Simulate, waits: list[float], mode: str) -> None:
     """With less than a tenth left each look is later than the one before."""
     virtual(
         quiet(), rate_limit=RateLimitWindow(requests=40, seconds=10**6), arrivals={40: [(CONNECTOR, [at(5)])]}
     )
-    Wait(mode, slept).run()
-    assert all(59 <= nap <= 61 for nap in slept[:35])
-    low = slept[36:39]
+    Wait(mode, waits).run()
+    assert all(59 <= nap <= 61 for nap in waits[:35])
+    low = waits[36:39]
     assert low == sorted(low)
     assert low[-1] >= 200
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_interrupted_look_goes_on(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_an_interrupted_look_goes_on(virtual: Simulate, waits: list[float], mode: str) -> None:
     """A refusal in the middle of a burst: pages read before are not read again, nothing is counted twice."""
     burst = generate_entries(count=5000, start=START, end=START + HOUR, seed=6)
     faults = [None, None, None, Fault(429, headers={"Retry-After": "600"})]
     sim = virtual(quiet() + burst, faults=faults)
-    result = Wait(mode, slept).run()
+    result = Wait(mode, waits).run()
     assert result["matches"] == sum((e["status"] or 0) >= 400 for e in sim.truth(CONNECTOR, START))
     if mode != "reschedule":
         asked = [request.params.get("before") for request in sim.requests if request.status == 200]
         assert len(asked) == len(set(asked))
 
 
-def test_a_wait_of_less_than_15_seconds_sleeps(virtual: Simulate, slept: list[float]) -> None:
+def test_a_wait_of_less_than_15_seconds_sleeps(virtual: Simulate, waits: list[float]) -> None:
     """Airflow 3.3 can lose a try that comes back within a heartbeat."""
     for mode in MODES:
         virtual(quiet(), arrivals={3: [(CONNECTOR, [at(5)])]})
-        del slept[:]
-        Wait(mode, slept, poke_interval=1).run()
-        away = slept[:1] if mode == "deferrable" else slept
-        assert all(nap == 1 for nap in slept) if mode == "poke" else all(nap >= 14.9 for nap in away)
+        del waits[:]
+        Wait(mode, waits, poke_interval=1).run()
+        away = waits[:1] if mode == "deferrable" else waits
+        assert all(nap == 1 for nap in waits) if mode == "poke" else all(nap >= 14.9 for nap in away)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_reserve_is_left_to_others(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_the_reserve_is_left_to_others(virtual: Simulate, waits: list[float], mode: str) -> None:
     """At the reserve each look is much later than the one before; none goes through it at the usual pace."""
     sim = virtual(quiet(), rate_limit=RateLimitWindow(requests=100, seconds=10**6))
     with pytest.raises(AirflowSensorTimeout):
-        Wait(mode, slept, timeout=8000, wait_policy={"rate_limit_reserve": 90}).run()
+        Wait(mode, waits, timeout=8000, wait_policy={"rate_limit_reserve": 90}).run()
     # Without a memory the wait does not grow.
     assert len(sim.requests) <= 10 + (27 if mode == "reschedule" else 5)
     if mode != "reschedule":  # which remembers no count
-        assert [round(nap / 310) for nap in slept if nap > 200][:4] == [1, 2, 4, 8]
+        assert [round(nap / 310) for nap in waits if nap > 200][:4] == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_low_budget_does_not_outlast_the_timeout(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_a_low_budget_does_not_outlast_the_timeout(virtual: Simulate, waits: list[float], mode: str) -> None:
     """The last look is at the timeout, not an hour later."""
     sim = virtual(quiet(), rate_limit=RateLimitWindow(requests=3, seconds=1))
     with pytest.raises(AirflowSensorTimeout):
-        Wait(mode, slept, timeout=150).run()
-    assert sum(slept) <= 260
+        Wait(mode, waits, timeout=150).run()
+    assert sum(waits) <= 260
     assert len(sim.requests) >= 2
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_named_time_is_not_shortened_by_the_timeout(
-    virtual: Simulate, slept: list[float], mode: str
+    virtual: Simulate, waits: list[float], mode: str
 ) -> None:
     """Even where it is shorter than the interval."""
     sim = virtual(quiet(), faults=[Fault(429, headers={"Retry-After": "100"})])
     with pytest.raises(AirflowSensorTimeout):
-        Wait(mode, slept, timeout=60, poke_interval=300).run()
+        Wait(mode, waits, timeout=60, poke_interval=300).run()
     assert len(sim.requests) == 1
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_interval_that_doubles(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_an_interval_that_doubles(virtual: Simulate, waits: list[float], mode: str) -> None:
     """Airflow's exponential_backoff, in every mode."""
     sim = virtual(quiet())
     with pytest.raises(AirflowSensorTimeout):
-        Wait(mode, slept, timeout=7200, exponential_backoff=True, max_wait=3600).run()
+        Wait(mode, waits, timeout=7200, exponential_backoff=True, max_wait=3600).run()
     assert 4 <= len(sim.requests) <= 14
 
 
-def test_entries_without_ids_are_remembered(virtual: Simulate, slept: list[float]) -> None:
+def test_entries_without_ids_are_remembered(virtual: Simulate, waits: list[float]) -> None:
     """What tells them apart fits into Airflow's store."""
     nameless = [{"log_time": START + timedelta(seconds=i // 2), "status": 500 + i % 2} for i in range(5)]
     numbered = [{"id": i, "log_time": START + timedelta(seconds=9), "status": 500} for i in range(3)]
     late = {**nameless[0]}
     for mode in MODES:
         virtual([*quiet(), *nameless, *numbered], arrivals={3: [(CONNECTOR, [late])]})
-        result = Wait(mode, slept, min_matches=9).run()
+        result = Wait(mode, waits, min_matches=9).run()
         assert result["matches"] == 9
 
 
@@ -451,19 +451,19 @@ ODD_IDS = ["x\ud800", "x\ud801", "x?", "x\0", "\udfff\0", "\U0001f98a", "é" * 4
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_any_id_can_be_stored_between_polls(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_any_id_can_be_stored_between_polls(virtual: Simulate, waits: list[float], mode: str) -> None:
     """Each entry counts once, whatever stands where its id should be."""
     odd = [{**at(i), "id": odd} for i, odd in enumerate(ODD_IDS)]
     nameless = [{"log_time": START + timedelta(seconds=20), "status": 500, "note": "\ud800\0"}] * 2
     virtual([*quiet(), *odd, *nameless], arrivals={4: [(CONNECTOR, [at(30)])]})
-    wait = Wait(mode, slept, min_matches=len(odd) + 3, max_entries=50)
+    wait = Wait(mode, waits, min_matches=len(odd) + 3, max_entries=50)
     result = wait.run()
     assert result["matches"] == len(result["entries"]) == len(odd) + 3
     assert stored(result) == result
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_any_field_can_be_stored_between_polls(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_any_field_can_be_stored_between_polls(virtual: Simulate, waits: list[float], mode: str) -> None:
     """Also names and values that Airflow's own serialization takes for its own, or that end a conversion."""
     fields: list[dict[str, Any]] = [
         {"__classname__": "builtins.int", "__version__": 1, "__data__": 1},
@@ -474,23 +474,23 @@ def test_any_field_can_be_stored_between_polls(virtual: Simulate, slept: list[fl
     entries = [at(i, **parts) for i, parts in enumerate(fields)]
     entries += [at(7, status) for status in ("5" * 5000, [500], {"a": 500}, True)]
     virtual([*quiet(), *entries], arrivals={4: [(CONNECTOR, [at(9)])]})
-    result = Wait(mode, slept, min_matches=5, max_entries=50).run()
+    result = Wait(mode, waits, min_matches=5, max_entries=50).run()
     assert result["matches"] == 5
     assert stored(result) == result
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_error_message_with_anything_in_it(virtual: Simulate, slept: list[float], mode: str) -> None:
+def test_an_error_message_with_anything_in_it(virtual: Simulate, waits: list[float], mode: str) -> None:
     """What the API says reaches the task, through the trigger's event."""
     body = json.dumps({"error": {"code": "\ud800", "message": "no\0\ud800!"}, "meta": {"request_id": "\0"}})
     refused = Fault(401, body=body.encode())
     virtual(quiet(), faults=[None, refused])
     with pytest.raises(SupermetricsRequestError, match=r"^401 "):
-        Wait(mode, slept).run()
+        Wait(mode, waits).run()
     limited = Fault(429, body=body.encode(), headers={"Retry-After": "100"})
     virtual(quiet(), faults=[None, *[limited] * 99])
     with pytest.raises(AirflowSensorTimeout, match=": 429 "):
-        Wait(mode, slept, timeout=600, wait_policy={"max_inline_wait": 0}).run()
+        Wait(mode, waits, timeout=600, wait_policy={"max_inline_wait": 0}).run()
 
 
 class BrokenStore:
@@ -502,11 +502,11 @@ class BrokenStore:
     get = set = delete = _fail
 
 
-def test_a_state_store_that_fails_does_not_fail_the_sensor(virtual: Simulate, slept: list[float]) -> None:
+def test_a_state_store_that_fails_does_not_fail_the_sensor(virtual: Simulate, waits: list[float]) -> None:
     """It saves requests, no more: without it each poll reads again from `since`."""
     busy = good(generate_entries(count=3000, start=START, end=START + HOUR, seed=6))
     sim = virtual(quiet() + busy, arrivals={9: [(CONNECTOR, [at(3601)])]})
-    wait = Wait("reschedule with memory", slept)
+    wait = Wait("reschedule with memory", waits)
     wait.store = wait.context["task_state_store"] = BrokenStore()
     assert wait.run()["matches"] == 1
     assert len(sim.requests) <= 20
@@ -618,13 +618,13 @@ def test_since(virtual: Simulate, arguments: dict[str, Any], parts: dict[str, An
     ],
 )
 def test_bad_input_is_refused_before_any_request(
-    virtual: Simulate, slept: list[float], arguments: dict[str, Any], complaint: str
+    virtual: Simulate, waits: list[float], arguments: dict[str, Any], complaint: str
 ) -> None:
     """In every mode, without a retry."""
     sim = virtual(quiet())
     for mode in MODES:
         with pytest.raises(SupermetricsValidationError, match=complaint):
-            Wait(mode, slept, **arguments).run()
+            Wait(mode, waits, **arguments).run()
     assert sim.requests == []
 
 
@@ -648,11 +648,11 @@ def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], 
 # What lies between
 
 
-def test_a_trigger_holds_no_credential_and_little_else(virtual: Simulate, slept: list[float]) -> None:
+def test_a_trigger_holds_no_credential_and_little_else(virtual: Simulate, waits: list[float]) -> None:
     """It is stored in Airflow's database."""
     busy = good(generate_entries(count=5000, start=START, end=START + HOUR, seed=6))
     virtual(quiet() + busy, arrivals={10: [(CONNECTOR, [at(3601)])]})
-    wait = Wait("deferrable", slept)
+    wait = Wait("deferrable", waits)
     wait.run()
     [serialized] = wait.serialized
     assert KEY not in str(serialized)
@@ -698,11 +698,16 @@ def test_an_error_of_the_trigger_is_the_same_in_the_task() -> None:
         sensor.execute_complete(context(), {**event, "kind": "SupermetricsResponseError"})
 
 
-def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate, slept: list[float]) -> None:
+def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate, waits: list[float]) -> None:
     """A state of other filters, or one that is none, is passed over."""
     virtual([*quiet(), at(5), at(6, 404)])
-    for state in ({"fingerprint": {}}, {"fingerprint": None}, {"x": 1}, {"fingerprint": "same", "watch": 1}):
-        wait = Wait("reschedule with memory", slept)
+    for state in (
+        {"fingerprint": {}},
+        {"fingerprint": None},
+        {"x": 1},
+        {"fingerprint": "same", "counter": 1},
+    ):
+        wait = Wait("reschedule with memory", waits)
         wait.store.set("supermetrics_error_log", state)
         assert wait.run()["matches"] == 2
         assert wait.store == {}, "what is done needs no memory"

@@ -112,13 +112,13 @@ def bucket(request: pytest.FixtureRequest, new_bucket: Callable[[str], Bucket]) 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The libraries try again at once; the list tells, in seconds, how long each wait would have been."""
-    slept: list[float] = []
+    waits: list[float] = []
     sleep = asyncio.sleep
 
     async def note(seconds: float, *result: Any) -> Any:
         if seconds:
-            slept.append(seconds)
+            waits.append(seconds)
         return await sleep(0, *result)
 
     monkeypatch.setattr(asyncio, "sleep", note)
-    return slept
+    return waits

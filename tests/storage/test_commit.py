@@ -91,7 +91,7 @@ def test_a_full_temporary_folder_stops_no_export(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no" / "space"))
     with pytest.raises(TaskDeferred):
         operator(path, deferrable=True).execute(context())
-    result = operator(path, deferrable=True).resume(context())
+    result = operator(path, deferrable=True).execute_complete(context())
     assert result["entries"] == len(sim.truth(CONNECTOR, START, START + HOUR)) > 2000
     asked = [request.params.get("before") for request in sim.requests if request.status == 200]
     assert len(asked) == len(set(asked))
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_cannot_be_written_hides_no_rate_limit(
     assert f"logs/{CHECKPOINT} could not be written" in caplog.text
     assert len(sim.requests) == 2
     bucket.proxy.clear()
-    run(bucket, "resume", deferrable=deferrable, entries_per_file=100_000)
+    run(bucket, "execute_complete", deferrable=deferrable, entries_per_file=100_000)
     check_complete(bucket, sim)
 
 
@@ -148,7 +148,7 @@ def test_no_page_is_requested_while_a_checkpoint_cannot_be_written(
     assert names(bucket) == [*sorted(parts_of(bucket)), CHECKPOINT]
     before = bucket.objects
     bucket.answer(403, times=999, when=writes)
-    for method in ("resume", "execute", "execute"):
+    for method in ("execute_complete", "execute", "execute"):
         with pytest.raises(PermissionError, match=f"{CHECKPOINT} could not be written"):
             run(bucket, method)
     assert len(sim.requests) == 3

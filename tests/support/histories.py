@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_supermetrics.protocol.errors import NoProgress
-from airflow_provider_supermetrics.protocol.walk import LogWalk
+from airflow_provider_supermetrics.protocol.pager import LogPager
 from tests.support.model import ORIGIN, TICKS, Server, in_window, printed, ties
 
 #: Small, so that full pages, short pages and ties meet.
@@ -21,7 +21,7 @@ MAX_PAGE = 6
 
 
 class Outcome(Enum):
-    """What became of a walk."""
+    """What became of a pager."""
 
     COMPLETE = "complete"
     FULL_TIME = "refused: one time fills a page"
@@ -78,19 +78,19 @@ def drawn_history(draw: random.Random, *, cuts_bring_more: bool = False) -> Hist
 def outcome_of(history: History) -> Outcome:
     """Read the history; what is given twice, or not of the window, or never ends, is an AssertionError."""
     server = history.server
-    walk = LogWalk(start=history.start, end=history.end, limit=history.limit, max_limit=MAX_PAGE)
+    pager = LogPager(start=history.start, end=history.end, limit=history.limit, max_limit=MAX_PAGE)
     got: list[dict[str, Any]] = []
     refused, last_was_cut = False, False
-    while walk.next is not None:
-        assert server.requests < 2000, "the walk does not end"
-        state = walk.to_state()
-        page = server.page(walk.next.before, walk.next.limit)
+    while pager.next is not None:
+        assert server.requests < 2000, "the pager does not end"
+        state = pager.state
+        page = server.page(pager.next.before, pager.next.limit)
         if page:
             last_was_cut = server.was_cut
         try:
-            got += walk.receive(page)
+            got += [entry.fields for entry in pager.receive(page)]
         except NoProgress:
-            assert walk.to_state() == state, "a page that is refused changes nothing"
+            assert pager.state == state, "a page that is refused changes nothing"
             refused = True
             break
     expected = Counter(in_window(server, history.start, history.end))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from airflow_provider_supermetrics.protocol.entries import Entry, parse_time
+from airflow_provider_supermetrics.protocol.entry import Fields, LogEntry, read_page
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.walk import LogWalk
+from airflow_provider_supermetrics.protocol.pager import LogPager, PagerState
+from airflow_provider_supermetrics.protocol.state import from_json, to_json
+from airflow_provider_supermetrics.protocol.times import parse_log_time
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 TICKS = {
@@ -32,14 +35,14 @@ def printed(time: datetime, precision: str) -> str:
 class Server:
     """The list endpoint, without HTTP."""
 
-    entries: list[tuple[datetime, Entry]]
+    entries: list[tuple[datetime, Fields]]
     inclusive: bool
     precision: str
     finer: bool
     cap: int | None  # pages are cut to this many entries, or to any number from this on
     cuts: random.Random | None
     shuffled: random.Random | None
-    arrivals: dict[int, list[tuple[datetime, Entry]]] = field(default_factory=dict)
+    arrivals: dict[int, list[tuple[datetime, Fields]]] = field(default_factory=dict)
     #: Cuts this share of the pages anywhere, drawn by `cuts`.
     cut_share: float = 0.0
     #: Whether a page that is cut brings something at least that none before has brought.
@@ -51,9 +54,9 @@ class Server:
 
     def stored(self, time: datetime) -> datetime:
         """The time that the server compares by."""
-        return time if self.finer else parse_time(printed(time, self.precision)).at
+        return time if self.finer else parse_log_time(printed(time, self.precision)).at
 
-    def page(self, before: datetime | None, limit: int) -> list[Entry]:
+    def page(self, before: datetime | None, limit: int) -> list[LogEntry]:
         """One page, newest first."""
         self.requests += 1
         self.entries.extend(self.arrivals.pop(self.requests, []))
@@ -75,32 +78,42 @@ class Server:
             if not self.cuts_bring_more or any(id(entry) not in self._sent for entry in cut):
                 page, self.was_cut = cut, True
         self._sent.update(map(id, page))
-        return page
+        return page_of(page)
 
 
-def run(server: Server, walk: LogWalk, most_requests: int = 500, moves: bool = False) -> list[Entry]:
-    """Walk to the end, with a bound on the requests so that a loop fails.
+def page_of(entries: Sequence[Fields]) -> list[LogEntry]:
+    """The entries, as a page of the API has them."""
+    return read_page(json.dumps({"logs": list(entries)}).encode())
 
-    ``moves``: before each request the walk is another one, made of the state of the one before.
+
+def run(server: Server, pager: LogPager, most_requests: int = 500, moves: bool = False) -> list[Fields]:
+    """Read to the end, with a bound on the requests so that a loop fails.
+
+    ``moves``: before each request the pager is another one, resumed from the stored state of the one before.
     """
     received = []
-    while walk.next is not None:
-        assert server.requests < most_requests, "the walk does not end"
+    while pager.next is not None:
+        assert server.requests < most_requests, "the pager does not end"
         if moves:
-            walk = LogWalk.from_state(json.loads(json.dumps(walk.to_state())))
-            assert walk.next is not None
-        state = walk.to_state()
+            pager = moved(pager)
+            assert pager.next is not None
+        state = pager.state
         try:
-            received += walk.receive(server.page(walk.next.before, walk.next.limit))
+            received += pager.receive(server.page(pager.next.before, pager.next.limit))
         except ContractViolation:
-            assert walk.to_state() == state, "a page that is refused changes nothing"
+            assert pager.state == state, "a page that is refused changes nothing"
             raise
-    return received
+    return [entry.fields for entry in received]
+
+
+def moved(pager: LogPager) -> LogPager:
+    """The same pager in another process."""
+    return LogPager.resumed(from_json(json.loads(json.dumps(to_json(pager.state))), PagerState))
 
 
 def in_window(server: Server, start: datetime | None, end: datetime | None) -> list[str]:
     """What the walk has to give, by printed time; sorted, because the order of ties is free."""
-    times = [(parse_time(entry["log_time"]).at, entry) for _, entry in server.entries]
+    times = [(parse_log_time(entry["log_time"]).at, entry) for _, entry in server.entries]
     return sorted(
         str(entry)
         for time, entry in times

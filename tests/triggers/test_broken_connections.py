@@ -98,7 +98,7 @@ def break_connection(
 
 @pytest.fixture
 def after_naps(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+    monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> Callable[[int, Callable[[], None]], None]:
     """Do something when so many sleeps of a minute or more have passed."""
     sleep = asyncio.sleep
@@ -106,7 +106,7 @@ def after_naps(
 
     async def sleep_async(seconds: float, result: Any = None) -> Any:
         result = await sleep(seconds, result)
-        for plan in [plan for plan in plans if plan[0] <= sum(nap >= 60 for nap in slept)]:
+        for plan in [plan for plan in plans if plan[0] <= sum(nap >= 60 for nap in waits)]:
             plans.remove(plan)
             plan[1]()
         return result
@@ -150,7 +150,7 @@ def test_no_broken_connection_ends_the_event_trigger(
     break_connection: Callable[[Simulator, str], None],
     after_naps: Callable[[int, Callable[[], None]], None],
     monkeypatch: pytest.MonkeyPatch,
-    slept: list[float],
+    waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     way: str,
@@ -179,7 +179,7 @@ def test_no_broken_connection_ends_the_event_trigger(
         assert re.search(
             rf"failed: .*Connection '{CONN_ID}':? .*\b({named_by(way)})\b.*; next poll in 300 s", text
         )
-    assert sum(nap >= 300 for nap in slept) == 3
+    assert sum(nap >= 300 for nap in waits) == 3
     assert len(sim.requests) <= 2
 
 
@@ -188,7 +188,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_event_trigger(
     simulate: Callable[..., Simulator],
     after_naps: Callable[[int, Callable[[], None]], None],
     monkeypatch: pytest.MonkeyPatch,
-    slept: list[float],
+    waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -216,7 +216,7 @@ async def defect(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.airflow_2
 def test_an_error_that_nobody_foresaw_fails_a_deferred_task(
-    simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch, slept: list[float]
+    simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
     """Once, and the message names the Connection; nothing escapes from the trigger."""
     simulate([], clock=lambda: time.monotonic())
@@ -246,7 +246,7 @@ def test_an_error_that_nobody_foresaw_fails_a_task_on_a_worker(
 def test_a_connection_that_breaks_while_a_sensor_is_deferred_fails_its_task(
     simulate: Callable[..., Simulator],
     break_connection: Callable[[Simulator, str], None],
-    slept: list[float],
+    waits: list[float],
     way: str,
 ) -> None:
     """The trigger fires one error event; the task's error names the Connection."""

@@ -66,8 +66,8 @@ def error(name: str, ago: float = 0, status: int = 500) -> dict[str, Any]:
 class Triggerer:
     """Runs one trigger until it has looked so many times more, or fired so many times."""
 
-    def __init__(self, slept: list[float], store: Store | None = None, **arguments: Any) -> None:
-        self.slept = slept
+    def __init__(self, waits: list[float], store: Store | None = None, **arguments: Any) -> None:
+        self.waits = waits
         self.store = store
         self.arguments = {"connector_identifier": CONNECTOR, **arguments}
         self.fired: list[dict[str, Any]] = []
@@ -101,13 +101,13 @@ def ids(payloads: list[dict[str, Any]]) -> list[list[str]]:
 
 
 @pytest.fixture
-def virtual(simulate: Simulate, slept: list[float]) -> Simulate:
+def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
     """Start simulators whose clock is the virtual one."""
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
 
 
 @needs_events
-def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, slept: list[float]) -> None:
+def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, waits: list[float]) -> None:
     """It names all of them; a look without new errors makes none; one request a look."""
     sim = virtual([error("old", 4000), error("ok", 20, 200)])
 
@@ -117,7 +117,7 @@ def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, slept: lis
         if number == 5:
             sim.append(CONNECTOR, [error("late", 150), error("c", 0, 404)])
 
-    payloads = Triggerer(slept).run(8, between)
+    payloads = Triggerer(waits).run(8, between)
     assert ids(payloads) == [["b", "a"], ["c", "late"]]
     first = payloads[0]
     assert set(first) == {"connector_identifier", "team_id", "matches", "entries", "since", "until"}
@@ -125,11 +125,11 @@ def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, slept: lis
     assert first["entries"][0]["request"] == "GET /b"
     assert first["until"] >= first["entries"][0]["log_time"] > first["since"]
     assert len(sim.requests) <= 9
-    assert all(59 <= nap <= 61 or nap == 3 for nap in slept)
+    assert all(59 <= nap <= 61 or nap == 3 for nap in waits)
 
 
 @needs_events
-def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, slept: list[float]) -> None:
+def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, waits: list[float]) -> None:
     """The watermark lies in the asset's store: what came while nothing ran is found, what was told is not."""
     sim = virtual([error("before", 4000)])
     store = Store()
@@ -138,46 +138,46 @@ def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, slept: list[flo
     def appending(at: int, *names: str) -> Callable[[int], None]:
         return lambda number: sim.append(CONNECTOR, [error(n) for n in names]) if number == at else None
 
-    assert ids(Triggerer(slept, store, **arguments).run(4, appending(2, "up"))) == [["up"]]
-    slept.append(7200)
+    assert ids(Triggerer(waits, store, **arguments).run(4, appending(2, "up"))) == [["up"]]
+    waits.append(7200)
     sim.append(CONNECTOR, [error("down-1", 3600), error("down-2", 1)])
-    assert ids(Triggerer(slept, store, **arguments).run(3)) == [["down-2", "down-1"]]
-    slept.append(7200)
-    assert ids(Triggerer(slept, store, **arguments).run(3)) == []
-    assert ids(Triggerer(slept, store, **arguments).run(3, appending(3, "again"))) == [["again"]]
+    assert ids(Triggerer(waits, store, **arguments).run(3)) == [["down-2", "down-1"]]
+    waits.append(7200)
+    assert ids(Triggerer(waits, store, **arguments).run(3)) == []
+    assert ids(Triggerer(waits, store, **arguments).run(3, appending(3, "again"))) == [["again"]]
     assert KEY not in str(store.values)
 
 
 @needs_events
-def test_a_restart_costs_one_look_more(virtual: Simulate, slept: list[float]) -> None:
+def test_a_restart_costs_one_look_more(virtual: Simulate, waits: list[float]) -> None:
     """However old the watermark is: the first look of a watcher is its own, the others are the stream's."""
     sim = virtual([error("before", 4000)])
     store = Store()
-    Triggerer(slept, store).run(1)
+    Triggerer(waits, store).run(1)
     sim.append(CONNECTOR, [error("told")])
-    Triggerer(slept, store).run(2)
-    slept.append(7200)
+    Triggerer(waits, store).run(2)
+    waits.append(7200)
     asked = len(sim.requests)
-    assert ids(Triggerer(slept, store).run(20)) == []
+    assert ids(Triggerer(waits, store).run(20)) == []
     assert len(sim.requests) - asked == 21
 
 
 @needs_events
 def test_a_connection_that_is_mended_is_taken(
-    virtual: Simulate, connection: Callable[..., None], slept: list[float]
+    virtual: Simulate, connection: Callable[..., None], waits: list[float]
 ) -> None:
     """A wrong key, no key, no Connection at all: it goes on when somebody has put that right."""
     sim = virtual([error("now")])
     for wrong in ({"password": "revoked"}, {"password": ""}):
         connection(sim.url, **wrong)
-        naps = len(slept)
+        naps = len(waits)
 
         async def first(number: int = naps) -> Any:
             trigger = SupermetricsErrorLogEventTrigger(connector_identifier=CONNECTOR, lookback=10**9)
             running = asyncio.ensure_future(anext(aiter(trigger.run())))
-            while len(slept) < number + 3:
+            while len(waits) < number + 3:
                 await asyncio.sleep(0)
-                slept.pop()
+                waits.pop()
                 await asyncio.wait([running], timeout=0.01)
             connection(sim.url)
             return (await running).payload
@@ -186,7 +186,7 @@ def test_a_connection_that_is_mended_is_taken(
 
 
 @needs_events
-def test_a_watcher_that_comes_late(virtual: Simulate, slept: list[float]) -> None:
+def test_a_watcher_that_comes_late(virtual: Simulate, waits: list[float]) -> None:
     """What the stream has told before it came is still told to it, as far as it looks back."""
     virtual([error("before", 4000), error("lately", 60)])
 
@@ -209,39 +209,39 @@ def test_a_watcher_that_comes_late(virtual: Simulate, slept: list[float]) -> Non
 
 
 @needs_events
-def test_idle_looks_write_nothing(virtual: Simulate, slept: list[float]) -> None:
+def test_idle_looks_write_nothing(virtual: Simulate, waits: list[float]) -> None:
     """The store is written where the watermark moves, and once at first."""
     sim = virtual([error("before", 4000)])
     store = Store()
-    Triggerer(slept, store).run(20)
+    Triggerer(waits, store).run(20)
     assert store.writes == 1
     assert len(sim.requests) == 20
 
 
 @needs_events
-def test_other_filters_are_other_watermarks(virtual: Simulate, slept: list[float]) -> None:
+def test_other_filters_are_other_watermarks(virtual: Simulate, waits: list[float]) -> None:
     """Two triggers may keep theirs in one asset."""
     sim = virtual([error("before", 4000)])
     store = Store()
     for arguments in ({"statuses": [500]}, {"statuses": [404]}):
-        Triggerer(slept, store, **arguments).run(1)
+        Triggerer(waits, store, **arguments).run(1)
     sim.append(CONNECTOR, [error("five"), error("four", 0, 404)])
-    assert ids(Triggerer(slept, store, statuses=[500]).run(2)) == [["five"]]
-    assert ids(Triggerer(slept, store, statuses=[404]).run(2)) == [["four"]]
+    assert ids(Triggerer(waits, store, statuses=[500]).run(2)) == [["five"]]
+    assert ids(Triggerer(waits, store, statuses=[404]).run(2)) == [["four"]]
     assert len(store.values) == 2
 
 
 @needs_events
-def test_without_a_store_it_begins_some_time_ago(virtual: Simulate, slept: list[float]) -> None:
+def test_without_a_store_it_begins_some_time_ago(virtual: Simulate, waits: list[float]) -> None:
     """Before Airflow 3.3: now minus lookback."""
     virtual([error("long ago", 700), error("a while ago", 200)])
-    assert ids(Triggerer(slept).run(2)) == [["a while ago"]]
-    assert ids(Triggerer(slept, lookback=timedelta(minutes=15)).run(1)) == [["a while ago", "long ago"]]
+    assert ids(Triggerer(waits).run(2)) == [["a while ago"]]
+    assert ids(Triggerer(waits, lookback=timedelta(minutes=15)).run(1)) == [["a while ago", "long ago"]]
 
 
 @needs_events
 @pytest.mark.parametrize("lookback", [0, 300])
-def test_watchers_share_their_looks(virtual: Simulate, slept: list[float], lookback: float) -> None:
+def test_watchers_share_their_looks(virtual: Simulate, waits: list[float], lookback: float) -> None:
     """Five watchers with different filters: one stream, one request a look, to each its own."""
     sim = virtual([error("before", 4000)])
     watchers = [
@@ -285,7 +285,7 @@ def test_watchers_share_their_looks(virtual: Simulate, slept: list[float], lookb
 
 
 @needs_events
-def test_a_refusal_is_waited_for(virtual: Simulate, slept: list[float]) -> None:
+def test_a_refusal_is_waited_for(virtual: Simulate, waits: list[float]) -> None:
     """No request before the time, no busy loop, nothing lost."""
     sim = virtual([error("before", 4000)], faults=[None, Fault(429, headers={"Retry-After": "3600"})])
 
@@ -293,10 +293,10 @@ def test_a_refusal_is_waited_for(virtual: Simulate, slept: list[float]) -> None:
         if number == 2:
             sim.append(CONNECTOR, [error("meanwhile")])
 
-    assert ids(Triggerer(slept).run(3, between)) == [["meanwhile"]]
+    assert ids(Triggerer(waits).run(3, between)) == [["meanwhile"]]
     assert sim.requests[2].time - sim.requests[1].time >= 3600
     assert len(sim.requests) <= 5
-    assert len(slept) <= 5
+    assert len(waits) <= 5
 
 
 @needs_events
@@ -305,7 +305,7 @@ def test_a_refusal_is_waited_for(virtual: Simulate, slept: list[float]) -> None:
     [Fault(401), Fault(401, code="ACCESS_TOKEN_EXPIRED"), Fault(500), Fault(kind="not_json"), Fault(404)],
     ids=str,
 )
-def test_it_goes_on_whatever_happens(virtual: Simulate, slept: list[float], fault: Fault) -> None:
+def test_it_goes_on_whatever_happens(virtual: Simulate, waits: list[float], fault: Fault) -> None:
     """There is no task that could fail: it tells, waits some minutes and tries again."""
     sim = virtual([error("before", 4000)], faults=[None, *[fault] * 4])
 
@@ -313,9 +313,9 @@ def test_it_goes_on_whatever_happens(virtual: Simulate, slept: list[float], faul
         if number == 2:
             sim.append(CONNECTOR, [error("meanwhile")])
 
-    payloads = Triggerer(slept, wait_policy={"max_attempts": 1}).run(3, between)
+    payloads = Triggerer(waits, wait_policy={"max_attempts": 1}).run(3, between)
     assert ids(payloads) == [["meanwhile"]]
-    assert len([nap for nap in slept if nap >= 300]) == 4
+    assert len([nap for nap in waits if nap >= 300]) == 4
 
 
 def log_lines(
@@ -330,7 +330,7 @@ ODD_IDS = ["x\ud800", "x\ud801", "x?", "x\0", "\U0001f98a", "é" * 400]
 
 
 @needs_events
-def test_an_id_that_no_store_takes_does_not_repeat_events(virtual: Simulate, slept: list[float]) -> None:
+def test_an_id_that_no_store_takes_does_not_repeat_events(virtual: Simulate, waits: list[float]) -> None:
     """One entry with such an id was an event at every poll, because the watermark could not be saved."""
     sim = virtual([error("before", 4000)])
     store = Store()
@@ -339,18 +339,18 @@ def test_an_id_that_no_store_takes_does_not_repeat_events(virtual: Simulate, sle
         if number == 2:
             sim.append(CONNECTOR, [error(odd) for odd in ODD_IDS])
 
-    [first] = Triggerer(slept, store).run(5, between)
+    [first] = Triggerer(waits, store).run(5, between)
     assert first["matches"] == len(ODD_IDS)
-    assert Triggerer(slept, store).run(3) == []
+    assert Triggerer(waits, store).run(3) == []
     sim.append(CONNECTOR, [error("x\ud802")])
-    [again] = Triggerer(slept, store).run(3)
+    [again] = Triggerer(waits, store).run(3)
     assert again["matches"] == 1
 
 
 @needs_events
 def test_a_watermark_that_cannot_be_saved_stays_in_memory(
     virtual: Simulate,
-    slept: list[float],
+    waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -362,79 +362,79 @@ def test_a_watermark_that_cannot_be_saved_stays_in_memory(
         if number in (2, 4):
             sim.append(CONNECTOR, [error(f"at {number}")])
 
-    assert ids(Triggerer(slept, store).run(5, between)) == [["at 2"], ["at 4"]]
+    assert ids(Triggerer(waits, store).run(5, between)) == [["at 2"], ["at 4"]]
     assert store.writes == 0
-    slept.append(600)
+    waits.append(600)
     lines = log_lines(r"The watermark of connector T3S70 could not be stored: (\w+)", caplog, capsys)
     assert lines == ["RuntimeError", "OSError"]
 
     # The same process, as the store comes back: what has been read is saved although nothing new is logged.
     store = Store(set_errors=[RuntimeError("down")] * 2)
     sim.append(CONNECTOR, [error("told")])
-    assert ids(Triggerer(slept, store).run(6)) == [["told"]]
+    assert ids(Triggerer(waits, store).run(6)) == [["told"]]
     assert store.writes == 1
-    assert ids(Triggerer(slept, store).run(2)) == []
+    assert ids(Triggerer(waits, store).run(2)) == []
 
 
 @needs_events
 def test_a_watermark_that_cannot_be_read_is_waited_for(
     virtual: Simulate,
-    slept: list[float],
+    waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """To begin without it would miss what was logged while no triggerer ran, and lose it for good."""
     sim = virtual([error("before", 4000)])
     store = Store()
-    Triggerer(slept, store).run(2)
-    slept.append(7200)
+    Triggerer(waits, store).run(2)
+    waits.append(7200)
     sim.append(CONNECTOR, [error("down", 3600), error("up", 5)])
     down = [RuntimeError("down"), UnicodeDecodeError("utf-8", b"", 0, 1, "damaged"), TimeoutError()]
     store.get_errors = down
-    assert ids(Triggerer(slept, store).run(6)) == [["up", "down"]]
+    assert ids(Triggerer(waits, store).run(6)) == [["up", "down"]]
     lines = log_lines(r"The watermark of connector T3S70 could not be read: (\w+)", caplog, capsys)
     assert lines == ["RuntimeError", "UnicodeDecodeError", "TimeoutError"]
-    assert ids(Triggerer(slept, store).run(2)) == []
+    assert ids(Triggerer(waits, store).run(2)) == []
 
 
 @needs_events
 @pytest.mark.parametrize(
     "value", [None, 5, -1, 1e300, "x", "2026-01-01T00:00:00", [], [1], {}, {"x": "y"}], ids=str
 )
-def test_a_damaged_watermark_is_not_used(virtual: Simulate, slept: list[float], value: Any) -> None:
+def test_a_damaged_watermark_is_not_used(virtual: Simulate, waits: list[float], value: Any) -> None:
     """Whatever stands in it instead: errors are found at the next poll, as by a trigger without one."""
     sim = virtual([error("before", 4000)])
     store = Store()
-    Triggerer(slept, store).run(2)
+    Triggerer(waits, store).run(2)
     [(key, state)] = store.values.items()
     assert state
     for name in state:
         store.values[key] = {**state, name: value}
         sim.append(CONNECTOR, [error(f"{name} {value}")])
-        found = ids(Triggerer(slept, store).run(2))
+        found = ids(Triggerer(waits, store).run(2))
         assert [f"{name} {value}" in payload for payload in found][:1] == [True], (name, value)
     store.values[key] = value
     sim.append(CONNECTOR, [error("last")])
-    assert "last" in ids(Triggerer(slept, store).run(2))[0]
+    assert "last" in ids(Triggerer(waits, store).run(2))[0]
 
 
 @needs_events
 def test_a_trigger_of_several_assets_has_no_watermark(
     virtual: Simulate,
-    slept: list[float],
+    waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Airflow says so by a ValueError; events go on without."""
     virtual([error("lately", 60)])
     store = Store(get_errors=[ValueError("Task has 2 concrete inlets and outlets")])
-    assert ids(Triggerer(slept, store).run(3)) == [["lately"]]
+    assert ids(Triggerer(waits, store).run(3)) == [["lately"]]
     assert store.writes == 0
     assert log_lines(r"No watermark is stored for connector T3S70, .*2 concrete inlets", caplog, capsys)
 
 
 @needs_events
-def test_a_shared_stream_that_ends_is_replaced(virtual: Simulate, slept: list[float]) -> None:
+def test_a_shared_stream_that_ends_is_replaced(virtual: Simulate, waits: list[float]) -> None:
     """Airflow ends it for a trigger that falls behind the others; that one polls by itself from then on."""
     sim = virtual([error("before", 4000), error("first", 5)])
 
@@ -446,7 +446,7 @@ def test_a_shared_stream_that_ends_is_replaced(virtual: Simulate, slept: list[fl
             async for batch in SupermetricsErrorLogEventTrigger.open_shared_stream(kwargs):
                 yield batch
                 # Longer ago than the lookback of any new stream.
-                slept.append(3600)
+                waits.append(3600)
                 sim.append(CONNECTOR, [error("missed", 3500), error("second")])
                 raise RuntimeError("subscriber queue exceeded maxsize")
 
@@ -463,7 +463,7 @@ def test_a_shared_stream_that_ends_is_replaced(virtual: Simulate, slept: list[fl
 
 
 @needs_events
-def test_entries_of_any_content_end_nothing(virtual: Simulate, slept: list[float]) -> None:
+def test_entries_of_any_content_end_nothing(virtual: Simulate, waits: list[float]) -> None:
     """Whatever the API logs, the errors among it are found."""
     odd = [error(f"odd {i}") for i in range(5)]
     odd[0]["status"] = "5" * 5000
@@ -472,12 +472,12 @@ def test_entries_of_any_content_end_nothing(virtual: Simulate, slept: list[float
     odd[3]["request"] = "\ud800\0"
     odd[4]["nested"] = json.loads("[" * 500 + "]" * 500)
     virtual(odd)
-    [payload] = Triggerer(slept).run(2)
+    [payload] = Triggerer(waits).run(2)
     assert payload["matches"] == 4
 
 
 @needs_events
-def test_run_is_the_same_without_sharing(virtual: Simulate, slept: list[float]) -> None:
+def test_run_is_the_same_without_sharing(virtual: Simulate, waits: list[float]) -> None:
     """Airflow before 3.3 calls run()."""
     virtual([error("now", 5)])
 

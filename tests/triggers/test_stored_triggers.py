@@ -110,7 +110,7 @@ def test_what_is_refused(kind: Any, arguments: dict[str, Any], complaint: str) -
 
 
 @pytest.mark.airflow_2
-@pytest.mark.parametrize("state", [{}, {"polling": {}}, {"polling": {"failures": "x"}}, "x", [1]])
+@pytest.mark.parametrize("state", [{}, {"pace": {}}, {"pace": {"failures": "x"}}, "x", [1]])
 def test_a_state_that_cannot_be_read(state: Any) -> None:
     """The trigger begins anew."""
     stored = STORED[SupermetricsErrorLogTrigger]

@@ -13,7 +13,8 @@ from airflow_provider_supermetrics.export.formats.compression import (
     compressed,
     library,
 )
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import Fields
+from airflow_provider_supermetrics.protocol.times import format_time
 
 # Python's own csv module quotes a lone carriage return from 3.13 on only.
 _QUOTED = re.compile(r'[",\r\n]')
@@ -44,9 +45,9 @@ class Csv:
                 file.write("".join(map(_line, _rows.entries([block]))).encode())
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Fields) -> str:
     first, at, *others = _rows.row(entry, _text)
-    return ",".join(map(_cell, (first, None if at is None else _rows.printed(at), *others))) + "\n"
+    return ",".join(map(_cell, (first, None if at is None else format_time(at), *others))) + "\n"
 
 
 def _text(value: Any) -> str | None:

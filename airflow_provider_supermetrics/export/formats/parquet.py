@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from airflow_provider_supermetrics.export.formats import rows as _rows
 from airflow_provider_supermetrics.export.formats.compression import Library
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import Fields
 
 if TYPE_CHECKING:
     import pyarrow
@@ -63,7 +63,7 @@ def _schema() -> pyarrow.Schema:
     return pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in _rows.COLUMNS])
 
 
-def _batches(entries: Iterator[Entry], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
+def _batches(entries: Iterator[Fields], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
     import pyarrow
 
     # The same batches wherever the blocks were cut: pages inside the file end where batches do.

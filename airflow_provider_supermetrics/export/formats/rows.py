@@ -5,30 +5,26 @@ Every other one (of another type, out of range, null, of another name) lies unde
 ``extra``, a JSON object. So an entry is its columns that are not null, and over them what ``extra`` holds.
 
 ``log_time`` alone is filled even where it is not exact, because tables are filtered by it: the time in UTC,
-without what is finer than a microsecond. Where the API did not print it as :func:`printed` does, its text
+without what is finer than a microsecond. Where the API did not print it as :func:`format_time` does, its text
 lies in ``extra``, too.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-import msgspec
-
-from airflow_provider_supermetrics.protocol.entries import Entry, line, parse_time
+from airflow_provider_supermetrics.protocol.entry import SCHEMA, Fields, decode, encode
+from airflow_provider_supermetrics.protocol.times import format_time, parse_log_time
 
 #: The columns, in their order.
-COLUMNS: Final = ("id", "log_time", "status", "event", "request", "duration_ms", "request_id", "extra")
+COLUMNS: Final = (*(field.name for field in SCHEMA), "extra")
 
 Row = tuple[
     str | None, datetime | None, int | None, str | None, str | None, int | None, str | None, str | None
 ]
-
-_decoder = msgspec.json.Decoder()
 
 
 def text(value: Any) -> str | None:
@@ -42,7 +38,7 @@ def text(value: Any) -> str | None:
     return value
 
 
-def row(entry: Entry, text: Callable[[Any], str | None] = text) -> Row:
+def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
     """The entry as a row.
 
     :param entry: is used up.
@@ -66,41 +62,27 @@ def row(entry: Entry, text: Callable[[Any], str | None] = text) -> Row:
         take("request", text(entry.get("request"))),
         take("duration_ms", _whole(entry.get("duration_ms"), 64)),
         take("request_id", text(entry.get("request_id"))),
-        line(entry).decode() if entry else None,
+        encode(entry).decode() if entry else None,
     )
 
 
-def entries(blocks: Iterable[bytes]) -> Iterator[Entry]:
+def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
     """The entries of blocks of whole lines."""
     for block in blocks:
         for one in block.splitlines():
-            yield _decode(one)
-
-
-def printed(at: datetime) -> str:
-    """A time in UTC as most APIs print it: with ``Z``, and no, three or six digits of a second's fraction."""
-    timespec = "microseconds" if at.microsecond % 1000 else "milliseconds" if at.microsecond else "seconds"
-    return at.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
+            yield decode(one)
 
 
 @lru_cache(maxsize=8192)
 def _time(text: str) -> tuple[datetime | None, bool]:
-    """The time, and whether the text is what :func:`printed` makes of it."""
+    """The time, and whether the text is what :func:`format_time` makes of it."""
     try:
-        at = parse_time(text).at
+        at = parse_log_time(text).at
     except (ValueError, OverflowError):
         return None, False
-    return at, printed(at) == text
+    return at, format_time(at) == text
 
 
 def _whole(value: Any, bits: int) -> int | None:
     # Neither True nor 1.0, which equal 1.
     return value if type(value) is int and -(1 << bits - 1) <= value < 1 << bits - 1 else None
-
-
-def _decode(one: bytes) -> Entry:
-    try:
-        entry: Entry = _decoder.decode(one)
-    except msgspec.DecodeError:  # a lone surrogate
-        entry = json.loads(one)
-    return entry

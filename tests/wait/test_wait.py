@@ -8,26 +8,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_supermetrics.protocol.errors import InvalidRequest
-from airflow_provider_supermetrics.protocol.retry import (
-    LONGEST_RETRY_AFTER,
-    SHORTEST_AWAY,
+from airflow_provider_supermetrics._wait import (
+    MIN_DEFERRAL_SECONDS,
     WaitPolicy,
-    away_wait,
-    unnamed_wait,
+    default_rate_limit_delay,
+    deferral_delay,
 )
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsConnectionError,
+    SupermetricsError,
+    SupermetricsRateLimitError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+    SupermetricsServerError,
+)
+from airflow_provider_supermetrics.protocol.errors import InvalidRequest
 
-POLICY = WaitPolicy(
-    max_inline_wait=60, max_attempts=5, max_total_wait=100, backoff_first=1, backoff_longest=8
-)
+pytestmark = pytest.mark.airflow_2
+
+
+def failed(retry_after: float | None, rate_limited: bool) -> SupermetricsError:
+    """An error after which waiting may help."""
+    kind = SupermetricsRateLimitError if rate_limited else SupermetricsServerError
+    return kind("failed", retry_after=retry_after)
+
+
+POLICY = WaitPolicy(max_inline_wait=60, max_attempts=5, max_total_wait=100, backoff_initial=1, backoff_max=8)
 PATIENT = WaitPolicy(max_inline_wait=2000, max_total_wait=2000)
 POLICIES = st.builds(
     WaitPolicy,
     max_inline_wait=st.floats(0, 1e4),
     max_attempts=st.integers(1, 2000),
     max_total_wait=st.floats(0, 1e4),
-    backoff_first=st.floats(0, 100),
-    backoff_longest=st.floats(0, 1e4),
+    backoff_initial=st.floats(0, 100),
+    backoff_max=st.floats(0, 1e4),
 )
 
 
@@ -62,8 +76,8 @@ def test_inline_wait(
     wait: float | None,
 ) -> None:
     """Doubling with jitter, the API's word where it gives one, and three bounds."""
-    assert wait == policy.inline_wait(
-        attempts=attempts, waited=waited, retry_after=retry_after, rate_limited=rate_limited, jitter=jitter
+    assert wait == policy.inline_delay(
+        failed(retry_after, rate_limited), attempts=attempts, waited=waited, jitter=jitter
     )
 
 
@@ -78,12 +92,8 @@ def test_the_bounds_hold_for_any_policy(
     waited, attempts = 0.0, 0
     for retry_after, rate_limited, jitter in answers:
         attempts += 1
-        wait = policy.inline_wait(
-            attempts=attempts,
-            waited=waited,
-            retry_after=retry_after,
-            rate_limited=rate_limited,
-            jitter=jitter,
+        wait = policy.inline_delay(
+            failed(retry_after, rate_limited), attempts=attempts, waited=waited, jitter=jitter
         )
         if wait is None:
             break
@@ -98,26 +108,36 @@ def test_the_bounds_hold_for_any_policy(
 @given(st.integers(1, 10**6), st.none() | st.floats(0, 1e12), st.floats(0, 1))
 def test_away_wait(waits: int, retry_after: float | None, jitter: float) -> None:
     """Never early, never much too late, never so short that Airflow stumbles; an absurd time is refused."""
-    wait = away_wait(waits=waits, retry_after=retry_after, jitter=jitter)
-    if retry_after is not None and retry_after > LONGEST_RETRY_AFTER:
+    wait = deferral_delay(failed(retry_after, rate_limited=True), waits=waits, jitter=jitter)
+    if retry_after is not None and retry_after > 86_400:
         assert wait is None
         return
     assert wait is not None
-    named = unnamed_wait(waits) if retry_after is None else retry_after
+    named = default_rate_limit_delay(waits) if retry_after is None else retry_after
     # A moment that is named again and again becomes longer, up to an hour.
-    least = SHORTEST_AWAY * 2 ** min(waits - 1, 10) if retry_after is not None else 0
+    least = MIN_DEFERRAL_SECONDS * 2 ** min(waits - 1, 10) if retry_after is not None else 0
     assert max(named, min(least, 3600)) <= wait <= max(named, min(least, 3600)) + 60
 
 
 def test_many_that_were_refused_together_do_not_return_together() -> None:
     """A hundred tasks, with jitters spread evenly, come in no fewer than sixty different seconds."""
-    seconds = {int(away_wait(waits=1, retry_after=3600, jitter=i / 100) or 0) for i in range(100)}
+    seconds = {
+        int(deferral_delay(failed(3600, rate_limited=True), waits=1, jitter=i / 100) or 0) for i in range(100)
+    }
     assert len(seconds) >= 60
 
 
 def test_the_wait_without_a_time_grows() -> None:
     """From minutes to the hour in which the budget comes back."""
-    assert [unnamed_wait(n) for n in (1, 2, 3, 4, 5, 6, 10**6)] == [300, 600, 1200, 2400, 3600, 3600, 3600]
+    assert [default_rate_limit_delay(n) for n in (1, 2, 3, 4, 5, 6, 10**6)] == [
+        300,
+        600,
+        1200,
+        2400,
+        3600,
+        3600,
+        3600,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -132,23 +152,23 @@ def test_the_wait_without_a_time_grows() -> None:
 )
 def test_numbers_can_be_changed(changes: dict[str, Any], name: str, value: float) -> None:
     """Forms, URIs and templates give texts; the rest stays."""
-    changed = WaitPolicy(backoff_first=7).changed(changes)
+    changed = WaitPolicy(backoff_initial=7).override(changes)
     assert getattr(changed, name) == value
     assert type(getattr(changed, name)) is type(value)
-    assert changed.backoff_first == 7
+    assert changed.backoff_initial == 7
 
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
         ({"max_wait": 5}, "no 'max_wait' in a wait policy, but max_inline_wait, max_attempts"),
-        ({"max_attempts": 0}, "max_attempts must be a whole number from 1 on"),
-        ({"max_attempts": 1.5}, "max_attempts must be a whole number from 1 on"),
-        ({"max_attempts": "1.5"}, "max_attempts must be a whole number"),
-        ({"rate_limit_reserve": -1}, "rate_limit_reserve must be a whole number from 0 on"),
-        ({"max_inline_wait": -0.1}, "max_inline_wait must be a number from 0 on"),
-        ({"max_inline_wait": True}, "max_inline_wait must be a number from 0 on"),
-        ({"max_inline_wait": None}, "max_inline_wait must be a number from 0 on"),
+        ({"max_attempts": 0}, "max_attempts must be an integer of 1 or more"),
+        ({"max_attempts": 1.5}, "max_attempts must be an integer of 1 or more"),
+        ({"max_attempts": "1.5"}, "max_attempts must be an integer"),
+        ({"rate_limit_reserve": -1}, "rate_limit_reserve must be an integer of 0 or more"),
+        ({"max_inline_wait": -0.1}, "max_inline_wait must be a number of 0 or more"),
+        ({"max_inline_wait": True}, "max_inline_wait must be a number of 0 or more"),
+        ({"max_inline_wait": None}, "max_inline_wait must be a number of 0 or more"),
         ({"max_inline_wait": "soon"}, "max_inline_wait must be a number"),
         ({"max_total_wait": float("inf")}, "max_total_wait must be a number"),
         ({"max_total_wait": float("nan")}, "max_total_wait must be a number"),
@@ -157,4 +177,19 @@ def test_numbers_can_be_changed(changes: dict[str, Any], name: str, value: float
 def test_what_is_no_policy(changes: dict[str, Any], complaint: str) -> None:
     """It says which name, and what it should be."""
     with pytest.raises(InvalidRequest, match=complaint):
-        WaitPolicy().changed(changes)
+        WaitPolicy().override(changes)
+
+
+@pytest.mark.parametrize("kind", [SupermetricsRequestError, SupermetricsResponseError, SupermetricsError])
+def test_what_waiting_does_not_help(kind: type[SupermetricsError]) -> None:
+    """It is neither sent again nor waited for."""
+    assert PATIENT.inline_delay(kind("refused"), attempts=1, waited=0, jitter=0) is None
+    assert deferral_delay(kind("refused"), waits=1, jitter=0) is None
+
+
+@pytest.mark.parametrize("kind", [SupermetricsServerError, SupermetricsConnectionError])
+def test_a_task_does_not_defer_for_an_unknown_time(kind: type[SupermetricsError]) -> None:
+    """Without Retry-After, only a rate limit has a time of its own: the budget is per hour."""
+    assert deferral_delay(kind("failed"), waits=1, jitter=0) is None
+    assert deferral_delay(SupermetricsServerError("busy", retry_after=100), waits=1, jitter=0) == 100
+    assert deferral_delay(SupermetricsRateLimitError("spent"), waits=1, jitter=0) == 300

@@ -1,8 +1,8 @@
-"""The walk: where to ask next, what is new, when all is read.
+"""The pager: which page to request next, what is new, when all is read.
 
 The API pages by time, newest first, and many entries can share one printed time. Asking for what
 precedes the oldest entry's time would drop the rest of that time at every page's border; so the
-walk asks one tick past it and drops what it has seen. That is right whether ``before`` excludes
+pager asks one tick past it and drops what it has seen. That is right whether ``before`` excludes
 or includes its time, and where the server keeps finer times than it prints.
 
 A page is taken as what the API's page says it is: the newest entries older than ``before``, in
@@ -40,31 +40,25 @@ REPEATS
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import msgspec
 
-from airflow_provider_supermetrics.protocol.entries import Entry, LogTime, identity, log_times
+from airflow_provider_supermetrics.protocol.entry import LogEntry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_limit
+from airflow_provider_supermetrics.protocol.times import DAY, MICROSECOND, SECOND, AwareTime, ceil, to_utc
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_SECOND = timedelta(seconds=1)
-_DAY = timedelta(days=1)
-_COARSE_TICKS = (_SECOND, timedelta(minutes=1), timedelta(hours=1), _DAY)
-_MICROSECOND = timedelta(microseconds=1)
+_COARSE_TICKS = (SECOND, timedelta(minutes=1), timedelta(hours=1), DAY)
 # A page that brings nothing, although more should come, is requested again so many times.
 _MAX_REPEATS = 5
 
-Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
-_Walk = TypeVar("_Walk", bound="LogWalk")
 
 
 class Step(Enum):
@@ -96,10 +90,10 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Ask:
-    """The next page to ask for."""
+class PageRequest:
+    """The next page to request: the newest ``limit`` entries older than ``before``."""
 
-    before: Time | None
+    before: AwareTime | None
     limit: _Limit
 
 
@@ -114,7 +108,7 @@ class PageFacts:
     step: Step
     length: int
     limit: int
-    newest: Time | None
+    newest: AwareTime | None
     confirms: bool
 
     @property
@@ -124,14 +118,14 @@ class PageFacts:
 
 
 @dataclass(frozen=True)
-class WalkState:
-    """Everything that a walk knows; a JSON value by msgspec.
+class PagerState:
+    """Everything that a pager knows; msgspec makes JSON of it.
 
     :param start: first time of the window, or None for the beginning of the history.
     :param end: the time at which the window ends, or None for no end.
     :param next: the page to ask for next, or None when the window has been read.
     :param limit: entries per page.
-    :param max_limit: see :class:`LogWalk`.
+    :param max_limit: see :class:`LogPager`.
     :param step: where ``next`` is asked from.
     :param tick: the finest precision that times were printed with, but not finer than ``least_tick``.
     :param least_tick: set where times turn out to be cut more coarsely than they are printed.
@@ -143,21 +137,21 @@ class WalkState:
     :param older_exist: whether anything older than ``oldest`` exists; None while that is unknown.
     :param repeats: pages in a row that repeated ``oldest`` and brought nothing new.
     :param cut_lengths: lengths of short pages that turned out to have more behind them.
-    :param trust_first_page: see :class:`LogWalk`.
+    :param trust_first_page: see :class:`LogPager`.
     """
 
-    start: Time | None
-    end: Time | None
-    next: Ask | None
+    start: AwareTime | None
+    end: AwareTime | None
+    next: PageRequest | None
     limit: _Limit
     max_limit: _Limit
     step: Step
     tick: timedelta
     least_tick: timedelta
-    oldest: Time | None
+    oldest: AwareTime | None
     oldest_tick: timedelta
     last: str | None
-    seen: dict[str, Time] = field(repr=False)
+    seen: dict[str, AwareTime] = field(repr=False)
     page: PageFacts | None
     older_exist: bool | None
     repeats: int
@@ -167,7 +161,7 @@ class WalkState:
 
     @property
     def repeated(self) -> datetime | None:
-        """See :attr:`LogWalk.repeated`."""
+        """See :attr:`LogPager.repeated`."""
         if self.next is None or self.next.before is None:
             return None
         return self.next.before if self.oldest is None else max(self.next.before, self.oldest + self.tick)
@@ -175,27 +169,26 @@ class WalkState:
 
 @dataclass(frozen=True)
 class _Received:
-    """A page, read once.
+    """A page, and what is new of it.
 
-    :param new: the indexes of the entries that were not seen.
+    :param new: the entries that were not seen.
     :param tick: the finest precision known now.
     """
 
-    printed: list[LogTime]
-    times: list[datetime]
-    keys: list[str]
-    new: list[int]
+    page: Sequence[LogEntry]
+    keys: set[str]
+    new: list[LogEntry]
     tick: timedelta
 
 
-class LogWalk:
+class LogPager:
     """Reads the entries with ``start <= log_time < end``, each once, page by page.
 
     Ask for the page that :attr:`next` names, give its entries to :meth:`receive`, until :attr:`next` is None.
 
     :param start: first time of the window (aware), or None for the beginning of the history.
     :param end: the time at which the window ends (aware), or None for no end.
-    :param limit: entries per page, 1 to 1000. Where one time fills such a page, the walk continues with 1000.
+    :param limit: entries per page, 1 to 1000. Where one time fills a page, it grows to 1000.
     :param first_limit: entries of the first page, where little is expected; by default ``limit``.
     :param trust_first_page: take a short first page for the whole history as soon as nothing older exists;
         for a caller that requests the same page again later.
@@ -213,25 +206,26 @@ class LogWalk:
         trust_first_page: bool = False,
         max_limit: int = MAX_LIMIT,
     ) -> None:
-        start, end = _utc("start", start), _utc("end", end)
+        start = None if start is None else to_utc("start", start)
+        end = None if end is None else to_utc("end", end)
         if start is not None and end is not None and start >= end:
             raise InvalidRequest(f"the window [{start.isoformat()}, {end.isoformat()}) is empty")
         try:
             # From a whole second, because a time printed as before `end` can lie after it.
-            top = None if end is None else _ceil(end, _SECOND)
+            top = None if end is None else ceil(end, SECOND)
         except OverflowError:
             raise InvalidRequest(f"end {end} is too late") from None
-        self._state = WalkState(
+        self._state = PagerState(
             start=start,
             end=end,
-            next=Ask(top, valid_limit(limit if first_limit is None else first_limit)),
+            next=PageRequest(top, valid_limit(limit if first_limit is None else first_limit)),
             limit=valid_limit(limit),
             max_limit=max_limit,
             step=Step.TOP,
-            tick=_DAY,
-            least_tick=_MICROSECOND,
+            tick=DAY,
+            least_tick=MICROSECOND,
             oldest=None,
-            oldest_tick=_MICROSECOND,
+            oldest_tick=MICROSECOND,
             last=None,
             seen={},
             page=None,
@@ -242,7 +236,7 @@ class LogWalk:
         )
 
     @property
-    def next(self) -> Ask | None:
+    def next(self) -> PageRequest | None:
         """The page to ask for next, or None when the window has been read."""
         return self._state.next
 
@@ -266,40 +260,29 @@ class LogWalk:
         """Further pages may repeat entries up to this time, or bring more of them; None when all is read."""
         return self._state.repeated
 
-    def stop(self) -> None:
-        """End the walk here."""
-        self._state = replace(self._state, next=None)
-
-    def to_state(self) -> dict[str, Any]:
-        """How far the walk is, as plain JSON values; :meth:`from_state` resumes from there."""
-        state: dict[str, Any] = msgspec.to_builtins(self._state, order="deterministic")
-        return state
+    @property
+    def state(self) -> PagerState:
+        """How far the pager is: :meth:`resumed` continues from there."""
+        return self._state
 
     @classmethod
-    def from_state(cls: type[_Walk], state: Mapping[str, Any]) -> _Walk:
-        """The walk whose :meth:`to_state` this is.
+    def resumed(cls, state: PagerState) -> LogPager:
+        """The pager with this state."""
+        pager = cls.__new__(cls)
+        pager._state = state
+        return pager
 
-        :raises ContractViolation: where it is not such a state.
-        """
-        try:
-            read = msgspec.convert(state, WalkState)
-            walk = cls(start=read.start, end=read.end, limit=read.limit)
-        except (msgspec.ValidationError, InvalidRequest) as error:
-            raise ContractViolation(f"not the state of a walk: {error}") from None
-        walk._state = read
-        return walk
+    def receive(self, page: Sequence[LogEntry]) -> list[LogEntry]:
+        """Take the page that was requested; return what is new in it and in the window, newest first.
 
-    def receive(self, page: Sequence[Entry]) -> list[Entry]:
-        """Take the page that was asked for; return what is new in it and in the window, newest first.
+        A page that is refused leaves the state as it was.
 
-        What raises leaves the walk as it was.
-
-        :raises ContractViolation: when the page is not what was asked for, so that entries could be missed.
+        :raises ContractViolation: when the page is not what was requested, so that entries could be missed.
         :raises NoProgress: when one single time fills a page.
         """
         before = self._state
         if before.next is None:
-            raise RuntimeError("the walk is over; nothing was asked for")
+            raise RuntimeError("all is read; no page was requested")
         try:
             received = _read(page, before, before.next)
             state = replace(before, tick=received.tick)
@@ -312,75 +295,68 @@ class LogWalk:
         except OverflowError:
             raise ContractViolation("the page has an entry at the end of all times") from None
         self._state = _forget(after)
-        if after.seen is before.seen:  # of this page, nothing was taken
+        if after.seen is before.seen:  # nothing of this page was taken
             return []
-        times = received.times
-        if _is_in_window(before, min(times)) and _is_in_window(before, max(times)):
-            return [page[i] for i in received.new]
-        return [page[i] for i in received.new if _is_in_window(before, times[i])]
+        return [entry for entry in received.new if _is_in_window(before, entry.time)]
 
 
-def _read(page: Sequence[Entry], state: WalkState, ask: Ask) -> _Received:
-    """Read the page's times and keys, and see that it is in order.
+def _read(page: Sequence[LogEntry], state: PagerState, request: PageRequest) -> _Received:
+    """See that the page is in order, and find what is new.
 
-    :raises ContractViolation: when it is not, or a time cannot be read.
+    :raises ContractViolation: when it is not in order.
     """
-    printed = log_times(page)
-    times = [time.at for time in printed]
-    finest = min({time.tick for time in printed}, default=state.tick)
+    finest = min({entry.tick for entry in page}, default=state.tick)
     tick = max(min(state.tick, finest), state.least_tick)
-    if times != sorted(times, reverse=True):
-        for newer, older in pairwise(printed):
-            # An entry that is printed more coarsely may look older than it is.
-            if older.at > newer.at and older.at >= newer.at + newer.tick:
-                raise ContractViolation(
-                    "the page is not in reverse chronological order: "
-                    f"{older.at.isoformat()} comes after {newer.at.isoformat()}"
-                )
-    if times and ask.before is not None and times[0] > ask.before + tick:
+    for newer, older in pairwise(page):
+        # An entry that is printed more coarsely may look older than it is.
+        if older.time > newer.time and older.time >= newer.time + newer.tick:
+            raise ContractViolation(
+                "the page is not in reverse chronological order: "
+                f"{older.time.isoformat()} comes after {newer.time.isoformat()}"
+            )
+    if page and request.before is not None and page[0].time > request.before + tick:
         raise ContractViolation(
-            f"the page has an entry at {times[0].isoformat()}, "
-            f"although it was asked for entries before {ask.before.isoformat()}"
+            f"the page has an entry at {page[0].time.isoformat()}, "
+            f"although entries before {request.before.isoformat()} were requested"
         )
-    keys = page_keys(page)
-    met: set[str] = set()
+    keys: set[str] = set()
     new = []
-    for i, key in enumerate(keys):
-        if key not in state.seen and key not in met:
-            met.add(key)
-            new.append(i)
-    return _Received(printed, times, keys, new, tick)
+    for entry in page:
+        if entry.key not in state.seen and entry.key not in keys:
+            new.append(entry)
+        keys.add(entry.key)
+    return _Received(page, keys, new, tick)
 
 
-def _judge(state: WalkState, received: _Received) -> Verdict:
-    if not received.times:
+def _judge(state: PagerState, received: _Received) -> Verdict:
+    if not received.page:
         return Verdict.EMPTY
     assert state.oldest is not None, "there is an oldest time after the first page"
-    if received.times[-1] < state.oldest:
+    if received.page[-1].time < state.oldest:
         return Verdict.OLDER if state.last in received.keys else Verdict.GAP
     return Verdict.MORE_TIES if received.new else Verdict.REPEATS
 
 
-def _begin(state: WalkState, received: _Received) -> WalkState:
+def _begin(state: PagerState, received: _Received) -> PagerState:
     """The page from the window's end."""
     assert state.next is not None
     before = state.next.before
-    if not received.times:
+    if not received.page:
         # Where dates are printed, later entries of the last day belong to the window, too.
-        if before is not None and state.end is not None and before < (midnight := _ceil(state.end, _DAY)):
+        if before is not None and state.end is not None and before < (midnight := ceil(state.end, DAY)):
             return replace(state, next=replace(state.next, before=midnight), repeats=1)
         return replace(state, next=None)
-    if state.repeats and state.tick < _DAY:
+    if state.repeats and state.tick < DAY:
         return replace(state, next=None)
     if before is not None and state.end is not None:
         # As above, where only dates are printed.
-        top = _ceil(state.end, max(state.tick, _SECOND))
+        top = ceil(state.end, max(state.tick, SECOND))
         if before < top:
             return replace(state, next=replace(state.next, before=top))
     return _advance(state, received)
 
 
-def _past(state: WalkState, received: _Received, verdict: Verdict) -> WalkState:
+def _past(state: PagerState, received: _Received, verdict: Verdict) -> PagerState:
     """A page that had to repeat the oldest time."""
     assert state.next is not None
     if verdict is Verdict.OLDER:
@@ -413,7 +389,7 @@ def _past(state: WalkState, received: _Received, verdict: Verdict) -> WalkState:
     return _again(state) if state.older_exist else _finish(state)
 
 
-def _below(state: WalkState, received: _Received, verdict: Verdict) -> WalkState:
+def _below(state: PagerState, received: _Received, verdict: Verdict) -> PagerState:
     """A page that had to show whether anything older exists."""
     ask, oldest = state.next, state.oldest
     assert ask is not None and ask.before is not None and oldest is not None
@@ -430,11 +406,11 @@ def _below(state: WalkState, received: _Received, verdict: Verdict) -> WalkState
     return _finish(replace(state, older_exist=False))
 
 
-def _advance(state: WalkState, received: _Received) -> WalkState:
+def _advance(state: PagerState, received: _Received) -> PagerState:
     """The page reached older entries: all that is newer than its oldest time is complete."""
-    oldest = received.printed[-1]
+    oldest = received.page[-1]
     is_first = state.step is Step.TOP
-    state = replace(_take(state, received), oldest=oldest.at, oldest_tick=oldest.tick, older_exist=None)
+    state = replace(_take(state, received), oldest=oldest.time, oldest_tick=oldest.tick, older_exist=None)
     if state.start is not None and _latest(oldest, state.tick) < state.start:
         return replace(state, next=None)
     assert state.page is not None
@@ -443,20 +419,17 @@ def _advance(state: WalkState, received: _Received) -> WalkState:
     return _ask(state, Step.PAST)
 
 
-def _take(state: WalkState, received: _Received) -> WalkState:
+def _take(state: PagerState, received: _Received) -> PagerState:
     """Take what is new of the page; if the page before was short, it was cut."""
-    seen = {
-        **state.seen,
-        **{received.keys[i]: _latest(received.printed[i], state.tick) for i in received.new},
-    }
+    seen = {**state.seen, **{entry.key: _latest(entry, state.tick) for entry in received.new}}
     # A page may show no more than the next tick of an inclusive server, none of which is the oldest.
-    is_oldest = state.oldest is None or received.times[-1] <= state.oldest
-    last = received.keys[-1] if is_oldest else state.last
+    is_oldest = state.oldest is None or received.page[-1].time <= state.oldest
+    last = received.page[-1].key if is_oldest else state.last
     return replace(_with_cut(state), seen=seen, last=last, page=_facts(state, received), repeats=0)
 
 
-def _finish(state: WalkState) -> WalkState:
-    """Nothing older exists: the walk is over, unless the last page may be cut within its oldest time."""
+def _finish(state: PagerState) -> PagerState:
+    """Nothing older exists: all is read, unless the last page may be cut within its oldest time."""
     page = state.page
     assert page is not None
     if page.is_full:
@@ -468,7 +441,7 @@ def _finish(state: WalkState) -> WalkState:
     return replace(state, next=None)
 
 
-def _again(state: WalkState) -> WalkState:
+def _again(state: PagerState) -> PagerState:
     """Ask for the last page again, which may have been cut; not for ever."""
     assert state.page is not None
     if state.repeats > _MAX_REPEATS:
@@ -477,7 +450,7 @@ def _again(state: WalkState) -> WalkState:
     return _ask(state, step, limit=state.page.limit)
 
 
-def _doubt(state: WalkState) -> WalkState:
+def _doubt(state: PagerState) -> PagerState:
     """The last page does not prove its oldest time complete: ask closer to it, or refuse.
 
     :raises NoProgress: where closer is not possible.
@@ -489,7 +462,7 @@ def _doubt(state: WalkState) -> WalkState:
     return _ask(replace(state, repeats=0), Step.WITHIN, limit=page.limit)
 
 
-def _coarser(state: WalkState) -> WalkState | None:
+def _coarser(state: PagerState) -> PagerState | None:
     """Ask by a coarser tick: of several precisions, the oldest entry may be printed with a coarser one."""
     for tick in _COARSE_TICKS:
         if tick > state.tick:
@@ -498,43 +471,43 @@ def _coarser(state: WalkState) -> WalkState | None:
 
 
 def _ask(
-    state: WalkState, step: Step, *, before: datetime | None = None, limit: int | None = None
-) -> WalkState:
+    state: PagerState, step: Step, *, before: datetime | None = None, limit: int | None = None
+) -> PagerState:
     if before is None:
         assert state.oldest is not None, "only the first page is asked for without an oldest time"
         before = state.oldest
         if step is Step.PAST:
             before += state.tick
         elif step is Step.WITHIN:
-            before += state.tick - _MICROSECOND
-        elif state.tick > _MICROSECOND:
+            before += state.tick - MICROSECOND
+        elif state.tick > MICROSECOND:
             # An inclusive server would repeat the oldest time. Between ticks nothing is passed
             # over; where microseconds are printed, the time one before may hold entries.
-            before -= _MICROSECOND
-    return replace(state, step=step, next=Ask(before, limit or state.limit))
+            before -= MICROSECOND
+    return replace(state, step=step, next=PageRequest(before, limit or state.limit))
 
 
-def _facts(state: WalkState, received: _Received) -> PageFacts:
+def _facts(state: PagerState, received: _Received) -> PageFacts:
     assert state.next is not None
     confirms = not received.new and state.last in received.keys
     if confirms:
         confirms = {key for key, time in state.seen.items() if time == state.oldest}.issubset(received.keys)
-    return PageFacts(state.step, len(received.keys), state.next.limit, received.times[0], confirms)
+    return PageFacts(state.step, len(received.page), state.next.limit, received.page[0].time, confirms)
 
 
-def _latest(printed: LogTime, tick: timedelta) -> datetime:
+def _latest(entry: LogEntry, tick: timedelta) -> datetime:
     """The time of an entry; one that is printed more coarsely than others may be newer than it looks."""
-    return printed.at + (printed.tick - _MICROSECOND if printed.tick > tick else timedelta())
+    return entry.time + (entry.tick - MICROSECOND if entry.tick > tick else timedelta())
 
 
-def _with_cut(state: WalkState) -> WalkState:
+def _with_cut(state: PagerState) -> PagerState:
     """The last page had more behind it: where it was short, pages of its length are cut."""
     if state.page is None or state.page.is_full:
         return state
     return replace(state, cut_lengths=state.cut_lengths | {state.page.length})
 
 
-def _forget(state: WalkState) -> WalkState:
+def _forget(state: PagerState) -> PagerState:
     """Drop what no page repeats: without a gap, a page has the last 1,000, or the next tick."""
     repeated = state.repeated
     if len(state.seen) <= 4 * MAX_LIMIT or repeated is None:
@@ -544,37 +517,5 @@ def _forget(state: WalkState) -> WalkState:
     return replace(state, seen=kept)
 
 
-def _is_in_window(state: WalkState, time: datetime) -> bool:
+def _is_in_window(state: PagerState, time: datetime) -> bool:
     return (state.start is None or time >= state.start) and (state.end is None or time < state.end)
-
-
-def page_keys(page: Sequence[Entry]) -> list[str]:
-    """The keys of a page's entries. Without an id, equal entries are told apart by their count."""
-    counts: Counter[str] = Counter()
-    keys = []
-    for entry in page:
-        key = identity(entry)
-        if entry.get("id") is None:
-            counts[key] += 1
-            key = f"{key}#{counts[key]}"
-        keys.append(key)
-    return keys
-
-
-def _utc(name: str, time: datetime | None) -> datetime | None:
-    """The time as a plain datetime in UTC, because state is made of plain values."""
-    if time is None:
-        return None
-    if time.utcoffset() is None:
-        raise InvalidRequest(f"{name} {time.isoformat()} has no time zone; give an aware time")
-    try:
-        utc = time.astimezone(timezone.utc)
-    except OverflowError:
-        raise InvalidRequest(f"{name} {time.isoformat()} is not within the years 1 to 9999 in UTC") from None
-    return datetime.combine(utc.date(), utc.time(), timezone.utc)
-
-
-def _ceil(time: datetime, unit: timedelta) -> datetime:
-    """The first whole ``unit`` at or after ``time``."""
-    rest = (time - _EPOCH) % unit
-    return time + (unit - rest) if rest else time

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 
-from airflow_provider_supermetrics.protocol.entries import Entry, parse_time
+from airflow_provider_supermetrics.protocol.counter import CounterState, ErrorCounter
+from airflow_provider_supermetrics.protocol.entry import Fields, LogEntry
 from airflow_provider_supermetrics.protocol.errors import ContractViolation, InvalidRequest
 from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches, brief
-from airflow_provider_supermetrics.protocol.watch import ErrorWatch, LogWatch
+from airflow_provider_supermetrics.protocol.state import from_json, to_json
+from airflow_provider_supermetrics.protocol.tail import LogTail, TailState
+from airflow_provider_supermetrics.protocol.times import parse_log_time
 from tests.support.model import ORIGIN, Server, printed
 
 SECOND = timedelta(seconds=1)
@@ -25,47 +27,53 @@ NOW = ORIGIN + timedelta(days=1)
 JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
-def entry(number: int, at: datetime, status: int | None = 500, **parts: Any) -> tuple[datetime, Entry]:
+def entry(number: int, at: datetime, status: int | None = 500, **parts: Any) -> tuple[datetime, Fields]:
     """An entry and its time."""
     return at, {"id": f"e{number}", "log_time": printed(at, "second"), "status": status, **parts}
 
 
-def server(entries: list[tuple[datetime, Entry]], inclusive: bool = False) -> Server:
+def server(entries: list[tuple[datetime, Fields]], inclusive: bool = False) -> Server:
     """A server with these."""
     return Server(entries, inclusive, "second", finer=False, cap=None, cuts=None, shuffled=random.Random(1))
 
 
-def look(source: Server, watch: LogWatch, now: datetime, most: int | None = None) -> list[Entry]:
-    """One look, or the first so many requests of one."""
-    walk, found = watch.look(now), []
-    while walk.next is not None:
+def new_tail(since: datetime, overlap: timedelta = OVERLAP, first_limit: int = 100) -> LogTail:
+    """A tail that has polled nothing yet."""
+    return LogTail(TailState(since, overlap, first_limit))
+
+
+def poll(
+    source: Server, tail: LogTail | ErrorCounter, now: datetime, most: int | None = None
+) -> list[LogEntry]:
+    """One poll, or the first so many requests of one."""
+    tail.begin_poll(now)
+    found: list[LogEntry] = []
+    while tail.next is not None:
         if most == 0:
             return found
         most = None if most is None else most - 1
-        found += walk.receive(source.page(walk.next.before, walk.next.limit))
-    watch.settle(now)
+        found += tail.receive(source.page(tail.next.before, tail.next.limit))
+    tail.finish_poll(now)
     return found
 
 
-def moved(watch: LogWatch) -> LogWatch:
-    """The same watch in another process."""
+def moved(tail: LogTail) -> LogTail:
+    """The same tail in another process."""
     # As strict as the stores of Airflow 3.3, which take no tuple for a list.
-    return LogWatch.from_state(JSON.validate_python(watch.to_state()))
+    return LogTail(from_json(JSON.validate_python(to_json(tail.state)), TailState))
 
 
-def found_by(watch: LogWatch, source: Server, now: datetime) -> list[tuple[Hashable, Entry]]:
-    """What a look finds, with its identities."""
-    walk = watch.look(now)
-    entries = look(source, watch, now)
-    return list(zip(walk.keys, entries, strict=True))
+def ids(entries: list[LogEntry]) -> list[str]:
+    """Their ids, in order."""
+    return [entry.fields["id"] for entry in entries]
 
 
 def test_an_idle_watch_costs_one_request_a_look() -> None:
     """60 looks at a log in which nothing happens: at most 61 requests."""
     history = [entry(i, ORIGIN + i * SECOND) for i in range(5000)]
     for since in (ORIGIN + 4990 * SECOND, ORIGIN + 9000 * SECOND):
-        source, watch = server(list(history)), LogWatch(since, OVERLAP)
-        found = [look(source, watch, since + i * 60 * SECOND) for i in range(60)]
+        source, tail = server(list(history)), new_tail(since)
+        found = [poll(source, tail, since + i * 60 * SECOND) for i in range(60)]
         assert sum(map(len, found)) == sum(since <= at for at, _ in history)
         assert source.requests <= 61
 
@@ -73,8 +81,8 @@ def test_an_idle_watch_costs_one_request_a_look() -> None:
 @pytest.mark.parametrize("length", [0, 1, 3])
 def test_an_idle_watch_of_a_short_history(length: int) -> None:
     """A new connector, whose whole log lies within the watch."""
-    source, watch = server([entry(i, ORIGIN + i * SECOND) for i in range(length)]), LogWatch(ORIGIN, OVERLAP)
-    found = [look(source, watch, ORIGIN + i * 60 * SECOND) for i in range(60)]
+    source, tail = server([entry(i, ORIGIN + i * SECOND) for i in range(length)]), new_tail(ORIGIN)
+    found = [poll(source, tail, ORIGIN + i * 60 * SECOND) for i in range(60)]
     assert [len(new) for new in found] == [length] + [0] * 59
     assert source.requests <= 61
 
@@ -82,33 +90,33 @@ def test_an_idle_watch_of_a_short_history(length: int) -> None:
 def test_a_burst() -> None:
     """5,000 new entries with 37 errors between two looks: 37, in at most 7 requests."""
     source = server([entry(i, ORIGIN - i * SECOND, 200) for i in range(1, 2000)])
-    watch = ErrorWatch(LogWatch(ORIGIN, OVERLAP), ErrorFilter(), Matches(20))
-    look(source, watch.watch, ORIGIN)
+    counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 20)
+    poll(source, counter, ORIGIN)
     burst = [
         entry(10_000 + i, ORIGIN + i // 10 * SECOND, 500 if i % 135 == 1 and i < 37 * 135 else 200)
         for i in range(5000)
     ]
     source.entries += burst
     before = source.requests
-    watch.take(look(source, watch.watch, ORIGIN + 600 * SECOND))
+    poll(source, counter, ORIGIN + 600 * SECOND)
     assert source.requests - before <= 7
-    assert watch.matches.count == 37
-    assert [e["id"] for e in watch.matches.entries][:2] == [f"e{10_000 + i * 135 + 1}" for i in (36, 35)]
-    assert len(watch.matches.entries) == 20
+    assert counter.matches.count == 37
+    assert [e["id"] for e in counter.matches.entries][:2] == [f"e{10_000 + i * 135 + 1}" for i in (36, 35)]
+    assert len(counter.matches.entries) == 20
     before = source.requests
     for i in range(30):
-        assert look(source, watch.watch, ORIGIN + (601 + i) * SECOND) == []
+        assert poll(source, counter, ORIGIN + (601 + i) * SECOND) == []
     assert source.requests - before == 30
 
 
 def test_late_entries_below_the_first_page() -> None:
     """They wait until the overlap has passed, and no further entry is needed for them."""
     source = server([entry(i, ORIGIN + i // 20 * SECOND) for i in range(1000)])
-    watch = LogWatch(ORIGIN, OVERLAP)
-    look(source, watch, ORIGIN + 50 * SECOND)
+    tail = new_tail(ORIGIN)
+    poll(source, tail, ORIGIN + 50 * SECOND)
     source.entries.append(entry(5000, ORIGIN + 10 * SECOND))
-    assert look(source, watch, ORIGIN + 60 * SECOND) == []
-    assert [e["id"] for e in look(source, watch, ORIGIN + 111 * SECOND)] == ["e5000"]
+    assert poll(source, tail, ORIGIN + 60 * SECOND) == []
+    assert ids(poll(source, tail, ORIGIN + 111 * SECOND)) == ["e5000"]
 
 
 @settings(max_examples=400, deadline=None)
@@ -132,7 +140,7 @@ def test_each_entry_is_given_once(
 ) -> None:
     """Whatever arrives between looks, no later than the overlap, and whatever interrupts them."""
     source = server([entry(9999, ORIGIN - SECOND)], inclusive)
-    watch = LogWatch(ORIGIN, 30 * SECOND, first_limit)
+    tail = new_tail(ORIGIN, 30 * SECOND, first_limit)
     newest, count, given_, now = ORIGIN, 0, [], ORIGIN
     for batch, cut in zip(batches, interrupted, strict=False):
         for ahead, behind in batch:
@@ -144,74 +152,73 @@ def test_each_entry_is_given_once(
                 made["number"] = count % 3  # some are equal
             source.entries.append((time, made))
         now += 10 * SECOND
-        given_ += look(source, watch, now, cut)
+        given_ += poll(source, tail, now, cut)
         if moves:
-            watch = moved(watch)
-        newest = max([newest, *(parse_time(e["log_time"]).at for e in given_)])
+            tail = moved(tail)
+        newest = max([newest, *(e.time for e in given_)])
     # What is late waits for the overlap; after that, two quiet looks have found all.
     for _ in range(3):
         now += 31 * SECOND
-        given_ += look(source, watch, now)
-    expected = [e for _, e in source.entries if parse_time(e["log_time"]).at >= ORIGIN]
-    assert sorted(map(str, given_)) == sorted(map(str, expected))
+        given_ += poll(source, tail, now)
+    expected = [e for _, e in source.entries if parse_log_time(e["log_time"]).at >= ORIGIN]
+    assert sorted(str(e.fields) for e in given_) == sorted(map(str, expected))
 
 
-def test_a_failed_look_does_not_count() -> None:
-    """What a look gave before it failed within itself is taken back; the next one gives it again."""
+def test_an_abandoned_poll_does_not_count() -> None:
+    """What it brought is taken back; the next poll brings it again."""
     source = server([entry(i, ORIGIN + i * SECOND) for i in range(3000)])
-    watch = ErrorWatch(LogWatch(ORIGIN, OVERLAP), ErrorFilter(), Matches(5))
-    walk = watch.look(ORIGIN)
-    assert walk.next is not None
-    watch.take(walk.receive(source.page(walk.next.before, walk.next.limit)))
-    assert watch.matches.count == 100
-    watch.drop()
-    assert (watch.matches.count, watch.matches.entries) == (0, [])
-    watch.take(look(source, watch.watch, ORIGIN))
-    assert watch.matches.count == 3000
-    watch.drop()
-    assert watch.matches.count == 3000, "a look that has settled is not taken back"
+    counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 5)
+    assert len(poll(source, counter, ORIGIN, most=1)) == 100
+    assert counter.state.pending.count == 100
+    counter.abandon_poll()
+    assert (counter.state.pending.count, counter.matches.count) == (0, 0)
+    poll(source, counter, ORIGIN)
+    assert counter.matches.count == 3000
+    counter.abandon_poll()
+    assert counter.matches.count == 3000, "a poll that has ended is not taken back"
 
 
-def test_what_another_watch_has_found() -> None:
-    """It is new where it was not known, and known afterwards."""
+def test_what_another_tail_has_found() -> None:
+    """It is new where it was not seen, and seen afterwards."""
     source = server([entry(i, ORIGIN + i * SECOND) for i in range(200)])
-    mine, other = LogWatch(ORIGIN, OVERLAP), LogWatch(ORIGIN, OVERLAP)
-    first = found_by(other, source, NOW)
-    assert mine.accept(first, NOW) == [e for _, e in first]
-    assert mine.accept(first, NOW) == []
+    mine, other = new_tail(ORIGIN), new_tail(ORIGIN)
+    first = poll(source, other, NOW)
+    assert mine.take_shared(first, NOW) == first
+    assert mine.take_shared(first, NOW) == []
     for number in (500, 501):  # equal, and without an id
         at, made = entry(number, ORIGIN + 199 * SECOND)
         del made["id"]
         source.entries.append((at, made))
         mine = moved(mine)
-        assert mine.accept(found_by(other, source, NOW), NOW) == [made]
-    assert mine.until == other.until
+        assert [e.fields for e in mine.take_shared(poll(source, other, NOW), NOW)] == [made]
+    assert mine.state.watermark == other.state.watermark
 
 
 def test_an_entry_from_the_future_blinds_nobody() -> None:
     """One that is dated ahead says nothing of what may still come; nothing is given twice."""
-    source, watch = server([]), LogWatch(ORIGIN, OVERLAP)
+    source, tail = server([]), new_tail(ORIGIN)
     given_ = []
     for i in range(20):
         now = ORIGIN + i * 30 * SECOND
         source.entries.append(entry(i, now))
         if i == 3:
             source.entries.append(entry(99, now + 300 * SECOND))
-        watch = moved(watch)
-        given_ += look(source, watch, now)
-    assert sorted(e["id"] for e in given_) == sorted(e["id"] for _, e in source.entries)
+        tail = moved(tail)
+        given_ += poll(source, tail, now)
+    assert sorted(ids(given_)) == sorted(e["id"] for _, e in source.entries)
 
 
 @pytest.mark.parametrize(
-    "change", [{"since": None}, {"known": 5}, {"until": "x"}, {"look": {}}, {"overlap": "x"}]
+    "change", [{"since": None}, {"seen": 5}, {"watermark": "x"}, {"poll": {}}, {"overlap": "x"}]
 )
 def test_a_state_that_is_none(change: dict[str, Any]) -> None:
     """It is refused."""
-    state = LogWatch(ORIGIN, OVERLAP).to_state()
+    state = to_json(new_tail(ORIGIN).state)
+    assert from_json(state, TailState) == new_tail(ORIGIN).state
     with pytest.raises(ContractViolation):
-        LogWatch.from_state({**state, **change})
+        from_json({**state, **change}, TailState)
     with pytest.raises(ContractViolation):
-        ErrorWatch.from_state({"watch": state}, ErrorFilter(), 5)
+        from_json({"tail": {**state, **change}}, CounterState)
 
 
 # Which entries count
@@ -313,11 +320,10 @@ def test_the_newest_are_kept_in_one_order(
 ) -> None:
     """However the pages came: the same count, the same entries, newest first."""
     entries = [entry(number, ORIGIN + second * SECOND)[1] for second, number in made]
-    one, other = Matches(most), Matches(most)
-    one.add(entries)
+    one, other = Matches().plus(entries, most), Matches()
     shuffler.shuffle(entries)
     for item in entries:
-        other.add([item])
+        other = other.plus([item], most)
     assert one.count == other.count == len(entries)
     assert one.entries == other.entries
     times = [e["log_time"] for e in one.entries]

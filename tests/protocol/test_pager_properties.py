@@ -1,4 +1,4 @@
-"""Properties of the walk, against a model of a server with every freedom that the API's page leaves."""
+"""Properties of the pager, against a model of a server with every freedom that the API's page leaves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_supermetrics.protocol.entries import Entry
+from airflow_provider_supermetrics.protocol.entry import Fields
 from airflow_provider_supermetrics.protocol.errors import NoProgress
+from airflow_provider_supermetrics.protocol.pager import LogPager
 from airflow_provider_supermetrics.protocol.request import MAX_LIMIT
-from airflow_provider_supermetrics.protocol.walk import LogWalk
 from tests.support.model import ORIGIN, TICKS, Server, in_window, printed, run, ties
 
 
@@ -27,7 +27,7 @@ def servers(draw: st.DrawFn) -> Server:
     parts = draw(st.lists(st.integers(0, 9), min_size=len(offsets), max_size=len(offsets)))
     without_id = draw(st.booleans())
 
-    def made(number: int, offset: int, part: int, late: bool = False) -> tuple[datetime, Entry]:
+    def made(number: int, offset: int, part: int, late: bool = False) -> tuple[datetime, Fields]:
         time = ORIGIN + offset * unit + (unit / 10 * part if finer else timedelta())
         entry: dict[str, Any] = {"log_time": printed(time, precision), "status": number % 3}
         if late:
@@ -37,7 +37,7 @@ def servers(draw: st.DrawFn) -> Server:
         return time, entry
 
     entries = [made(i, offset, part) for i, (offset, part) in enumerate(zip(offsets, parts, strict=True))]
-    late: dict[int, list[tuple[datetime, Entry]]] = {}
+    late: dict[int, list[tuple[datetime, Fields]]] = {}
     for i, at_request in enumerate(draw(st.lists(st.integers(2, 12), max_size=6))):
         late.setdefault(at_request, []).append(made(1000 + i, 31 + i % 3, 0, late=True))
     return Server(
@@ -67,7 +67,7 @@ def test_every_entry_of_the_window_exactly_once(server: Server, limit: int, data
     expected = in_window(server, start, end)
     try:
         got = run(
-            server, LogWalk(start=start, end=end, limit=limit), moves=data.draw(st.booleans(), label="moves")
+            server, LogPager(start=start, end=end, limit=limit), moves=data.draw(st.booleans(), label="moves")
         )
     except NoProgress:
         event("no progress")
