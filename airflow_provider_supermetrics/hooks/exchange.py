@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
 from airflow import __version__ as airflow_version
@@ -83,6 +84,8 @@ class Exchange:
         self.rate_limit: RateLimit | None = None
         self._pause: _Pause | None = None
         self._told_of_scarcity = False
+        #: Connectors that need no further check, by team and identifier.
+        self.known_connectors: set[tuple[int, str]] = set()
         #: Requests sent, repeated ones included.
         self.requests_sent = 0
 
@@ -228,6 +231,32 @@ class Exchange:
             "others are left out. If they are needed, give its credential access, or name their identifiers"
         )
 
+    def check_connector(
+        self, connector_identifier: str, team_id: int, listed: ConnectorList | SupermetricsError
+    ) -> str | None:
+        """Look for a connector whose history is empty; return a warning where it may not exist.
+
+        :param listed: the team's connectors, or why they could not be listed.
+        :raises SupermetricsRequestError: where the team has no such connector.
+        """
+        doubt = None
+        if isinstance(listed, SupermetricsError):
+            doubt = f"the connectors cannot be listed: {listed}"
+        elif all(connector["connector_identifier"] != connector_identifier for connector in listed.items):
+            number, conn_id = f"{len(listed.items):,}", self.settings.conn_id
+            if not listed.is_partial:
+                raise SupermetricsRequestError(
+                    f"Team {team_id} has no connector {connector_identifier} that Connection '{conn_id}' can "
+                    "see, and the API has no entries of it; check connector_identifier; "
+                    f"the closest of {number}: {_closest(connector_identifier, listed.items)}"
+                )
+            doubt = f"the API lists {number}{f' of {listed.count:,}' if listed.count else ''}, without it"
+        self.known_connectors.add((team_id, connector_identifier))
+        return doubt and (
+            f"The log of {connector_identifier} is empty, and it is unknown whether team {team_id} has such "
+            f"a connector: {doubt}; check connector_identifier"
+        )
+
     def _pause_after(self, answer: Answer) -> _Pause | None:
         if answer.meaning in (Meaning.RATE_LIMITED, Meaning.SERVER_FAILED) and answer.retry_after is not None:
             reason = f"the API answered {answer.status} and named a time"
@@ -293,6 +322,20 @@ def connector_label(connector: Mapping[str, Any]) -> str:
     """A connector's identifier and, in parentheses, its name, as one line."""
     identifier, name = one_line(connector["connector_identifier"], 100), connector.get("name")
     return f"{identifier} ({one_line(name, 100)})" if isinstance(name, str) and name else identifier
+
+
+def _closest(connector_identifier: str, connectors: list[dict[str, Any]]) -> str:
+    """The connectors, three at most, whose identifier or name is most like the one that was meant."""
+
+    def likeness(connector: Mapping[str, Any]) -> float:
+        texts = (connector["connector_identifier"], connector.get("name"))
+        return max(
+            SequenceMatcher(None, connector_identifier.casefold(), text[:100].casefold()).ratio()
+            for text in texts
+            if isinstance(text, str)
+        )
+
+    return ", ".join(map(connector_label, sorted(connectors, key=likeness, reverse=True)[:3])) or "none"
 
 
 def connection_verdict(settings: ConnectionSettings, connectors: ConnectorList | None) -> tuple[bool, str]:

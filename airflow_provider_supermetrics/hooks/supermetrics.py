@@ -19,7 +19,11 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_supermetrics._compat import Connection, get_async_connection, session_config
 from airflow_provider_supermetrics._wait import RequestWaits, WaitPolicy
-from airflow_provider_supermetrics.exceptions import SupermetricsError
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsError,
+    SupermetricsRequestError,
+    SupermetricsResponseError,
+)
 from airflow_provider_supermetrics.hooks import transport
 from airflow_provider_supermetrics.hooks.connection import CONN_TYPE, ConnectionSettings, fetching
 from airflow_provider_supermetrics.hooks.exchange import (
@@ -55,6 +59,10 @@ class Pager(Protocol):
     @property
     def next(self) -> PageRequest | None:
         """The page to request next, or None when all has been read."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the connector is known to exist, so that a history without entries needs no check."""
 
     def receive(self, page: Sequence[LogEntry]) -> list[LogEntry]:
         """Take the page that was requested; return what is new in it.
@@ -195,6 +203,9 @@ class SupermetricsHook(HttpHook):
         """
         Request the pages that ``pager`` names, until it has read all; yield what is new after each.
 
+        Where there is no entry at all before the window's end, the connectors are listed once, because the
+        history of a mistyped connector may look the same.
+
         :param pager: which page to request next, and what is new in it.
         :param connector_identifier: the connector, such as ``"T3S70"``.
         :param team_id: the team; by default the Connection's.
@@ -202,10 +213,26 @@ class SupermetricsHook(HttpHook):
         """
         exchange = self._open()
         waiting = RequestWaits(exchange.wait_policy, self.log)
+        is_known = pager.is_known
         while ask := pager.next:
             request = exchange.list_logs(connector_identifier, team_id, limit=ask.limit, before=ask.before)
             page = self._get(request, partial(read_page, limit=ask.limit), waiting)
+            is_known = is_known or bool(page)
             yield exchange.read(request, pager.receive, page)
+        if not is_known:
+            self._check_connector(connector_identifier, exchange.team_id(team_id), waiting)
+
+    def _check_connector(self, connector_identifier: str, team_id: int, waiting: RequestWaits) -> None:
+        exchange = self._open()
+        if (team_id, connector_identifier) in exchange.known_connectors:
+            return
+        listed: _response.ConnectorList | SupermetricsError
+        try:
+            listed = self._get(build(_request.list_connectors, team_id), _response.parse_connectors, waiting)
+        except (SupermetricsRequestError, SupermetricsResponseError) as error:
+            listed = error
+        if doubt := exchange.check_connector(connector_identifier, team_id, listed):
+            self.log.warning(doubt)
 
     def get_log(self, connector_identifier: str, log_id: str, team_id: int | str | None = None) -> Fields:
         """
@@ -448,13 +475,32 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         """As :meth:`SupermetricsHook.read_pages`."""
         exchange = await self._open()
         waiting = RequestWaits(exchange.wait_policy, self.log)
+        is_known = pager.is_known
         async with self._borrowed_session() as session:
             while ask := pager.next:
                 request = exchange.list_logs(
                     connector_identifier, team_id, limit=ask.limit, before=ask.before
                 )
                 page = await self._get(request, partial(read_page, limit=ask.limit), waiting, session)
+                is_known = is_known or bool(page)
                 yield exchange.read(request, pager.receive, page)
+            if not is_known:
+                await self._check_connector(connector_identifier, exchange.team_id(team_id), waiting, session)
+
+    async def _check_connector(
+        self, connector_identifier: str, team_id: int, waiting: RequestWaits, session: aiohttp.ClientSession
+    ) -> None:
+        exchange = await self._open()
+        if (team_id, connector_identifier) in exchange.known_connectors:
+            return
+        listed: _response.ConnectorList | SupermetricsError
+        try:
+            request = build(_request.list_connectors, team_id)
+            listed = await self._get(request, _response.parse_connectors, waiting, session)
+        except (SupermetricsRequestError, SupermetricsResponseError) as error:
+            listed = error
+        if doubt := exchange.check_connector(connector_identifier, team_id, listed):
+            self.log.warning(doubt)
 
     async def get_log(
         self, connector_identifier: str, log_id: str, team_id: int | str | None = None

@@ -275,7 +275,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
                 run.doubt()
                 raise
             waits = 0
-            if run.pages or deferral_delay(error, waits=1, jitter=0.0) is not None:
+            if run.pager.oldest is not None or deferral_delay(error, waits=1, jitter=0.0) is not None:
                 waits = run.keep(hook.requests_sent)
             self._wait_or_raise(error, waits)
 

@@ -58,6 +58,11 @@ class ErrorCounter:
         """The page to request next, or None when the poll has read all."""
         return self._tail.next
 
+    @property
+    def is_known(self) -> bool:
+        """See :attr:`LogTail.is_known`."""
+        return self._tail.is_known
+
     def begin_poll(self, now: datetime) -> None:
         """See :meth:`LogTail.begin_poll`."""
         self._tail.begin_poll(now)

@@ -246,6 +246,11 @@ class LogPager:
         return self._state.start
 
     @property
+    def is_known(self) -> bool:
+        """Whether an entry has been read, so that the connector exists."""
+        return self._state.oldest is not None
+
+    @property
     def oldest(self) -> datetime | None:
         """The time of the oldest entry read so far; all that is newer has been read."""
         return self._state.oldest

@@ -55,6 +55,7 @@ class TailState:
     :param seen: the entries of earlier polls that the next one may meet again.
     :param oldest_key: the oldest entry of the whole history, where a poll has met it.
     :param last_new_at: when a poll brought something new last, while late entries below it may still appear.
+    :param is_known: whether the connector is known to exist: a poll that has ended has proven it, or cannot.
     :param poll: the poll that has begun and not ended.
     """
 
@@ -65,6 +66,7 @@ class TailState:
     seen: dict[str, AwareTime] = field(default_factory=dict, repr=False)
     oldest_key: str | None = None
     last_new_at: AwareTime | None = None
+    is_known: bool = False
     poll: PollState | None = None
 
     @property
@@ -91,6 +93,12 @@ class LogTail:
         """The page to request next, or None when the poll has read all."""
         poll = self.state.poll
         return None if poll is None else poll.pager.next
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the connector is known to exist, so that a history without entries needs no check."""
+        poll = self.state.poll
+        return self.state.is_known or (poll is not None and poll.pager.oldest is not None)
 
     def begin_poll(self, now: datetime) -> None:
         """Begin a poll, unless one has begun and not ended.
@@ -132,7 +140,7 @@ class LogTail:
             return
         if poll.has_new:
             state = replace(state, oldest_key=_oldest_of_all(poll.pager))
-        self.state = _learned(state, poll, now)
+        self.state = replace(_learned(state, poll, now), is_known=True)
 
     def abandon_poll(self) -> None:
         """Drop the poll; the next one reads the same again."""

@@ -241,7 +241,13 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             request_contains=self.request_contains or None,
         )
         # Where nothing remembers what was seen, a larger page finds it again with one request.
-        tail = TailState(since, self.overlap, MAX_LIMIT if self._is_forgetful else FIRST_LIMIT)
+        tail = TailState(
+            since,
+            self.overlap,
+            MAX_LIMIT if self._is_forgetful else FIRST_LIMIT,
+            # An earlier poll has checked it; only Airflow 3 says that there was one.
+            is_known=self._is_forgetful and context.get("task_reschedule_count", 0) > 0,
+        )
         self._counter = ErrorCounter(CounterState(tail), error_filter, self.max_entries)
         self._pace = Pace(self.poke_interval, self.max_consecutive_failures)
         self._pause = self._pace.interval

@@ -18,6 +18,7 @@ from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeature
 from airflow_provider_supermetrics._wait import Pace, PaceState, WaitPolicy, utcnow
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
+    SupermetricsRequestError,
     SupermetricsValidationError,
     as_supermetrics_error,
     reason,
@@ -377,8 +378,9 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 tail.finish_poll(utcnow())
                 return found, pause
             except Exception as error:
-                if not (isinstance(error, SupermetricsError) and error.resumable):
-                    tail.abandon_poll()
+                # Where the history was empty, entries may have come when it polls again.
+                is_empty = not found and isinstance(error, SupermetricsRequestError)
+                if is_empty or not (isinstance(error, SupermetricsError) and error.resumable):
                     found = []
                 await asyncio.sleep(self._pause_after(pace, error))
 
