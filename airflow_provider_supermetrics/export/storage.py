@@ -65,7 +65,7 @@ class Destination(ABC):
         try:
             parsed = ObjectStoragePath(url if is_local else url.rstrip("/"))
             return Disk(parsed) if isinstance(parsed.fs, LocalFileSystem) else Bucket(parsed)
-        except (ImportError, ValueError, AirflowNotFoundException) as error:
+        except (ImportError, TypeError, ValueError, AirflowNotFoundException) as error:
             check = f"Check the Airflow connection, which is what stands before '@': {scheme}://CONNECTION@BUCKET/…"
             if "incompatible with ObjectStoragePath" in str(error):
                 check = "This Airflow needs an older universal-pathlib: pip install 'universal-pathlib<0.3'"

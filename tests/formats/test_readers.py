@@ -118,6 +118,15 @@ Query = Callable[[str], list[dict[str, Any]]]
 Documented = Callable[..., str]
 
 
+def test_a_folder_instead_of_a_glob(lake: Lake, query: Query) -> None:
+    """As docs/formats.md warns: DuckDB takes each manifest for an entry, or fails at it."""
+    folder, truth = lake("jsonl", odd=False)
+    [row] = query(f"SELECT count(*) AS entries FROM read_json('{folder}/*/*')")
+    assert row["entries"] == len(truth) + 4
+    [row] = query(f"SELECT count(*) AS entries FROM read_json('{folder}/*/*.jsonl.gz')")
+    assert row["entries"] == len(truth)
+
+
 def test_parquet_with_duckdb(lake: Lake, query: Query, documented: Documented) -> None:
     """All windows at once, with the folders as a column, and `extra` as JSON."""
     folder, truth = lake("parquet")

@@ -73,6 +73,16 @@ def test_a_connection_that_does_not_lead_there() -> None:
         Destination.at("abfs://container/logs")
 
 
+def test_a_connection_with_a_setting_that_its_store_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says where to look; no retry helps."""
+    extra = {"config_kwargs": {"s3_additional_kwargs": {}}}
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "aws", "extra": extra}))
+    with pytest.raises(
+        SupermetricsValidationError, match=r"s3_additional_kwargs'\. Check the Airflow connection"
+    ):
+        Destination.at("s3://odd@bucket/logs")
+
+
 @pytest.mark.parametrize(
     "path",
     [
