@@ -11,12 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
 
 from airflow_provider_supermetrics.protocol.entry import LogEntry
 from airflow_provider_supermetrics.protocol.pager import LogPager, PageRequest, PagerState
+from airflow_provider_supermetrics.protocol.request import MAX_LIMIT
 from airflow_provider_supermetrics.protocol.times import AwareTime
 
 FIRST_LIMIT = 100
+_MAX_OVERLAP = timedelta(days=36_500)
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,18 @@ class TailState:
 
     since: AwareTime
     overlap: timedelta
-    first_limit: int = FIRST_LIMIT
+    first_limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)] = FIRST_LIMIT
     watermark: AwareTime | None = None
     seen: dict[str, AwareTime] = field(default_factory=dict, repr=False)
     oldest_key: str | None = None
     last_new_at: AwareTime | None = None
     is_known: bool = False
     poll: PollState | None = None
+
+    def __post_init__(self) -> None:
+        # Stored state may be damaged, and no poll could succeed with it.
+        if not timedelta() <= self.overlap <= _MAX_OVERLAP:
+            raise ValueError(f"overlap must be from 0 to {_MAX_OVERLAP.days:,} days")
 
     @property
     def reread_from(self) -> datetime:

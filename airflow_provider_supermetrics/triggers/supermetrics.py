@@ -381,6 +381,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 # Where the history was empty, entries may have come when it polls again.
                 is_empty = not found and isinstance(error, SupermetricsRequestError)
                 if is_empty or not (isinstance(error, SupermetricsError) and error.resumable):
+                    tail.abandon_poll()
                     found = []
                 await asyncio.sleep(self._pause_after(pace, error))
 

@@ -38,6 +38,7 @@ from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.support.compat import AirflowFailException, Asset, OutletEventAccessors
+from tests.support.model import page_of
 
 pytestmark = pytest.mark.airflow_2
 
@@ -400,23 +401,23 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
 
     truth = sim.truth(CONNECTOR)
     early, retry = writer(), writer()
-    early.add(truth[:40], parse_log_time(truth[39]["log_time"]).at)
+    early.add(page_of(truth[:40]), parse_log_time(truth[39]["log_time"]).at)
     assert early.objects == 1
-    retry.add([{"id": "late", "log_time": "2026-01-01T00:59:59Z"}, *truth], None)
+    retry.add(page_of([{"id": "late", "log_time": "2026-01-01T00:59:59Z"}, *truth]), None)
     retry.finish(1, None)
     complete = exported.bytes()
     with pytest.raises(SupermetricsConflictError, match="another export of the same window"):
-        early.add(truth[40:], None)
+        early.add(page_of(truth[40:]), None)
     assert exported.bytes() == complete
 
     # The other way round: the retry has just begun when the earlier one ends.
     early, retry = writer(), writer()
-    early.add(truth, None)
-    retry.add(truth[:40], parse_log_time(truth[39]["log_time"]).at)
+    early.add(page_of(truth), None)
+    retry.add(page_of(truth[:40]), parse_log_time(truth[39]["log_time"]).at)
     with pytest.raises(SupermetricsConflictError):
         early.finish(1, None)
     assert exported.receipts == []
-    retry.add(truth[40:], None)
+    retry.add(page_of(truth[40:]), None)
     retry.finish(1, None)
     assert len(exported.entries()) == len(truth)
 

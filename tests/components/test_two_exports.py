@@ -19,6 +19,7 @@ from airflow_provider_supermetrics.export.window import Window
 from airflow_provider_supermetrics.export.writer import ExportWriter
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.compat import ObjectStoragePath
+from tests.support.model import page_of
 
 pytestmark = pytest.mark.airflow_2
 
@@ -75,7 +76,7 @@ def vouched(folder: Path) -> int | None:
 def test_one_ends_while_the_other_uploads(tmp_path: Path) -> None:
     """The part that lands after the receipt takes the receipt away."""
     early = writer(tmp_path)
-    early.add(log(), START)
+    early.add(page_of(log()), START)
 
     def end(action: str, name: str) -> bool:
         if action == "put":
@@ -84,9 +85,9 @@ def test_one_ends_while_the_other_uploads(tmp_path: Path) -> None:
         return action == "put"
 
     late = writer(tmp_path, before=end)
-    late.add(log(is_late=True)[:150], START + timedelta(seconds=150))
+    late.add(page_of(log(is_late=True)[:150]), START + timedelta(seconds=150))
     assert vouched(tmp_path) is None
-    late.add(log(is_late=True)[150:], None)
+    late.add(page_of(log(is_late=True)[150:]), None)
     late.finish(1, None)
     assert vouched(tmp_path) == 4
 
@@ -94,18 +95,18 @@ def test_one_ends_while_the_other_uploads(tmp_path: Path) -> None:
 def test_one_begins_while_the_other_cleans_up(tmp_path: Path) -> None:
     """Removing many stale parts takes time; what came meanwhile is seen before the receipt."""
     first = writer(tmp_path, entries_per_file=10)
-    first.add(log(), None)
+    first.add(page_of(log()), None)
     first.finish(1, None)
     late = writer(tmp_path)
 
     def begin(action: str, name: str) -> bool:
         if action == "remove" and name.endswith("-00020.jsonl.gz"):
-            late.add(log(is_late=True)[:250], START + timedelta(seconds=51))
+            late.add(page_of(log(is_late=True)[:250]), START + timedelta(seconds=51))
             return True
         return False
 
     early = writer(tmp_path, before=begin)
-    early.add(log(), START)
+    early.add(page_of(log()), START)
     with pytest.raises(SupermetricsConflictError):
         early.finish(1, None)
     assert late.objects == 2
@@ -115,10 +116,10 @@ def test_one_begins_while_the_other_cleans_up(tmp_path: Path) -> None:
 def test_one_begins_while_the_other_finds_all_as_before(tmp_path: Path) -> None:
     """Who changes nothing does not succeed without a receipt either."""
     first = writer(tmp_path)
-    first.add(log(), None)
+    first.add(page_of(log()), None)
     first.finish(1, None)
     early = writer(tmp_path)
-    early.add(log(), START)
+    early.add(page_of(log()), START)
 
     def end(action: str, name: str) -> bool:
         if action == "put":
@@ -127,5 +128,5 @@ def test_one_begins_while_the_other_finds_all_as_before(tmp_path: Path) -> None:
         return action == "put"
 
     late = writer(tmp_path, before=end)
-    late.add(log(is_late=True)[:150], START + timedelta(seconds=150))
+    late.add(page_of(log(is_late=True)[:150]), START + timedelta(seconds=150))
     assert vouched(tmp_path) is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import ssl
 import time
 import tracemalloc
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -279,6 +281,16 @@ def test_an_error_without_its_whole_body(
 
 # Time
 
+
+@pytest.fixture
+def unfinished_goodbyes() -> Iterator[None]:
+    """Let aiohttp before 3.12 leave the ends of TLS to an event loop that asyncio.run() then closes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
 NAMED_GZIP = b"\x1f\x8b\x08\x08\0\0\0\0\0\x03"
@@ -298,6 +310,7 @@ DRIPS: dict[str, tuple[bytes, bytes, bytes]] = {
 }
 
 
+@pytest.mark.usefixtures("unfinished_goodbyes")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_responses_that_drip(
     simulate: Simulate,
@@ -352,6 +365,7 @@ CONNECTED = b"HTTP/1.1 200 OK\r\n\r\n"
 RECORD = bytes.fromhex("1603031000 02000ffc")
 
 
+@pytest.mark.usefixtures("unfinished_goodbyes")
 @pytest.mark.parametrize("within", [False, True], ids=["CONNECT", "TLS within"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_drips(

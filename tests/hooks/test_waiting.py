@@ -278,8 +278,8 @@ def test_the_policy_comes_from_the_connection(
 @pytest.mark.parametrize(
     ("extra", "wait_policy", "complaint"),
     [
-        ({"max_attempts": 0}, {}, "Connection 'supermetrics_default': max_attempts must be a whole number"),
-        ({"rate_limit_reserve": "many"}, {}, "'supermetrics_default': rate_limit_reserve must be a whole"),
+        ({"max_attempts": 0}, {}, "Connection 'supermetrics_default': max_attempts must be an integer"),
+        ({"rate_limit_reserve": "many"}, {}, "'supermetrics_default': rate_limit_reserve must be an integer"),
         ({}, {"max_inline_wait": -1}, "max_inline_wait must be a number of 0 or more"),
         ({}, {"patience": 5}, "no 'patience' in a wait policy"),
     ],
