@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -86,8 +87,10 @@ def _hold(lines: Path, kind: Sequence[str] | None) -> None:
     begun = time.process_time()
     if kind is not None:
         name, compression, target = kind
-        with Path(target).open("wb") as raw:
-            file_format(name, compression).write(raw, blocks)
+        # In memory first, as an export does.
+        buffer = BytesIO()
+        file_format(name, compression).write(buffer, blocks)
+        Path(target).write_bytes(buffer.getvalue())
     print(time.process_time() - begun)
 
 

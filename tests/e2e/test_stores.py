@@ -31,6 +31,8 @@ URLS = {urls}
 
 for bucket in ("there", "missing"):
     with DAG(bucket, schedule=None, start_date=START):
+        if bucket == "missing":
+            URLS["nobody"] = "s3://nobody@"
         for store, url in URLS.items():
             SupermetricsExportLogsOperator(
                 task_id=store,
@@ -119,3 +121,15 @@ def test_a_bucket_that_is_missing(services: Services, emulators: dict[str, Emula
         assert "Check that the bucket (or container) exists" in log
         assert SECRET not in log
         assert b64encode(SECRET.encode()).decode() not in log
+
+
+def test_a_connection_that_is_missing(services: Services) -> None:
+    """The end of the task's log says which; the worker's own credentials are not tried."""
+    run = finished(services, "missing")
+    assert services.task("missing", run, "nobody").state == "failed"
+    log = services.log("missing", run, "nobody")
+    assert (
+        "Airflow has no connection 'nobody', which is what stands before '@' in s3://nobody@missing/logs"
+        in log
+    )
+    assert "AWS" not in log

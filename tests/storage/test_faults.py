@@ -124,8 +124,9 @@ def test_a_store_that_cannot_be_written_costs_no_request(
 
 
 def test_a_local_disk_that_is_full(tmp_path: Path) -> None:
-    """The error names the file; nothing of it is left."""
+    """The error names the file; nothing of it is left, and what was there before stays."""
     destination = Destination.at(f"file://{tmp_path}/logs")
+    destination.put(b"before", "x")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
     try:
@@ -135,7 +136,7 @@ def test_a_local_disk_that_is_full(tmp_path: Path) -> None:
             destination.put(bytes(1 << 20), "x")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list((tmp_path / "logs").iterdir()) == []
+    assert [path.read_bytes() for path in (tmp_path / "logs").iterdir()] == [b"before"]
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ import pytest
 
 from dev.simulator import Simulator
 from tests.conftest import CONNECTOR
-from tests.hooks import test_tls
+from tests.hooks import conftest as hooks
 from tests.storage.conftest import Bucket, writes
 from tests.storage.proxy import FaultProxy
 
 pytestmark = pytest.mark.airflow_2
 
-certificate = test_tls.certificate
+certificate = hooks.certificate
 
 EXPORT = """
 import sys
