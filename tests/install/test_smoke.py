@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dev.demo.airflow import connection
+from dev.demo.airflow import ROOT, connection, environment
 from dev.simulator import Connector, Simulator, generate_entries
 from tests.components.conftest import Exported
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
@@ -18,6 +21,7 @@ from tests.e2e.services import AIRFLOW_2, Services
 
 pytestmark = pytest.mark.install
 
+UV = ROOT / ".venv/uv/bin/uv"
 LATER = "LATER"
 DAGS = f'''
 from datetime import timedelta
@@ -86,6 +90,26 @@ def services(tmp_path: Path, sim: Simulator, exports: Path) -> Iterator[Services
         definition = json.dumps(connection(sim.url, KEY, TEAM))
         services.airflow("connections", "add", "supermetrics_default", "--conn-json", definition)
         yield services
+
+
+def test_a_universal_pathlib_that_airflow_cannot_use(tmp_path: Path) -> None:
+    """Without Airflow's constraints, pip installs it on 2.11.0 and 3.0: the message says what to do."""
+    packages, exported = tmp_path / "packages", tmp_path / "exported"
+    install = [UV, "pip", "install", "--quiet", "--no-config", "--no-deps", "--target", packages]
+    subprocess.run(
+        [*install, "--python", sys.executable, "universal-pathlib==0.3.10", "pathlib-abc"], check=True
+    )
+    code = (
+        "from airflow_provider_supermetrics.export.storage import Destination\n"
+        f"Destination.at('file://{exported}').write(b'written', 'object')"
+    )
+    variables = environment(tmp_path) | {"PYTHONPATH": str(packages)}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+    if done.returncode == 0:
+        assert (exported / "object").read_text() == "written"
+    else:
+        assert version("apache-airflow") < "3.2"
+        assert "This Airflow needs an older universal-pathlib: pip install" in done.stderr
 
 
 def by_id(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
