@@ -253,6 +253,7 @@ class Services:
         run_id: str | None = None,
         conf: Mapping[str, Any] | None = None,
         logical_date: datetime | None = None,
+        partition_key: str | None = None,
     ) -> str:
         """Start a run of a DAG, unpause the DAG, and return the run's id."""
         self._runs += 1
@@ -261,6 +262,8 @@ class Services:
         self._unpause(dag_id, run_id, conf, date)
         if not AIRFLOW_2:
             body = {"dag_run_id": run_id, "logical_date": date, "conf": dict(conf or {})}
+            if partition_key is not None:
+                body["partition_key"] = partition_key
             with self._explained():
                 self._site.send("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
         return run_id
@@ -375,6 +378,11 @@ class Services:
             map_index,
         )
         return json.loads(rows[0]["value"]) if rows else None
+
+    def asset_events(self) -> list[tuple[str | None, dict[str, Any]]]:
+        """The partition's key and the extra of each asset event, the earliest first."""
+        rows = self._rows("SELECT partition_key, extra FROM asset_event ORDER BY id")
+        return [(row["partition_key"], json.loads(row["extra"])) for row in rows]
 
     def log(self, dag_id: str, run_id: str, task_id: str) -> str:
         """The logs of all tries of a task, of all its map indexes, with what the triggerer has added."""
