@@ -101,5 +101,5 @@ def _encoded(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
     wbits = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}.get(coding, -zlib.MAX_WBITS)
     stream = zlib.compressobj(9, wbits=wbits)
     for piece in data:
-        yield stream.compress(piece)
+        yield stream.compress(piece) + stream.flush(zlib.Z_SYNC_FLUSH)
     yield stream.flush()
