@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import msgspec
 
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
+from airflow_provider_supermetrics.protocol.text import quoted
 from airflow_provider_supermetrics.protocol.times import parse_log_time
 
 Fields = dict[str, Any]
@@ -101,8 +102,9 @@ def read_page(body: bytes, limit: int | None = None) -> list[LogEntry]:
         try:
             time = parse_log_time(head.log_time)  # anything but a string raises TypeError
         except (TypeError, ValueError, OverflowError):
-            shown, entry_id = repr(head.log_time)[:60], repr(head.id)[:60]
-            raise ContractViolation(f"entry {entry_id} has no readable log_time, but {shown}") from None
+            raise ContractViolation(
+                f"entry {quoted(head.id)} has no readable log_time, but {quoted(head.log_time)}"
+            ) from None
         key = head.id
         if type(key) is str and len(key) <= _MAX_ID_LENGTH and key.isascii() and "\0" not in key:
             key = f"id:{key}"

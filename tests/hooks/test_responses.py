@@ -80,6 +80,17 @@ def test_an_entry_that_breaks_the_contract_is_quoted_short_and_in_one_line(
     assert len(str(raised.value)) < 600
 
 
+@pytest.mark.parametrize("field", ["id", "log_time"])
+def test_a_quoted_entry_has_no_part_of_the_credential(simulate: Simulate, hook: Any, field: str) -> None:
+    """However long the value is around it: a part would escape the redaction."""
+    entries = [{"id": "1", "log_time": None, field: "x" * length + KEY} for length in range(0, 120, 3)]
+    simulate(faults=[Fault(200, body={"logs": [entry]}) for entry in entries])
+    for _ in entries:
+        with pytest.raises(SupermetricsResponseError) as raised:
+            hook.iter_logs(CONNECTOR)
+        assert KEY[:6] not in str(raised.value)
+
+
 def test_each_text_of_an_error_is_quoted_short(simulate: Simulate, hook: Any) -> None:
     """A message has some hundred characters of each value; attributes keep what the API's page allows."""
     error: dict[str, Any] = {"code": "C" * 10**5, "message": "m" * 10**5, "description": "d" * 10**5}

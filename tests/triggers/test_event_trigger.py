@@ -477,6 +477,18 @@ def test_entries_of_any_content_end_nothing(virtual: Simulate, waits: list[float
 
 
 @needs_events
+@pytest.mark.parametrize("fault", [Fault(kind="not_json"), Fault(kind="no_log_time"), Fault(500)], ids=str)
+def test_a_poll_that_fails_at_its_second_page_loses_no_entry_of_the_first(
+    virtual: Simulate, waits: list[float], fault: Fault
+) -> None:
+    """Whether the next poll resumes there or begins from scratch: each error once."""
+    log = [error("newest", 1), *(error(f"ok-{number}", 2, 200) for number in range(150)), error("oldest", 60)]
+    virtual(log, faults=[None, fault])
+    payloads = Triggerer(waits, wait_policy={"max_attempts": 1}).run(2)
+    assert ids(payloads) == [["newest", "oldest"]]
+
+
+@needs_events
 def test_run_is_the_same_without_sharing(virtual: Simulate, waits: list[float]) -> None:
     """Airflow before 3.3 calls run()."""
     virtual([error("now", 5)])
