@@ -182,7 +182,7 @@ def _window_by_hand(
 
 def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Length | None) -> Window | None:
     """The window of the run's partition, or None where it has none."""
-    key = getattr(context["dag_run"], "partition_key", None)
+    key = context.get("partition_key") or getattr(context["dag_run"], "partition_key", None)
     start = _run_time(context, "partition_date")
     if start is None and key is None:
         if schedule.key_format and _is_scheduled(context):
