@@ -280,6 +280,17 @@ def test_an_error_without_its_whole_body(
     assert raised.value.retry_after == 120
 
 
+def test_a_body_that_is_left_unread_is_in_no_ones_way(
+    simulate: Simulate, hook: Any, waits: list[float]
+) -> None:
+    """The next request does not find it in front of its own response."""
+    head = b"HTTP/1.1 503 Busy\r\nContent-Encoding: br\r\nContent-Length: 30\r\n\r\n"
+    sim = simulate(faults=[Fault(raw=lambda: [head, 5.0, b"x" * 30])])
+    assert len(hook.list_connectors()) == 1
+    assert len(waits) == 1
+    assert sim.connections == 2
+
+
 # Time
 
 
