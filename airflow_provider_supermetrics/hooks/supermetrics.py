@@ -304,10 +304,18 @@ class SupermetricsHook(HttpHook):
         prepped_request: requests.PreparedRequest,
         extra_options: dict[Any, Any],
     ) -> Any:
-        """As :meth:`HttpHook.run_and_check`, with the Connection's settings."""
+        """
+        As :meth:`HttpHook.run_and_check`, with the Connection's settings.
+
+        :raises SupermetricsError: of the kind that says what to do.
+        """
         # http before 5.3.2 does not read merged_extra itself.
         self.get_conn(extra_options=extra_options)
-        return super().run_and_check(session, prepped_request, self.merged_extra)
+        try:
+            return super().run_and_check(session, prepped_request, self.merged_extra)
+        except ContractViolation as error:
+            request = Request(prepped_request.path_url, method=str(prepped_request.method))
+            raise self._open().unusable(request, error) from None
 
     def check_response(self, response: requests.Response) -> None:
         """

@@ -78,7 +78,6 @@ class _Inflater:
     def pieces(self, data: bytes) -> Iterator[bytes]:
         if self._stream is None and data:
             self._stream = zlib.decompressobj(self._wbits(data[0]))
-        # A whole step may have left more behind, even where all data have been taken in.
         is_more = bool(data)
         while is_more and self._stream and not self._stream.eof:
             try:
@@ -86,7 +85,8 @@ class _Inflater:
             except zlib.error as error:
                 raise ConnectionError(f"the compressed body is damaged: {error}") from None
             data = self._stream.unconsumed_tail
-            is_more = bool(data) or len(piece) == _STEP
+            # A whole step may have left more behind, even where all data have been taken in.
+            is_more = len(piece) == _STEP
             yield piece
 
     def _wbits(self, first: int) -> int:

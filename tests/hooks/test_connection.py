@@ -228,7 +228,8 @@ def test_the_inherited_run_raises_what_our_methods_raise(
 def test_the_inherited_run_is_as_bounded(simulate: Simulate) -> None:
     """Its responses are read as ours are, whatever it is told of redirects and of the response's check."""
     faults = [Fault(raw=bomb(status, ["gzip"], 1 << 30, [("Location", "/")])) for status in (500, 302, 302)]
-    simulate(faults=[*faults, Fault(headers={"Set-Cookie": "a=b"})])
+    page = Fault(raw=bomb(200, ["gzip"], 1 << 30))
+    simulate(faults=[*faults, Fault(headers={"Set-Cookie": "a=b"}), page])
     path = f"/v1/teams/{TEAM}/connector_builder/connectors"
     with SupermetricsHook() as hook:
         for kind in (SupermetricsServerError, SupermetricsResponseError):
@@ -238,6 +239,8 @@ def test_the_inherited_run_is_as_bounded(simulate: Simulate) -> None:
         assert (unchecked.status_code, unchecked.content) == (302, b"")
         assert hook.run(path, extra_options={"stream": True}).json()["count"] == 1
         assert not hook.get_conn().cookies
+        with pytest.raises(SupermetricsResponseError, match="64 MB"):
+            hook.run(path)
 
 
 def test_the_session_keeps_the_credential_to_the_api(simulate: Simulate) -> None:

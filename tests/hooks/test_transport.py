@@ -281,6 +281,17 @@ def test_an_error_without_its_whole_body(
     assert raised.value.retry_after == 120
 
 
+def test_a_body_that_is_left_unread_is_in_no_ones_way(
+    simulate: Simulate, hook: Any, waits: list[float]
+) -> None:
+    """The next request does not find it in front of its own response."""
+    head = b"HTTP/1.1 503 Busy\r\nContent-Encoding: br\r\nContent-Length: 30\r\n\r\n"
+    sim = simulate(faults=[Fault(raw=lambda: [head, 5.0, b"x" * 30])])
+    assert len(hook.list_connectors()) == 1
+    assert len(waits) == 1
+    assert sim.connections == 2
+
+
 # Time
 
 
@@ -421,8 +432,9 @@ def test_101_is_no_interim_response(simulate: Simulate, once: Any) -> None:
     """Nobody asked for another protocol."""
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
     simulate(faults=[Fault(raw=lambda: [head])])
-    with pytest.raises(SupermetricsError):
+    with pytest.raises(SupermetricsResponseError) as raised:
         once.list_logs(CONNECTOR)
+    assert raised.value.status_code == 101
 
 
 @pytest.mark.parametrize("location", [b"\xff", b"http://[", b"//", b"http://a..b/", b"\x00", b"h" * 5000])
@@ -439,12 +451,16 @@ def test_where_a_redirect_points_is_not_read(simulate: Simulate, once: Any, loca
 # Headers
 
 
-def test_cookies_are_not_sent_back(simulate: Simulate, hook: Any, waits: list[float]) -> None:
+def test_cookies_are_not_sent_back(
+    simulate: Simulate, connection: Callable[..., None], hook: Any, waits: list[float]
+) -> None:
     """Nobody but the Connection decides what is sent, whatever response brings a cookie."""
     cookies = [("Set-Cookie", "session=1; Path=/"), ("Set-Cookie", "other=2"), ("Set-Cookie2", "old=3")]
     headers = {"Set-Cookie": "session=1; Path=/"}
     faults = [Fault(raw=response(503, cookies)), *[Fault(headers=headers)] * 2, Fault(500, headers=headers)]
     sim = simulate(faults=faults, max_page=10)
+    # aiohttp keeps no cookies for addresses.
+    connection(sim.url.replace("127.0.0.1", "localhost"))
     assert len(hook.iter_logs(CONNECTOR)) == 50
     assert len(waits) == 2
     assert len(sim.requests) > 5
