@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +26,8 @@ from tests.storage.proxy import Request
 SECRET = "local-secret-key"
 #: What the proxy lets the stores say, with what nobody should read in a log.
 SAID = "said by the test of https://host.test/x?sig=" + SECRET
-# `make` puts it there.
-_AZURITE = Path(__file__).parent.parent.parent / ".venv/azurite"
+# `make` puts it beside the environment of the tests, from which a copy of this folder finds it, too.
+_AZURITE = Path(sys.prefix).parent / "azurite"
 
 
 class Emulator(ABC):
