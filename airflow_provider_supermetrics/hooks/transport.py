@@ -11,19 +11,21 @@ import time
 import types
 from collections.abc import Generator
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import aiohttp
 import requests
 import urllib3
+from aiohttp.client_proto import ResponseHandler
 from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
 
 from airflow_provider_supermetrics.protocol.body import Body
 from airflow_provider_supermetrics.protocol.errors import ContractViolation
 
 _PIECE = 1 << 16
+_MOST_BESIDE_THE_BODY = 1 << 20
 
 LOST = (
     requests.RequestException,
@@ -207,7 +209,37 @@ def client_session() -> aiohttp.ClientSession:
     return session
 
 
+class _Protocol(ResponseHandler):
+    """Ends a response that sends much besides its body: aiohttp before 3.13.5 keeps any number of headers."""
+
+    _body: Any = None
+    _body_size = 0
+    _beside = 0
+
+    def set_response_params(self, **params: Any) -> None:
+        self._body, self._body_size, self._beside = None, 0, 0
+        super().set_response_params(**params)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        self._body = data[1]
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        size = getattr(self._body, "total_bytes", 0)
+        # Small chunks have much around them: only what comes before the body, or after it, counts.
+        self._beside = self._beside + len(data) if size == self._body_size else 0
+        self._body_size = size
+        if self._beside > _MOST_BESIDE_THE_BODY and self.transport is not None:
+            self.set_exception(aiohttp.ClientPayloadError("too many headers"))
+            self.transport.abort()
+
+
 class _Connector(aiohttp.TCPConnector):
+    def __init__(self) -> None:
+        super().__init__()
+        self._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]
+
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
         # TLS would wait for the goodbye of a server that has just been given up.
         if should_close and protocol.transport is not None:
