@@ -469,10 +469,15 @@ class Services:
             self.kill(name)
 
     def _ends_of_logs(self) -> str:
-        return "\n\n".join(
-            "\n".join([f"=== {name}", *self.service_log(name).splitlines()[-_LINES_OF_A_LOG:]])
+        logs = {
+            name: self.service_log(name)
             for name in _SERVICES
             if (self._processes.logs / f"{name}.log").exists()
+        }
+        failed = self._rows("SELECT dag_id, run_id, task_id FROM task_instance WHERE state = 'failed'")
+        logs |= {" ".join(task): self.log(*task) for task in failed}
+        return "\n\n".join(
+            "\n".join([f"=== {name}", *log.splitlines()[-_LINES_OF_A_LOG:]]) for name, log in logs.items()
         )
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from dev.demo.processes import Failed
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, TEAM
 from tests.e2e.services import Services
@@ -60,6 +61,7 @@ with DAG("by_hand", schedule=None, start_date=pendulum.datetime(2025, 1, 1, tz="
         connector_identifier="T3S70",
         path="{{ var.value.exports }}/by_hand/date=" + DAY,
         window=timedelta(days=1),
+        deferrable=True,
     )
 """
 HOURS = [datetime(2025, 11, 24, hour, tzinfo=timezone.utc) for hour in (1, 2, 3)]
@@ -173,7 +175,8 @@ def all_done(services: Services, **counts: int) -> Callable[[], bool]:
 
     def look() -> bool:
         states = {dag_id: list(services.runs(dag_id).values()) for dag_id in counts}
-        assert not any("failed" in found for found in states.values())
+        if any("failed" in found for found in states.values()):
+            raise Failed(f"A run has failed: {states}")
         return states == {dag_id: ["success"] * count for dag_id, count in counts.items()}
 
     return look
