@@ -49,9 +49,9 @@ test-install: $(AIRFLOW_3)/installed $(RELEASES:%=.venv/release-%/installed)  ##
 	$(AIRFLOW_3)/bin/python -m pytest -m install tests/install/test_constraints.py
 	for release in $(RELEASES); do .venv/release-$$release/bin/python -m pytest -m install tests/install/test_smoke.py || exit; done
 
-.PHONY: test-protocol
-test-protocol: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
-	$(AIRFLOW_3)/bin/python -m pytest tests/protocol $(ARGS)
+.PHONY: test-core
+test-core: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
+	$(AIRFLOW_3)/bin/python -m pytest tests/api $(ARGS)
 
 .PHONY: histories
 histories: $(AIRFLOW_3)/installed  ## read 200,000 random histories from a server that cuts its pages anywhere

@@ -18,11 +18,11 @@ from typing import Any, Protocol, cast
 
 import tenacity
 
+from airflow_provider_supermetrics._api.errors import InvalidRequest
+from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._api.times import AwareTime
 from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 from airflow_provider_supermetrics.exceptions import SupermetricsError, SupermetricsRateLimitError
-from airflow_provider_supermetrics.protocol.errors import InvalidRequest
-from airflow_provider_supermetrics.protocol.response import RateLimit
-from airflow_provider_supermetrics.protocol.times import AwareTime
 
 #: Airflow 3.3 can lose a try when a task comes back from a deferral within a heartbeat.
 MIN_DEFERRAL_SECONDS = 15.0

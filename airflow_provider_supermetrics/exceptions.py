@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
+from airflow_provider_supermetrics._api.errors import InvalidRequest
+from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._api.text import one_line
 from airflow_provider_supermetrics._compat import AirflowException, AirflowFailException
-from airflow_provider_supermetrics.protocol.response import RateLimit
-from airflow_provider_supermetrics.protocol.text import one_line
 
 _LONGEST_MESSAGE = 2000
 # The API's page allows its description that much.
@@ -110,6 +113,15 @@ class SupermetricsPaginationError(SupermetricsError):
 
     retryable = False
     resumable = False
+
+
+@contextmanager
+def public_errors() -> Iterator[None]:
+    """Raise what the core refuses as :class:`SupermetricsValidationError`."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise SupermetricsValidationError(str(error)) from None
 
 
 def as_supermetrics_error(error: Exception, conn_id: str) -> SupermetricsError:

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from airflow_provider_supermetrics.export.formats import file_format
-from airflow_provider_supermetrics.protocol.entry import encode
+from airflow_provider_supermetrics._api.entry import encode
+from airflow_provider_supermetrics._export.formats import file_format
 from benchmarks.log import Log, text
 from benchmarks.process import measure
 from benchmarks.table import table

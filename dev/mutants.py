@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).parent.parent
 LEAST_SHARE: Final = 0.9
 SECONDS: Final = 900
 
-_CORE_TESTS: Final = ("tests/protocol",)
+_CORE_TESTS: Final = ("tests/api",)
 _COMMIT_TESTS: Final = (
     "tests/components",
     "--deselect=tests/components/test_kill.py",
@@ -39,11 +39,11 @@ _COMMIT_TESTS: Final = (
 )
 #: Files below the package -> what has to notice a change in them, the fastest first.
 TARGETS: Final[Sequence[tuple[str, tuple[tuple[str, ...], ...]]]] = (
-    ("protocol/*.py", (_CORE_TESTS, ("tests/hooks/test_waiting.py", "tests/hooks/test_contract.py"))),
+    ("_api/*.py", (_CORE_TESTS, ("tests/hooks/test_waiting.py", "tests/hooks/test_contract.py"))),
     ("_wait.py", (("tests/wait",), ("tests/hooks/test_waiting.py", "tests/sensors"))),
-    ("export/writer.py", (_COMMIT_TESTS,)),
-    ("export/run.py", (_COMMIT_TESTS,)),
-    ("export/checkpoint.py", (_COMMIT_TESTS,)),
+    ("_export/writer.py", (_COMMIT_TESTS,)),
+    ("_export/run.py", (_COMMIT_TESTS,)),
+    ("_export/checkpoint.py", (_COMMIT_TESTS,)),
 )
 
 _COMPARE: Final[dict[type[ast.cmpop], str]] = {

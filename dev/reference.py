@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import airflow_provider_supermetrics
 from airflow_provider_supermetrics import exceptions
+from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._wait import WaitPolicy
 from airflow_provider_supermetrics.exceptions import SupermetricsError
-from airflow_provider_supermetrics.protocol.response import RateLimit
 
 PACKAGE: Final = Path(airflow_provider_supermetrics.__file__).parent
 PAGE: Final = PACKAGE.parent / "docs" / "reference.md"

@@ -17,29 +17,28 @@ import tenacity
 from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook
 from asgiref.sync import sync_to_async
 
+from airflow_provider_supermetrics._api import calls, responses
+from airflow_provider_supermetrics._api.calls import MAX_LIMIT, Request
+from airflow_provider_supermetrics._api.entry import Fields, LogEntry, read_page
+from airflow_provider_supermetrics._api.errors import ContractViolation
+from airflow_provider_supermetrics._api.pager import LogPager, PageRequest
+from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._client import transport
+from airflow_provider_supermetrics._client.client import (
+    Exchange,
+    connection_complaint,
+    connection_verdict,
+)
+from airflow_provider_supermetrics._client.connection import CONN_TYPE, ConnectionSettings, fetching
+from airflow_provider_supermetrics._client.form import connection_form_widgets, ui_field_behaviour
 from airflow_provider_supermetrics._compat import Connection, get_async_connection, session_config
 from airflow_provider_supermetrics._wait import RequestWaits, WaitPolicy
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsRequestError,
     SupermetricsResponseError,
+    public_errors,
 )
-from airflow_provider_supermetrics.hooks import transport
-from airflow_provider_supermetrics.hooks.connection import CONN_TYPE, ConnectionSettings, fetching
-from airflow_provider_supermetrics.hooks.exchange import (
-    Exchange,
-    build,
-    connection_complaint,
-    connection_verdict,
-)
-from airflow_provider_supermetrics.hooks.form import connection_form_widgets, ui_field_behaviour
-from airflow_provider_supermetrics.protocol import request as _request
-from airflow_provider_supermetrics.protocol import response as _response
-from airflow_provider_supermetrics.protocol.entry import Fields, LogEntry, read_page
-from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.pager import LogPager, PageRequest
-from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, Request
-from airflow_provider_supermetrics.protocol.response import RateLimit
 
 if TYPE_CHECKING:
     from airflow.providers.http.hooks.http import SessionConfig
@@ -193,7 +192,8 @@ class SupermetricsHook(HttpHook):
         :raises SupermetricsPaginationError: where one single time fills a page.
         :raises SupermetricsError: of the kind that says what to do.
         """
-        pager = build(LogPager, start=start, end=end, limit=page_size)
+        with public_errors():
+            pager = LogPager(start=start, end=end, limit=page_size)
         pages = self.read_pages(pager, connector_identifier, team_id)
         return (entry.fields for page in pages for entry in page)
 
@@ -226,9 +226,9 @@ class SupermetricsHook(HttpHook):
         exchange = self._open()
         if (team_id, connector_identifier) in exchange.known_connectors:
             return
-        listed: _response.ConnectorList | SupermetricsError
+        listed: responses.ConnectorList | SupermetricsError
         try:
-            listed = self._get(build(_request.list_connectors, team_id), _response.parse_connectors, waiting)
+            listed = self._get(calls.list_connectors(team_id), responses.parse_connectors, waiting)
         except (SupermetricsRequestError, SupermetricsResponseError) as error:
             listed = error
         if doubt := exchange.check_connector(connector_identifier, team_id, listed):
@@ -243,8 +243,9 @@ class SupermetricsHook(HttpHook):
         :param team_id: the team; by default the Connection's.
         :raises SupermetricsError: of the kind that says what to do.
         """
-        request = build(_request.get_log, self._open().team_id(team_id), connector_identifier, log_id)
-        return self._get(request, _response.parse_log_entry)
+        with public_errors():
+            request = calls.get_log(self._open().team_id(team_id), connector_identifier, log_id)
+        return self._get(request, responses.parse_log_entry)
 
     def list_connectors(self, team_id: int | str | None = None) -> list[dict[str, Any]]:
         """
@@ -253,8 +254,8 @@ class SupermetricsHook(HttpHook):
         :param team_id: the team; by default the Connection's.
         :raises SupermetricsError: of the kind that says what to do.
         """
-        request = build(_request.list_connectors, self._open().team_id(team_id))
-        listed = self._get(request, _response.parse_connectors)
+        request = calls.list_connectors(self._open().team_id(team_id))
+        listed = self._get(request, responses.parse_connectors)
         connectors, note = self._open().connectors(request, listed)
         if note:
             self.log.warning(note)
@@ -266,8 +267,8 @@ class SupermetricsHook(HttpHook):
             settings = self._open().settings
             connectors = None
             if settings.team_id is not None:
-                request = build(_request.list_connectors, settings.team_id)
-                connectors = self._get(request, _response.parse_connectors, RequestWaits(_ONCE, self.log))
+                request = calls.list_connectors(settings.team_id)
+                connectors = self._get(request, responses.parse_connectors, RequestWaits(_ONCE, self.log))
             return connection_verdict(settings, connectors)
         except SupermetricsError as error:
             return False, connection_complaint(error, self.supermetrics_conn_id)
@@ -473,7 +474,8 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         page_size: int = MAX_LIMIT,
     ) -> AsyncIterator[Fields]:
         """As :meth:`SupermetricsHook.iter_logs`."""
-        pager = build(LogPager, start=start, end=end, limit=page_size)
+        with public_errors():
+            pager = LogPager(start=start, end=end, limit=page_size)
         pages = self.read_pages(pager, connector_identifier, team_id)
         return (entry.fields async for page in pages for entry in page)
 
@@ -501,10 +503,10 @@ class SupermetricsAsyncHook(HttpAsyncHook):
         exchange = await self._open()
         if (team_id, connector_identifier) in exchange.known_connectors:
             return
-        listed: _response.ConnectorList | SupermetricsError
+        listed: responses.ConnectorList | SupermetricsError
         try:
-            request = build(_request.list_connectors, team_id)
-            listed = await self._get(request, _response.parse_connectors, waiting, session)
+            request = calls.list_connectors(team_id)
+            listed = await self._get(request, responses.parse_connectors, waiting, session)
         except (SupermetricsRequestError, SupermetricsResponseError) as error:
             listed = error
         if doubt := exchange.check_connector(connector_identifier, team_id, listed):
@@ -515,14 +517,15 @@ class SupermetricsAsyncHook(HttpAsyncHook):
     ) -> Fields:
         """As :meth:`SupermetricsHook.get_log`."""
         exchange = await self._open()
-        request = build(_request.get_log, exchange.team_id(team_id), connector_identifier, log_id)
-        return await self._get(request, _response.parse_log_entry)
+        with public_errors():
+            request = calls.get_log(exchange.team_id(team_id), connector_identifier, log_id)
+        return await self._get(request, responses.parse_log_entry)
 
     async def list_connectors(self, team_id: int | str | None = None) -> list[dict[str, Any]]:
         """As :meth:`SupermetricsHook.list_connectors`."""
         exchange = await self._open()
-        request = build(_request.list_connectors, exchange.team_id(team_id))
-        listed = await self._get(request, _response.parse_connectors)
+        request = calls.list_connectors(exchange.team_id(team_id))
+        listed = await self._get(request, responses.parse_connectors)
         connectors, note = exchange.connectors(request, listed)
         if note:
             self.log.warning(note)
@@ -534,9 +537,9 @@ class SupermetricsAsyncHook(HttpAsyncHook):
             settings = (await self._open()).settings
             connectors = None
             if settings.team_id is not None:
-                request = build(_request.list_connectors, settings.team_id)
+                request = calls.list_connectors(settings.team_id)
                 connectors = await self._get(
-                    request, _response.parse_connectors, RequestWaits(_ONCE, self.log)
+                    request, responses.parse_connectors, RequestWaits(_ONCE, self.log)
                 )
             return connection_verdict(settings, connectors)
         except SupermetricsError as error:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
 
+from airflow_provider_supermetrics._api.calls import valid_connector_identifier
+from airflow_provider_supermetrics._client.client import connector_label
 from airflow_provider_supermetrics._compat import (
     Asset,
     BaseOperator,
@@ -19,6 +21,13 @@ from airflow_provider_supermetrics._compat import (
     TimeDeltaTrigger,
     conf,
 )
+from airflow_provider_supermetrics._export.formats import file_format
+from airflow_provider_supermetrics._export.plan import ExportPlan
+from airflow_provider_supermetrics._export.receipt import Receipt
+from airflow_provider_supermetrics._export.run import ExportRun
+from airflow_provider_supermetrics._export.storage import Destination, path_text, valid_path
+from airflow_provider_supermetrics._export.window import Window, resolve_window
+from airflow_provider_supermetrics._lineage import openlineage_of, tell_hook_lineage
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     WaitPolicy,
@@ -29,17 +38,9 @@ from airflow_provider_supermetrics._wait import (
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsValidationError,
+    public_errors,
 )
-from airflow_provider_supermetrics.export.formats import file_format
-from airflow_provider_supermetrics.export.plan import ExportPlan
-from airflow_provider_supermetrics.export.receipt import Receipt
-from airflow_provider_supermetrics.export.run import ExportRun
-from airflow_provider_supermetrics.export.storage import Destination, path_text, valid_path
-from airflow_provider_supermetrics.export.window import Window, resolve_window
-from airflow_provider_supermetrics.hooks.exchange import build, connector_label
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from airflow_provider_supermetrics.lineage import openlineage_of, tell_hook_lineage
-from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -69,7 +70,8 @@ class _SupermetricsOperator(BaseOperator):
         self.supermetrics_conn_id = supermetrics_conn_id
         self.wait_policy = wait_policy
         self.deferrable = deferrable
-        build(WaitPolicy().override, wait_policy or {})
+        with public_errors():
+            WaitPolicy().override(wait_policy or {})
         set_default_retry_policy(self)
 
     def _hook(self) -> SupermetricsHook:
@@ -199,7 +201,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         """Export the window; return the receipt's summary."""
         _name_mapped_task(context, "{{ task.connector_identifier }}")
         window = resolve_window(self.start, self.end, self.window, context, align=self.align)
-        connector_identifier = build(valid_connector_identifier, self.connector_identifier)
+        with public_errors():
+            connector_identifier = valid_connector_identifier(self.connector_identifier)
         destination = Destination.at(self.path)
         self._let_settle(window)
         self.log.info("Exporting the logs of %s in %s to %s", connector_identifier, window, destination)
@@ -211,7 +214,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
                 self._file_format,
                 self.entries_per_file,
             )
-            run = build(ExportRun, destination, plan)
+            with public_errors():
+                run = ExportRun(destination, plan)
             self._read(hook, run, plan)
             receipt = run.finish(hook.requests_sent, hook.rate_limit)
             tell_hook_lineage(hook, destination, receipt)

@@ -7,6 +7,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_connector_identifier
+from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
+from airflow_provider_supermetrics._api.errors import ContractViolation
+from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
+from airflow_provider_supermetrics._api.state import from_json, to_json
+from airflow_provider_supermetrics._api.tail import FIRST_LIMIT, TailState
+from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -14,6 +21,7 @@ from airflow_provider_supermetrics._compat import (
     PokeReturnValue,
     conf,
 )
+from airflow_provider_supermetrics._export.window import run_start
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     Pace,
@@ -26,18 +34,10 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsValidationError,
     as_supermetrics_error,
+    public_errors,
     reason,
 )
-from airflow_provider_supermetrics.export.window import run_start, to_utc
-from airflow_provider_supermetrics.hooks.exchange import build
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from airflow_provider_supermetrics.protocol.counter import CounterState, ErrorCounter
-from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.matches import ErrorFilter, as_list
-from airflow_provider_supermetrics.protocol.request import MAX_LIMIT, valid_connector_identifier
-from airflow_provider_supermetrics.protocol.state import from_json, to_json
-from airflow_provider_supermetrics.protocol.tail import FIRST_LIMIT, TailState
-from airflow_provider_supermetrics.protocol.times import format_time
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogTrigger, error_of
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.wait_policy = wait_policy
         self.supermetrics_conn_id = supermetrics_conn_id
-        build(WaitPolicy().override, wait_policy or {})
+        with public_errors():
+            WaitPolicy().override(wait_policy or {})
         for name in ("min_matches", "max_consecutive_failures", "max_entries"):
             number, least = getattr(self, name), 0 if name == "max_entries" else 1
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
@@ -231,15 +232,15 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     def _begin(self, context: Context) -> None:
         self._context = context
-        build(valid_connector_identifier, self.connector_identifier)
-        since = to_utc("since", self.since) or run_start(context)
-        error_filter = build(
-            ErrorFilter.of,
-            min_status=self.min_status,
-            statuses=build(as_list, "statuses", self.statuses, int),
-            events=build(as_list, "events", self.events, str),
-            request_contains=self.request_contains or None,
-        )
+        with public_errors():
+            valid_connector_identifier(self.connector_identifier)
+            since = parse_time("since", self.since) or run_start(context)
+            error_filter = ErrorFilter.of(
+                min_status=self.min_status,
+                statuses=as_list("statuses", self.statuses, int),
+                events=as_list("events", self.events, str),
+                request_contains=self.request_contains or None,
+            )
         # Where nothing remembers what was seen, a larger page finds it again with one request.
         tail = TailState(
             since,

@@ -14,6 +14,14 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_supermetrics import exceptions as _exceptions
+from airflow_provider_supermetrics._api.calls import valid_connector_identifier
+from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
+from airflow_provider_supermetrics._api.entry import LogEntry
+from airflow_provider_supermetrics._api.errors import ContractViolation
+from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
+from airflow_provider_supermetrics._api.state import from_json, to_json
+from airflow_provider_supermetrics._api.tail import LogTail, TailState
+from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 from airflow_provider_supermetrics._wait import Pace, PaceState, WaitPolicy, utcnow
 from airflow_provider_supermetrics.exceptions import (
@@ -24,14 +32,6 @@ from airflow_provider_supermetrics.exceptions import (
     reason,
 )
 from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
-from airflow_provider_supermetrics.protocol.counter import CounterState, ErrorCounter
-from airflow_provider_supermetrics.protocol.entry import LogEntry
-from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.matches import ErrorFilter, Matches
-from airflow_provider_supermetrics.protocol.request import valid_connector_identifier
-from airflow_provider_supermetrics.protocol.state import from_json, to_json
-from airflow_provider_supermetrics.protocol.tail import LogTail, TailState
-from airflow_provider_supermetrics.protocol.times import format_time
 
 try:
     from airflow.triggers.base import BaseEventTrigger

@@ -16,6 +16,12 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_supermetrics._api.times import parse_log_time
+from airflow_provider_supermetrics._export.formats import file_format
+from airflow_provider_supermetrics._export.plan import ExportPlan
+from airflow_provider_supermetrics._export.storage import Destination
+from airflow_provider_supermetrics._export.window import Window
+from airflow_provider_supermetrics._export.writer import ExportWriter
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConflictError,
     SupermetricsPaginationError,
@@ -24,16 +30,10 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
     SupermetricsValidationError,
 )
-from airflow_provider_supermetrics.export.formats import file_format
-from airflow_provider_supermetrics.export.plan import ExportPlan
-from airflow_provider_supermetrics.export.storage import Destination
-from airflow_provider_supermetrics.export.window import Window
-from airflow_provider_supermetrics.export.writer import ExportWriter
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
 )
-from airflow_provider_supermetrics.protocol.times import parse_log_time
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM

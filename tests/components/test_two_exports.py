@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_supermetrics._export.formats import file_format
+from airflow_provider_supermetrics._export.plan import ExportPlan
+from airflow_provider_supermetrics._export.storage import Destination, Disk
+from airflow_provider_supermetrics._export.window import Window
+from airflow_provider_supermetrics._export.writer import ExportWriter
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
-from airflow_provider_supermetrics.export.formats import file_format
-from airflow_provider_supermetrics.export.plan import ExportPlan
-from airflow_provider_supermetrics.export.storage import Destination, Disk
-from airflow_provider_supermetrics.export.window import Window
-from airflow_provider_supermetrics.export.writer import ExportWriter
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.compat import ObjectStoragePath
 from tests.support.model import page_of

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_supermetrics._api.entry import encode
+from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
-from airflow_provider_supermetrics.export.formats import file_format
-from airflow_provider_supermetrics.protocol.entry import encode
 from tests.formats.table import COLUMNS, decompressed, entries_of
 
 pytestmark = pytest.mark.airflow_2

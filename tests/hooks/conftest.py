@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_supermetrics._api.entry import Fields
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook, SupermetricsHook
-from airflow_provider_supermetrics.protocol.entry import Fields
 from dev.simulator.loopback import LoopbackHandler, LoopbackServer
 
 

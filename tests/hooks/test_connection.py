@@ -13,13 +13,13 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from airflow_provider_supermetrics._client.connection import ConnectionSettings
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsRequestError,
     SupermetricsResponseError,
     SupermetricsServerError,
     SupermetricsValidationError,
 )
-from airflow_provider_supermetrics.hooks.connection import ConnectionSettings
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from dev.simulator import Fault, Simulator
 from dev.simulator.raw import bomb

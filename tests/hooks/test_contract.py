@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._client.client import USER_AGENT
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsError,
@@ -24,8 +26,6 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
     SupermetricsValidationError,
 )
-from airflow_provider_supermetrics.hooks.exchange import USER_AGENT
-from airflow_provider_supermetrics.protocol.response import RateLimit
 from dev.simulator import Connector, Fault, RateLimitWindow, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 

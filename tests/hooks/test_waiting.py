@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsError,
@@ -20,7 +21,6 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
     SupermetricsValidationError,
 )
-from airflow_provider_supermetrics.protocol.response import RateLimit
 from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 

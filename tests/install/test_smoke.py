@@ -100,7 +100,7 @@ def test_a_universal_pathlib_that_airflow_cannot_use(tmp_path: Path) -> None:
         [*install, "--python", sys.executable, "universal-pathlib==0.3.10", "pathlib-abc"], check=True
     )
     code = (
-        "from airflow_provider_supermetrics.export.storage import Destination\n"
+        "from airflow_provider_supermetrics._export.storage import Destination\n"
         f"Destination.at('file://{exported}').write(b'written', 'object')"
     )
     variables = environment(tmp_path) | {"PYTHONPATH": str(packages)}

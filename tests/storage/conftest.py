@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics._export.storage import Destination
 from tests.storage.emulators import S3, Azure, Emulator, Gcs
 from tests.storage.proxy import Fault, FaultProxy, Request
 

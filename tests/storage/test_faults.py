@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_supermetrics.export.storage import Destination
+from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator
 from tests.components.conftest import context

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
-from airflow_provider_supermetrics.export.storage import Destination
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator, generate_entries
 from tests.components.conftest import context

@@ -12,8 +12,8 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from airflow_provider_supermetrics.protocol.errors import NoProgress
-from airflow_provider_supermetrics.protocol.pager import LogPager
+from airflow_provider_supermetrics._api.errors import NoProgress
+from airflow_provider_supermetrics._api.pager import LogPager
 from tests.support.model import ORIGIN, TICKS, Server, in_window, printed, ties
 
 #: Small, so that full pages, short pages and ties meet.

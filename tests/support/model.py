@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from airflow_provider_supermetrics.protocol.entry import Fields, LogEntry, read_page
-from airflow_provider_supermetrics.protocol.errors import ContractViolation
-from airflow_provider_supermetrics.protocol.pager import LogPager, PagerState
-from airflow_provider_supermetrics.protocol.state import from_json, to_json
-from airflow_provider_supermetrics.protocol.times import parse_log_time
+from airflow_provider_supermetrics._api.entry import Fields, LogEntry, read_page
+from airflow_provider_supermetrics._api.errors import ContractViolation
+from airflow_provider_supermetrics._api.pager import LogPager, PagerState
+from airflow_provider_supermetrics._api.state import from_json, to_json
+from airflow_provider_supermetrics._api.times import parse_log_time
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 TICKS = {

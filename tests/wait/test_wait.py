@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     WaitPolicy,
@@ -22,7 +23,6 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsResponseError,
     SupermetricsServerError,
 )
-from airflow_provider_supermetrics.protocol.errors import InvalidRequest
 
 pytestmark = pytest.mark.airflow_2
 

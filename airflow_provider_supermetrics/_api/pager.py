@@ -1,0 +1,526 @@
+"""The pager: which page to request next, what is new, when all is read.
+
+The API pages by time, newest first, and many entries can share one printed time. Asking for what
+precedes the oldest entry's time would drop the rest of that time at every page's border; so the
+pager asks one tick past it and drops what it has seen. That is right whether ``before`` excludes
+or includes its time, and where the server keeps finer times than it prints.
+
+A page is taken as what the API's page says it is: the newest entries older than ``before``, in
+order, with no gap, cut anywhere. So it proves that everything newer than its oldest time has been read, and
+only an entry older than that time proves that the time itself is complete.
+
+A page shorter than ``limit`` proves nothing: any page may be cut, once, always or at random. The end of the
+history takes two proofs: a page that repeats the oldest time brings nothing new, and nothing older exists.
+One case is beyond any proof: a server that cuts a page within the oldest time of the whole history,
+and shows no more of it when asked again. It looks like a history that ends there.
+
+The whole state is one frozen value, replaced last: a page that is refused has changed nothing.
+
+=============  ================================================================================
+the page       what follows, where it was asked for past the oldest time (``PAST``, ``WITHIN``)
+=============  ================================================================================
+OLDER          it is the new oldest time: done if it precedes the window, else ``PAST``
+GAP            it leaves out the oldest entry: ``PAST`` by a coarser tick; none left: refused
+EMPTY          as GAP, but repeated a few times before it is refused
+MORE_TIES      repeated; where it is full: with 1,000 entries, then ``WITHIN``, then refused
+REPEATS        full, as above; not full: ``BELOW``, to learn whether anything older exists. If so, or if known
+               entries are missing, this page was cut: repeated a few times, then ``WITHIN``, then
+               refused. If not: done, unless other pages of this length were cut: likewise
+=============  ================================================================================
+
+=============  ================================================================================
+the page       what follows, where it was asked for ``BELOW`` the oldest time
+=============  ================================================================================
+OLDER, GAP     older entries exist: ``PAST`` (OLDER, which repeats the oldest entry, counts as above)
+EMPTY          nothing older exists: done, if a page has repeated the oldest time; else ``PAST``
+MORE_TIES,     the oldest time once more: ``BELOW``, a tick lower, and then as EMPTY
+REPEATS
+=============  ================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from itertools import pairwise
+from typing import Annotated
+
+import msgspec
+
+from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_limit
+from airflow_provider_supermetrics._api.entry import LogEntry
+from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest, NoProgress
+from airflow_provider_supermetrics._api.times import DAY, MICROSECOND, SECOND, AwareTime, ceil, to_utc
+
+_COARSE_TICKS = (SECOND, timedelta(minutes=1), timedelta(hours=1), DAY)
+# A page that brings nothing, although more should come, is requested again so many times.
+_MAX_REPEATS = 5
+
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
+
+
+class Step(Enum):
+    """Where a page is asked from. ``PAST`` and ``WITHIN`` must repeat the oldest entry, to leave no gap."""
+
+    #: The window's end.
+    TOP = "top"
+    #: One tick past the oldest time: repeats that time, so that none of its entries is lost.
+    PAST = "past"
+    #: Just short of that tick: leaves out the next tick, which an inclusive server repeats too.
+    WITHIN = "within"
+    #: Just short of the oldest time: is there anything older at all?
+    BELOW = "below"
+
+
+class Verdict(Enum):
+    """What a page says about the oldest time read so far."""
+
+    #: No entries.
+    EMPTY = "empty"
+    #: It repeats the oldest entry and reaches older ones: all that is newer than the oldest is complete.
+    OLDER = "older"
+    #: It reaches older entries without the oldest one read, so entries may be missing between them.
+    GAP = "gap"
+    #: Nothing older, but entries that were not seen.
+    MORE_TIES = "more ties"
+    #: Nothing older, nothing new.
+    REPEATS = "repeats"
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """The next page to request: the newest ``limit`` entries older than ``before``."""
+
+    before: AwareTime | None
+    limit: _Limit
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What is remembered of the last page that ended at the oldest time.
+
+    :param newest: the time of its first entry.
+    :param confirms: whether it repeated all entries known at the oldest time, and brought nothing new.
+    """
+
+    step: Step
+    length: int
+    limit: int
+    newest: AwareTime | None
+    confirms: bool
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as many entries as it may have."""
+        return self.length >= self.limit
+
+
+@dataclass(frozen=True)
+class PagerState:
+    """Everything that a pager knows; msgspec makes JSON of it.
+
+    :param start: first time of the window, or None for the beginning of the history.
+    :param end: the time at which the window ends, or None for no end.
+    :param next: the page to ask for next, or None when the window has been read.
+    :param limit: entries per page.
+    :param max_limit: see :class:`LogPager`.
+    :param step: where ``next`` is asked from.
+    :param tick: the finest precision that times were printed with, but not finer than ``least_tick``.
+    :param least_tick: set where times turn out to be cut more coarsely than they are printed.
+    :param oldest: the time of the oldest entry read; all that is newer has been read.
+    :param oldest_tick: the precision that the oldest entry read is printed with.
+    :param last: the oldest entry read; a page that holds it again leaves no gap.
+    :param seen: entries that a further page may repeat, and their times.
+    :param page: the last page that ended at ``oldest``.
+    :param older_exist: whether anything older than ``oldest`` exists; None while that is unknown.
+    :param repeats: pages in a row that repeated ``oldest`` and brought nothing new.
+    :param cut_lengths: lengths of short pages that turned out to have more behind them.
+    :param trust_first_page: see :class:`LogPager`.
+    """
+
+    start: AwareTime | None
+    end: AwareTime | None
+    next: PageRequest | None
+    limit: _Limit
+    max_limit: _Limit
+    step: Step
+    tick: timedelta
+    least_tick: timedelta
+    oldest: AwareTime | None
+    oldest_tick: timedelta
+    last: str | None
+    seen: dict[str, AwareTime] = field(repr=False)
+    page: PageFacts | None
+    older_exist: bool | None
+    repeats: int
+    cut_lengths: frozenset[int]
+
+    trust_first_page: bool
+
+    @property
+    def repeated(self) -> datetime | None:
+        """See :attr:`LogPager.repeated`."""
+        if self.next is None or self.next.before is None:
+            return None
+        return self.next.before if self.oldest is None else max(self.next.before, self.oldest + self.tick)
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A page, and what is new of it.
+
+    :param new: the entries that were not seen.
+    :param tick: the finest precision known now.
+    """
+
+    page: Sequence[LogEntry]
+    keys: set[str]
+    new: list[LogEntry]
+    tick: timedelta
+
+
+class LogPager:
+    """Reads the entries with ``start <= log_time < end``, each once, page by page.
+
+    Ask for the page that :attr:`next` names, give its entries to :meth:`receive`, until :attr:`next` is None.
+
+    :param start: first time of the window (aware), or None for the beginning of the history.
+    :param end: the time at which the window ends (aware), or None for no end.
+    :param limit: entries per page, 1 to 1000. Where one time fills a page, it grows to 1000.
+    :param first_limit: entries of the first page, where little is expected; by default ``limit``.
+    :param trust_first_page: take a short first page for the whole history as soon as nothing older exists;
+        for a caller that requests the same page again later.
+    :param max_limit: the largest page that the API allows; smaller in tests only.
+    :raises InvalidRequest: for naive times, an empty or reversed window, or a limit out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = MAX_LIMIT,
+        first_limit: int | None = None,
+        trust_first_page: bool = False,
+        max_limit: int = MAX_LIMIT,
+    ) -> None:
+        start = None if start is None else to_utc("start", start)
+        end = None if end is None else to_utc("end", end)
+        if start is not None and end is not None and start >= end:
+            raise InvalidRequest(f"the window [{start.isoformat()}, {end.isoformat()}) is empty")
+        try:
+            # From a whole second, because a time printed as before `end` can lie after it.
+            top = None if end is None else ceil(end, SECOND)
+        except OverflowError:
+            raise InvalidRequest(f"end {end} is too late") from None
+        self._state = PagerState(
+            start=start,
+            end=end,
+            next=PageRequest(top, valid_limit(limit if first_limit is None else first_limit)),
+            limit=valid_limit(limit),
+            max_limit=max_limit,
+            step=Step.TOP,
+            tick=DAY,
+            least_tick=MICROSECOND,
+            oldest=None,
+            oldest_tick=MICROSECOND,
+            last=None,
+            seen={},
+            page=None,
+            older_exist=None,
+            repeats=0,
+            cut_lengths=frozenset(),
+            trust_first_page=trust_first_page,
+        )
+
+    @property
+    def next(self) -> PageRequest | None:
+        """The page to ask for next, or None when the window has been read."""
+        return self._state.next
+
+    @property
+    def start(self) -> datetime | None:
+        """First time of the window, or None for the beginning of the history."""
+        return self._state.start
+
+    @property
+    def is_known(self) -> bool:
+        """Whether an entry has been read, so that the connector exists."""
+        return self._state.oldest is not None
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The time of the oldest entry read so far; all that is newer has been read."""
+        return self._state.oldest
+
+    @property
+    def last(self) -> str | None:
+        """The key of the oldest entry read so far."""
+        return self._state.last
+
+    @property
+    def repeated(self) -> datetime | None:
+        """Further pages may repeat entries up to this time, or bring more of them; None when all is read."""
+        return self._state.repeated
+
+    @property
+    def state(self) -> PagerState:
+        """How far the pager is: :meth:`resumed` continues from there."""
+        return self._state
+
+    @classmethod
+    def resumed(cls, state: PagerState) -> LogPager:
+        """The pager with this state."""
+        pager = cls.__new__(cls)
+        pager._state = state
+        return pager
+
+    def receive(self, page: Sequence[LogEntry]) -> list[LogEntry]:
+        """Take the page that was requested; return what is new in it and in the window, newest first.
+
+        A page that is refused leaves the state as it was.
+
+        :raises ContractViolation: when the page is not what was requested, so that entries could be missed.
+        :raises NoProgress: when one single time fills a page.
+        """
+        before = self._state
+        if before.next is None:
+            raise RuntimeError("all is read; no page was requested")
+        try:
+            received = _read(page, before, before.next)
+            state = replace(before, tick=received.tick)
+            if state.step is Step.TOP:
+                after = _begin(state, received)
+            elif state.step is Step.BELOW:
+                after = _below(state, received, _judge(state, received))
+            else:
+                after = _past(state, received, _judge(state, received))
+        except OverflowError:
+            raise ContractViolation("the page has an entry at the end of all times") from None
+        self._state = _forget(after)
+        if after.seen is before.seen:  # nothing of this page was taken
+            return []
+        return [entry for entry in received.new if _is_in_window(before, entry.time)]
+
+
+def _read(page: Sequence[LogEntry], state: PagerState, request: PageRequest) -> _Received:
+    """See that the page is in order, and find what is new.
+
+    :raises ContractViolation: when it is not in order.
+    """
+    finest = min({entry.tick for entry in page}, default=state.tick)
+    tick = max(min(state.tick, finest), state.least_tick)
+    for newer, older in pairwise(page):
+        # An entry that is printed more coarsely may look older than it is.
+        if older.time > newer.time and older.time >= newer.time + newer.tick:
+            raise ContractViolation(
+                "the page is not in reverse chronological order: "
+                f"{older.time.isoformat()} comes after {newer.time.isoformat()}"
+            )
+    if page and request.before is not None and page[0].time > request.before + tick:
+        raise ContractViolation(
+            f"the page has an entry at {page[0].time.isoformat()}, "
+            f"although entries before {request.before.isoformat()} were requested"
+        )
+    keys: set[str] = set()
+    new = []
+    for entry in page:
+        if entry.key not in state.seen and entry.key not in keys:
+            new.append(entry)
+        keys.add(entry.key)
+    return _Received(page, keys, new, tick)
+
+
+def _judge(state: PagerState, received: _Received) -> Verdict:
+    if not received.page:
+        return Verdict.EMPTY
+    assert state.oldest is not None, "there is an oldest time after the first page"
+    if received.page[-1].time < state.oldest:
+        return Verdict.OLDER if state.last in received.keys else Verdict.GAP
+    return Verdict.MORE_TIES if received.new else Verdict.REPEATS
+
+
+def _begin(state: PagerState, received: _Received) -> PagerState:
+    """The page from the window's end."""
+    assert state.next is not None
+    before = state.next.before
+    if not received.page:
+        # Where dates are printed, later entries of the last day belong to the window, too.
+        if before is not None and state.end is not None and before < (midnight := ceil(state.end, DAY)):
+            return replace(state, next=replace(state.next, before=midnight), repeats=1)
+        return replace(state, next=None)
+    if state.repeats and state.tick < DAY:
+        return replace(state, next=None)
+    if before is not None and state.end is not None:
+        # As above, where only dates are printed.
+        top = ceil(state.end, max(state.tick, SECOND))
+        if before < top:
+            return replace(state, next=replace(state.next, before=top))
+    return _advance(state, received)
+
+
+def _past(state: PagerState, received: _Received, verdict: Verdict) -> PagerState:
+    """A page that had to repeat the oldest time."""
+    assert state.next is not None
+    if verdict is Verdict.OLDER:
+        return _advance(state, received)
+    if verdict in (Verdict.GAP, Verdict.EMPTY):
+        if coarser := _coarser(state):
+            return coarser
+        if verdict is Verdict.EMPTY and state.repeats < _MAX_REPEATS:
+            return replace(state, repeats=state.repeats + 1)
+        raise ContractViolation("the oldest entry read was sent a moment ago and is missing now")
+    if verdict is Verdict.MORE_TIES:
+        state = _take(state, received)
+    else:
+        state = replace(state, page=_facts(state, received), repeats=state.repeats + 1)
+    page = state.page
+    assert page is not None
+    if page.is_full:
+        if page.limit >= state.max_limit:
+            return _doubt(state)
+        return _ask(replace(state, limit=state.max_limit, repeats=0), state.step)
+    if verdict is Verdict.MORE_TIES:
+        return _ask(state, state.step, limit=page.limit)
+    if not page.confirms:
+        if state.oldest_tick > state.tick and (coarser := _coarser(state)):
+            return coarser
+        # Entries that are known are missing, so it was cut.
+        return _again(_with_cut(state))
+    if state.older_exist is None:
+        return _ask(state, Step.BELOW, limit=page.limit)
+    return _again(state) if state.older_exist else _finish(state)
+
+
+def _below(state: PagerState, received: _Received, verdict: Verdict) -> PagerState:
+    """A page that had to show whether anything older exists."""
+    ask, oldest = state.next, state.oldest
+    assert ask is not None and ask.before is not None and oldest is not None
+    if verdict is Verdict.OLDER:
+        return _advance(state, received)
+    if verdict is Verdict.GAP:
+        # It says that older entries exist, but not that the oldest time is complete.
+        return _ask(_with_cut(replace(state, older_exist=True)), Step.PAST)
+    if verdict is Verdict.MORE_TIES:
+        state = _take(state, received)
+    if verdict is not Verdict.EMPTY and ask.before > oldest - state.tick:
+        # The oldest time once more: the server includes `before`, or rounds it.
+        return _ask(state, Step.BELOW, before=oldest - state.tick, limit=ask.limit)
+    return _finish(replace(state, older_exist=False))
+
+
+def _advance(state: PagerState, received: _Received) -> PagerState:
+    """The page reached older entries: all that is newer than its oldest time is complete."""
+    oldest = received.page[-1]
+    is_first = state.step is Step.TOP
+    state = replace(_take(state, received), oldest=oldest.time, oldest_tick=oldest.tick, older_exist=None)
+    if state.start is not None and _latest(oldest, state.tick) < state.start:
+        return replace(state, next=None)
+    assert state.page is not None
+    if is_first and state.trust_first_page and not state.page.is_full:
+        return _ask(state, Step.BELOW)
+    return _ask(state, Step.PAST)
+
+
+def _take(state: PagerState, received: _Received) -> PagerState:
+    """Take what is new of the page; if the page before was short, it was cut."""
+    seen = {**state.seen, **{entry.key: _latest(entry, state.tick) for entry in received.new}}
+    # A page may show no more than the next tick of an inclusive server, none of which is the oldest.
+    is_oldest = state.oldest is None or received.page[-1].time <= state.oldest
+    last = received.page[-1].key if is_oldest else state.last
+    return replace(_with_cut(state), seen=seen, last=last, page=_facts(state, received), repeats=0)
+
+
+def _finish(state: PagerState) -> PagerState:
+    """Nothing older exists: all is read, unless the last page may be cut within its oldest time."""
+    page = state.page
+    assert page is not None
+    if page.is_full:
+        return _doubt(state)
+    if not page.confirms and not (page.step is Step.TOP and state.trust_first_page):
+        return _ask(state, Step.PAST)
+    if state.cut_lengths and min(state.cut_lengths) <= page.length <= max(state.cut_lengths):
+        return _again(state)
+    return replace(state, next=None)
+
+
+def _again(state: PagerState) -> PagerState:
+    """Ask for the last page again, which may have been cut; not for ever."""
+    assert state.page is not None
+    if state.repeats > _MAX_REPEATS:
+        return _doubt(state)
+    step = Step.WITHIN if state.page.step is Step.WITHIN else Step.PAST
+    return _ask(state, step, limit=state.page.limit)
+
+
+def _doubt(state: PagerState) -> PagerState:
+    """The last page does not prove its oldest time complete: ask closer to it, or refuse.
+
+    :raises NoProgress: where closer is not possible.
+    """
+    page, oldest = state.page, state.oldest
+    assert page is not None and oldest is not None
+    if page.step is Step.WITHIN or page.newest == oldest:
+        raise NoProgress(oldest, page.length)
+    return _ask(replace(state, repeats=0), Step.WITHIN, limit=page.limit)
+
+
+def _coarser(state: PagerState) -> PagerState | None:
+    """Ask by a coarser tick: of several precisions, the oldest entry may be printed with a coarser one."""
+    for tick in _COARSE_TICKS:
+        if tick > state.tick:
+            return _ask(replace(state, tick=tick, least_tick=tick), Step.PAST)
+    return None
+
+
+def _ask(
+    state: PagerState, step: Step, *, before: datetime | None = None, limit: int | None = None
+) -> PagerState:
+    if before is None:
+        assert state.oldest is not None, "only the first page is asked for without an oldest time"
+        before = state.oldest
+        if step is Step.PAST:
+            before += state.tick
+        elif step is Step.WITHIN:
+            before += state.tick - MICROSECOND
+        elif state.tick > MICROSECOND:
+            # An inclusive server would repeat the oldest time. Between ticks nothing is passed
+            # over; where microseconds are printed, the time one before may hold entries.
+            before -= MICROSECOND
+    return replace(state, step=step, next=PageRequest(before, limit or state.limit))
+
+
+def _facts(state: PagerState, received: _Received) -> PageFacts:
+    assert state.next is not None
+    confirms = not received.new and state.last in received.keys
+    if confirms:
+        confirms = {key for key, time in state.seen.items() if time == state.oldest}.issubset(received.keys)
+    return PageFacts(state.step, len(received.page), state.next.limit, received.page[0].time, confirms)
+
+
+def _latest(entry: LogEntry, tick: timedelta) -> datetime:
+    """The time of an entry; one that is printed more coarsely than others may be newer than it looks."""
+    return entry.time + (entry.tick - MICROSECOND if entry.tick > tick else timedelta())
+
+
+def _with_cut(state: PagerState) -> PagerState:
+    """The last page had more behind it: where it was short, pages of its length are cut."""
+    if state.page is None or state.page.is_full:
+        return state
+    return replace(state, cut_lengths=state.cut_lengths | {state.page.length})
+
+
+def _forget(state: PagerState) -> PagerState:
+    """Drop what no page repeats: without a gap, a page has the last 1,000, or the next tick."""
+    repeated = state.repeated
+    if len(state.seen) <= 4 * MAX_LIMIT or repeated is None:
+        return state
+    ancient = len(state.seen) - MAX_LIMIT
+    kept = {key: time for i, (key, time) in enumerate(state.seen.items()) if i >= ancient or time <= repeated}
+    return replace(state, seen=kept)
+
+
+def _is_in_window(state: PagerState, time: datetime) -> bool:
+    return (state.start is None or time >= state.start) and (state.end is None or time < state.end)

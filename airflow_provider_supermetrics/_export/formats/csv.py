@@ -1,0 +1,62 @@
+"""CSV: a header, then a row an entry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, BinaryIO, ClassVar
+
+from airflow_provider_supermetrics._api.entry import Fields
+from airflow_provider_supermetrics._api.times import format_time
+from airflow_provider_supermetrics._export.formats import rows as _rows
+from airflow_provider_supermetrics._export.formats.compression import (
+    COMPRESSIONS,
+    SUFFIXES,
+    compressed,
+    library,
+)
+
+# Python's own csv module quotes a lone carriage return from 3.13 on only.
+_QUOTED = re.compile(r'[",\r\n]')
+
+
+class Csv:
+    """The columns of :mod:`rows`, quoted as RFC 4180 says, in UTF-8; lines end in a line feed.
+
+    An empty cell is no value. So an empty text lies in ``extra``, and so does one with a NUL, which many
+    readers refuse.
+
+    :param compression: one of ``compressions``, or None.
+    """
+
+    format: ClassVar = "csv"
+    compressions: ClassVar = COMPRESSIONS
+
+    def __init__(self, compression: str | None) -> None:
+        self.compression = compression
+        self.suffix = f".csv{SUFFIXES[compression]}"
+        self.library = library(compression)
+
+    def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
+        """Write one object: see :class:`FileFormat`."""
+        with compressed(raw, self.compression) as file:
+            file.write(",".join(_rows.COLUMNS).encode() + b"\n")
+            for block in blocks:
+                file.write("".join(map(_line, _rows.entries([block]))).encode())
+
+
+def _line(entry: Fields) -> str:
+    first, at, *others = _rows.row(entry, _text)
+    return ",".join(map(_cell, (first, None if at is None else format_time(at), *others))) + "\n"
+
+
+def _text(value: Any) -> str | None:
+    return None if value == "" or (found := _rows.text(value)) is None or "\0" in found else found
+
+
+def _cell(value: str | int | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and _QUOTED.search(value):
+        return '"' + value.replace('"', '""') + '"'
+    return str(value)

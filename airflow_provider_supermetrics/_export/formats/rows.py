@@ -1,0 +1,88 @@
+"""An entry as a row: a typed column for each field that the API's page names, and one for all else.
+
+The rule: **a row gives back its entry exactly.** A value that its column can hold as it is lies there.
+Every other one (of another type, out of range, null, of another name) lies under its own name in the column
+``extra``, a JSON object. So an entry is its columns that are not null, and over them what ``extra`` holds.
+
+``log_time`` alone is filled even where it is not exact, because tables are filtered by it: the time in UTC,
+without what is finer than a microsecond. Where the API did not print it as :func:`format_time` does, its text
+lies in ``extra``, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, encode
+from airflow_provider_supermetrics._api.times import format_time, parse_log_time
+
+#: The columns, in their order.
+COLUMNS: Final = (*(field.name for field in SCHEMA), "extra")
+
+Row = tuple[
+    str | None, datetime | None, int | None, str | None, str | None, int | None, str | None, str | None
+]
+
+
+def text(value: Any) -> str | None:
+    """The value, if it is a text that has a form in UTF-8, which a lone surrogate has not."""
+    if type(value) is not str:
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value
+
+
+def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
+    """The entry as a row.
+
+    :param entry: is used up.
+    :param text: a text as a column can hold it, or None where it cannot.
+    """
+
+    def take(name: str, value: Any) -> Any:
+        if value is not None:
+            del entry[name]
+        return value
+
+    log_time = entry.get("log_time")
+    at, is_exact = _time(log_time) if isinstance(log_time, str) else (None, False)
+    if is_exact:
+        del entry["log_time"]
+    return (
+        take("id", text(entry.get("id"))),
+        at,
+        take("status", _whole(entry.get("status"), 16)),
+        take("event", text(entry.get("event"))),
+        take("request", text(entry.get("request"))),
+        take("duration_ms", _whole(entry.get("duration_ms"), 64)),
+        take("request_id", text(entry.get("request_id"))),
+        encode(entry).decode() if entry else None,
+    )
+
+
+def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
+    """The entries of blocks of whole lines."""
+    for block in blocks:
+        for one in block.splitlines():
+            yield decode(one)
+
+
+@lru_cache(maxsize=8192)
+def _time(text: str) -> tuple[datetime | None, bool]:
+    """The time, and whether the text is what :func:`format_time` makes of it."""
+    try:
+        at = parse_log_time(text).at
+    except (ValueError, OverflowError):
+        return None, False
+    return at, format_time(at) == text
+
+
+def _whole(value: Any, bits: int) -> int | None:
+    # Neither True nor 1.0, which equal 1.
+    return value if type(value) is int and -(1 << bits - 1) <= value < 1 << bits - 1 else None

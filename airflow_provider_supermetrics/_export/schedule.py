@@ -1,0 +1,216 @@
+"""What of a DAG's schedule says where windows begin and end: its time zone, and when it has runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice, pairwise
+from typing import Any
+
+import pendulum
+from croniter import croniter
+
+from airflow_provider_supermetrics._api.times import to_utc
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+
+_DAY = timedelta(days=1)
+# Enough to tell weekdays from days, and a long month from a short one.
+_RUNS_COMPARED = 13
+
+
+@dataclass(frozen=True)
+class Length:
+    """The length of a window: months and days of the calendar, and less than a day as elapsed time."""
+
+    months: int
+    days: int
+    rest: timedelta
+
+    @classmethod
+    def of(cls, window: timedelta) -> Length:
+        """The length that was given; of 24 hours a ``timedelta`` does not know whether they are a day."""
+        months = 0
+        if isinstance(window, pendulum.Duration):
+            months = 12 * window.years + window.months
+            window = timedelta(
+                weeks=window.weeks,
+                days=window.remaining_days,
+                hours=window.hours,
+                minutes=window.minutes,
+                seconds=window.remaining_seconds,
+                microseconds=window.microseconds,
+            )
+        days, rest = divmod(window, _DAY)
+        return cls(months, days, rest)
+
+    @property
+    def is_elapsed(self) -> bool:
+        """Whether no day, week, month or year is in it."""
+        return not (self.months or self.days)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A DAG's time zone, and when it has runs.
+
+    :param zone: that of the timetable, where it has one, else that of the DAG.
+    :param crons: the cron expressions, where there are any.
+    :param delta: the time between two runs, where that is the schedule.
+    :param has_intervals: whether the data interval of a run reaches back to the run before.
+    :param key_format: how the keys of partitions are written, where it has partitions.
+    """
+
+    # As a plain default, a dataclass refuses the time zones of pendulum before 3.2.
+    zone: pendulum.Timezone | pendulum.FixedTimezone = field(default_factory=lambda: pendulum.UTC)
+    crons: tuple[str, ...] = ()
+    delta: Any = None
+    has_intervals: bool = False
+    key_format: str | None = None
+
+    @classmethod
+    def of(cls, dag: Any) -> Schedule:
+        """The schedule of a DAG, or one in UTC where there is no DAG."""
+        timetable = getattr(dag, "timetable", None)
+        timetable = getattr(timetable, "timetable", timetable)  # of runs by assets or time
+        first, *others = _part(timetable, "timetables") or [timetable]
+        delta = _part(timetable, "delta")
+        if delta is not None:
+            # Airflow adds it in UTC, so that days are 24 hours in every zone.
+            return cls(delta=delta)
+        expressions = (_part(each, "expression") for each in (first, *others))
+        crons = tuple(cron for cron in expressions if isinstance(cron, str) and croniter.is_valid(cron))
+        mapper = _part(timetable, "default_partition_mapper")
+        mapper = _part(mapper, "upstream_mapper") or mapper
+        zone = _part(first, "timezone") or _part(mapper, "timezone") or getattr(dag, "timezone", None)
+        has_intervals = bool(crons) and _part(first, "interval") is None
+        return cls(_zone(zone), crons, None, has_intervals, _part(first, "key_format"))
+
+    def before(self, end: datetime, length: Length, wall: pendulum.DateTime | None = None) -> datetime:
+        """When a window begins that ends at ``end``.
+
+        :param wall: what the clocks of the zone show at ``end``, where it is known.
+        """
+        return self._moved(end, length, -1, wall)
+
+    def after(self, start: datetime, length: Length) -> datetime:
+        """When a window ends that begins at ``start``."""
+        return self._moved(start, length, 1)
+
+    def last_multiple(self, time: datetime, length: Length) -> pendulum.DateTime | None:
+        """The last multiple of a length up to ``time``, by the clocks of the zone, or None where it has none.
+
+        Hours count from midnight, weeks from Monday, months from January.
+        """
+        wall = self.wall(time)
+        midnight = wall.start_of("day")
+        if length.months and not (length.days or length.rest):
+            months = length.months if 12 % length.months == 0 else 12 if length.months % 12 == 0 else 1
+            return midnight.replace(month=wall.month - (wall.month - 1) % months, day=1)
+        if length.days and not (length.months or length.rest):
+            return midnight.start_of("week") if length.days % 7 == 0 else midnight
+        if not length.is_elapsed or length.rest <= timedelta() or _DAY % length.rest:
+            return None
+        since = timedelta(
+            hours=wall.hour, minutes=wall.minute, seconds=wall.second, microseconds=wall.microsecond
+        )
+        return midnight + since // length.rest * length.rest
+
+    def at(self, wall: pendulum.DateTime, not_after: datetime | None = None) -> datetime:
+        """When the clocks of the zone show ``wall``: the second time of two, as Airflow's timetables have it.
+
+        Where they never do, because they are put forward, it is as much later as they are put.
+
+        :param not_after: the first time of two, where the second one is after this.
+        """
+        fields = (wall.year, wall.month, wall.day, wall.hour, wall.minute, wall.second, wall.microsecond)
+        second, first = (
+            to_utc("wall", pendulum.datetime(*fields, tz=self.zone, fold=fold)) for fold in (1, 0)
+        )
+        return second if not_after is None or second <= not_after else first
+
+    def wall(self, time: datetime) -> pendulum.DateTime:
+        """What the clocks of the zone show at a time."""
+        return pendulum.instance(time).in_timezone(self.zone).naive()
+
+    def is_due(self, wall: pendulum.DateTime) -> bool:
+        """Whether the schedule has a run then; where nothing is known of it, whether a day begins."""
+        if not self.crons:
+            return wall == wall.start_of("day")
+        return any(croniter.match(cron, wall) for cron in self.crons)
+
+    def clocks_change(self, start: datetime, end: datetime) -> bool:
+        """Whether the zone has another offset at one time than at the other."""
+        return self._offset(start) != self._offset(end)
+
+    def advice(self, time: datetime) -> str:
+        """What to write for a window as long as the time between two runs."""
+        if isinstance(self.delta, timedelta):
+            return f"window={_in_python(self.delta)}"
+        if len(self.crons) == 1:
+            following = croniter(self.crons[0], self.wall(time), ret_type=datetime)
+            runs = list(pairwise(islice(following, _RUNS_COMPARED)))
+            gaps = {later - earlier for earlier, later in runs}
+            if len(gaps) == 1:
+                return f"window={_in_python(gaps.pop())}"
+            for months in (1, 2, 3, 4, 6, 12):
+                if all(
+                    pendulum.instance(earlier).add(months=months).naive() == later for earlier, later in runs
+                ):
+                    return f"window=pendulum.duration({'years=1' if months == 12 else f'months={months}'})"
+        return "a window as long as the time between two runs, such as window=timedelta(hours=1),"
+
+    def _moved(
+        self, time: datetime, length: Length, sign: int, wall: pendulum.DateTime | None = None
+    ) -> datetime:
+        try:
+            moved = time
+            if not length.is_elapsed:
+                for shown in [wall] if wall else self._walls(time):
+                    moved = self.at(shown.add(months=sign * length.months, days=sign * length.days))
+                    if moved != time:
+                        break
+            return moved + sign * length.rest
+        except (OverflowError, ValueError):
+            raise SupermetricsValidationError(
+                f"window is out of range: the calendar does not reach that far from {time:%Y-%m-%d}"
+            ) from None
+
+    def _walls(self, time: datetime) -> list[pendulum.DateTime]:
+        """What the clocks show at a time, and what they would if they had not been put forward.
+
+        A run at 2:00 is at 3:00 where there is no 2:00, and the day that ends then began at 2:00.
+        """
+        wall = self.wall(time)
+        skipped = wall - self._offset(time) + self._offset(time - _DAY)
+        if skipped >= wall or self.at(skipped) != time:
+            return [wall]
+        return [skipped, wall] if self.is_due(skipped) and not self.is_due(wall) else [wall, skipped]
+
+    def _offset(self, time: datetime) -> timedelta:
+        offset = pendulum.instance(time).in_timezone(self.zone).utcoffset()
+        assert offset is not None
+        return offset
+
+
+def _part(holder: Any, name: str) -> Any:
+    # Airflow's own timetables keep to themselves what those of its SDK show.
+    value = getattr(holder, name, None)
+    return getattr(holder, f"_{name}", None) if value is None else value
+
+
+def _zone(zone: Any) -> pendulum.Timezone | pendulum.FixedTimezone:
+    if zone is None:
+        return pendulum.UTC
+    if isinstance(zone, str):
+        return pendulum.timezone(zone)
+    known = pendulum.instance(datetime(2000, 1, 1, tzinfo=zone)).timezone
+    assert known is not None
+    return known
+
+
+def _in_python(delta: timedelta) -> str:
+    for unit in ("weeks", "days", "hours", "minutes"):
+        number, rest = divmod(delta, timedelta(**{unit: 1}))
+        if not rest:
+            return f"timedelta({unit}={number})"
+    return f"timedelta(seconds={delta.total_seconds():g})"

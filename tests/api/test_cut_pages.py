@@ -1,0 +1,73 @@
+"""Pages that a server cuts anywhere, once or at random: nothing is lost, and nothing is refused too early."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_supermetrics._api.entry import Fields
+from airflow_provider_supermetrics._api.errors import NoProgress
+from airflow_provider_supermetrics._api.pager import LogPager
+from tests.support.histories import MAX_PAGE, Outcome, drawn_history, outcome_of
+from tests.support.model import ORIGIN, page_of
+
+SECOND = timedelta(seconds=1)
+
+
+def test_a_page_cut_once_within_the_oldest_second_of_the_history() -> None:
+    """2,300 entries, one a second, and 5 more in the oldest second: of four pages, the third is cut there."""
+    times = [ORIGIN - i * SECOND for i in range(2300)] + [ORIGIN - 2299 * SECOND] * 5
+    history: list[Fields] = [
+        {"id": str(i), "log_time": at.strftime("%Y-%m-%dT%H:%M:%SZ")} for i, at in enumerate(times)
+    ]
+    pager, got, requests = LogPager(), 0, 0
+    while pager.next:
+        requests += 1
+        before = pager.next.before
+        page = [e for e, at in zip(history, times, strict=True) if before is None or at < before]
+        got += len(pager.receive(page_of(page[: 302 if requests == 3 else 1000])))
+    assert got == 2305
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_page_cut_once_within_a_time_is_requested_again(length: int) -> None:
+    """The oldest entry read may be missing from it: that is a cut, and neither a gap nor an end."""
+    ids = [str(i) for i in range(5)]
+    page: list[Fields] = [{"id": i, "log_time": "2026-01-01T00:00:05Z"} for i in ids]
+    older: Fields = {"id": "9", "log_time": "2026-01-01T00:00:01Z"}
+    pager = LogPager(start=ORIGIN + 4 * SECOND)
+    got = pager.receive(page_of(page))
+    got += pager.receive(page_of(page[:length]))
+    got += pager.receive(page_of([*page, older]))
+    assert ([e.fields["id"] for e in got], pager.next) == (ids, None)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 2**32))
+def test_whatever_brings_more_when_asked_again_is_read(seed: int) -> None:
+    """Random cuts, none of which brings nothing new: complete, or refused where one time fills a page."""
+    history = drawn_history(random.Random(seed), cuts_bring_more=True)
+    outcome = outcome_of(history)
+    assert outcome in (Outcome.COMPLETE, Outcome.FULL_TIME, Outcome.ALL_READ)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 2**32))
+def test_random_cuts_lose_nothing_silently(seed: int) -> None:
+    """Any cuts: complete, refused, or the one case beyond proof."""
+    assert outcome_of(drawn_history(random.Random(seed))) is not Outcome.LOST
+
+
+def test_a_time_that_fills_the_largest_page_is_refused() -> None:
+    """The property tests have such times: their largest page is small."""
+    page: list[Fields] = [{"id": str(i), "log_time": "2026-01-01T00:00:05Z"} for i in range(MAX_PAGE)]
+    pager = LogPager(limit=MAX_PAGE, max_limit=MAX_PAGE)
+    pager.receive(page_of(page))
+    state = pager.state
+    with pytest.raises(NoProgress):
+        pager.receive(page_of(page))
+    assert pager.state == state

@@ -1,0 +1,205 @@
+"""An entry's time, key and line."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_supermetrics._api.entry import LogEntry, decode, encode, read_line, read_page
+from airflow_provider_supermetrics._api.errors import ContractViolation
+from airflow_provider_supermetrics._api.times import parse_log_time
+
+LOG_TIME = "2025-01-01T00:00:00Z"
+
+
+def entry_of(fields: dict[str, Any]) -> LogEntry:
+    """The entry, as a page with nothing else has it."""
+    return read_page(json.dumps({"logs": [fields]}).encode())[0]
+
+
+def key_of(fields: dict[str, Any]) -> str:
+    """Its key."""
+    return entry_of({**fields, "log_time": LOG_TIME}).key
+
+
+DAY, MINUTE, SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "tick"),
+    [
+        ("2025-01-01", "2025-01-01T00:00:00+00:00", DAY),
+        ("2025-01-01T10:20Z", "2025-01-01T10:20:00+00:00", MINUTE),
+        ("2025-01-01T10:20:30Z", "2025-01-01T10:20:30+00:00", SECOND),
+        ("2025-01-01T10:20:30", "2025-01-01T10:20:30+00:00", SECOND),
+        ("2025-01-01 10:20:30+00:00", "2025-01-01T10:20:30+00:00", SECOND),
+        ("2025-01-01T10:20:30+05:30", "2025-01-01T04:50:30+00:00", SECOND),
+        ("2025-01-01T10:20:30-0130", "2025-01-01T11:50:30+00:00", SECOND),
+        ("2025-01-01T10:20:30+02", "2025-01-01T08:20:30+00:00", SECOND),
+        ("2025-01-01T10:20:30.5z", "2025-01-01T10:20:30.500000+00:00", SECOND / 10),
+        ("2025-01-01T10:20:30.123Z", "2025-01-01T10:20:30.123000+00:00", SECOND / 1000),
+        ("2025-01-01T10:20:30,123456Z", "2025-01-01T10:20:30.123456+00:00", SECOND / 10**6),
+        ("2025-01-01T10:20:30.123456789Z", "2025-01-01T10:20:30.123456+00:00", SECOND / 10**6),
+    ],
+)
+def test_times(text: str, at: str, tick: timedelta) -> None:
+    """Every form that the API's documents show is read, with the precision it was printed to."""
+    assert parse_log_time(text) == (datetime.fromisoformat(at), tick)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "yesterday",
+        "2025-13-01",
+        "2025-01-01T25:00:00Z",
+        1735689600,
+        {},
+        "²",
+        "2025-01-01T10:20:30+99:99",
+        "2025-01-01T10:20:30-24:00",
+        "2025-01-01T10:20:30+05:60",
+    ],
+)
+def test_an_unreadable_time_is_refused(value: Any) -> None:
+    """Without a time an entry cannot be placed; going on could lose others."""
+    with pytest.raises(ContractViolation, match="log_time"):
+        entry_of({"id": "1", "log_time": value})
+
+
+def test_a_huge_id_is_not_quoted_whole() -> None:
+    """A message holds some of it."""
+    with pytest.raises(ContractViolation) as refused:
+        entry_of({"id": "x" * 1_000_000, "log_time": "y" * 1_000_000})
+    assert len(str(refused.value)) < 300
+
+
+def test_a_missing_time_is_refused() -> None:
+    """As above, and the message names the entry."""
+    with pytest.raises(ContractViolation, match="123-foo"):
+        entry_of({"id": "123-foo"})
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_time_or_refused(text: str) -> None:
+    """Whatever arrives as a time, nothing but ContractViolation is raised."""
+    try:
+        entry = entry_of({"log_time": text})
+    except ContractViolation:
+        return
+    assert entry.time.utcoffset() == timedelta()
+    assert entry.tick > timedelta()
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), _json, max_size=6))
+def test_a_line_says_all_that_the_entry_said(entry: dict[str, Any]) -> None:
+    """Any entry, numbers beyond 64 bits included, comes back equal from its one line."""
+    line = encode(entry)
+    assert b"\n" not in line
+    assert json.loads(line) == entry
+    assert list(json.loads(line)) == list(entry)
+
+
+def test_a_lone_surrogate_survives() -> None:
+    """A text that UTF-8 cannot hold is kept as an escape."""
+    assert json.loads(encode({"request": "\ud800"})) == {"request": "\ud800"}
+
+
+def test_identity_is_the_id() -> None:
+    """Two copies of an entry are one, even if a field changed meanwhile."""
+    assert key_of({"id": "1", "status": None}) == key_of({"id": "1", "status": 200})
+    assert key_of({"id": "1"}) != key_of({"id": 1})
+
+
+def test_identity_without_an_id_is_the_content() -> None:
+    """Where there is no id, only an equal entry is the same; the order of fields does not matter."""
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+    assert key_of({"a": 1}) != key_of({"a": 2})
+    assert key_of({"id": None, "a": 1}) != key_of({"id": None, "a": 2})
+
+
+@given(st.one_of(_json, st.text(alphabet=st.characters(), min_size=1)), st.dictionaries(st.text(), _json))
+def test_the_identity_can_be_stored_anywhere(entry_id: Any, entry: dict[str, Any]) -> None:
+    """Whatever the id is, its key is a short string that UTF-8, JSON and any database hold."""
+    for odd in ("x\ud800", "\0", "x" * 10_000, entry_id):
+        key = key_of({**entry, "id": odd})
+        assert "\0" not in key
+        assert len(key.encode()) < 300
+    assert key_of({"id": "x\ud800"}) != key_of({"id": "x\ud801"})
+
+
+def page_of(*lines: bytes, before: bytes = b'{"logs":[', after: bytes = b"]}") -> bytes:
+    """A body whose entries are written exactly so."""
+    return before + b",".join(lines) + after
+
+
+COMPACT = b'{"id":"1","log_time":"2025-01-01T00:00:00Z","n":1.50,"u":"\\u00e9"}'
+
+
+def test_a_compact_entry_keeps_its_bytes() -> None:
+    """Nothing is decoded and encoded again: neither 1.50 nor an escape changes."""
+    (entry,) = read_page(page_of(COMPACT))
+    assert entry.line == COMPACT
+    assert entry.fields == {"id": "1", "log_time": LOG_TIME, "n": 1.5, "u": "é"}
+
+
+@pytest.mark.parametrize(
+    "odd", [b'{"id": "2", "log_time": "2025-01-01"}', b'{"id":"2",\n"log_time":"2025-01-01"}']
+)
+def test_an_entry_with_space_becomes_one_compact_line(odd: bytes) -> None:
+    """Alone: the bytes of the others of its page do not depend on it."""
+    entries = read_page(page_of(COMPACT, odd, COMPACT))
+    assert [entry.line for entry in entries] == [COMPACT, b'{"id":"2","log_time":"2025-01-01"}', COMPACT]
+
+
+def test_a_lone_surrogate_changes_no_other_entry() -> None:
+    """The fast library refuses its whole page; the others keep their bytes all the same."""
+    odd = b'{"id":"3","log_time":"2025-01-01","request":"\\ud800"}'
+    body = page_of(
+        COMPACT, odd, COMPACT, before=b'{ "a": [1, {"logs": []}], "logs" : [ ', after=b' ] , "b": 2}'
+    )
+    entries = read_page(body)
+    assert [entry.line for entry in entries] == [COMPACT, odd, COMPACT]
+    assert entries[1].fields["request"] == "\ud800"
+
+
+def test_a_number_that_no_float_holds_stays_exact() -> None:
+    """In the line, and decoded."""
+    line = b'{"log_time":"2025-01-01","n":1e999}'
+    (entry,) = read_page(page_of(line))
+    assert entry.line == line
+    assert decode(encode(entry.fields)) == entry.fields
+
+
+def test_equal_entries_without_an_id_are_counted() -> None:
+    """So that each is one."""
+    line = b'{"log_time":"2025-01-01"}'
+    keys = [entry.key for entry in read_page(page_of(line, line, COMPACT, line))]
+    assert len(set(keys)) == 4
+    assert [entry.key for entry in read_page(page_of(line, line))] == keys[:2]
+
+
+def test_more_entries_than_the_limit_are_refused() -> None:
+    """The API promises no more; what else would it not keep to?"""
+    assert len(read_page(page_of(COMPACT, COMPACT), limit=2)) == 2
+    with pytest.raises(ContractViolation, match="2 entries, but 1 were requested at most"):
+        read_page(page_of(COMPACT, COMPACT), limit=1)
+
+
+def test_a_line_is_read_as_its_entry() -> None:
+    """A checkpoint keeps lines only."""
+    assert read_line(COMPACT) == read_page(page_of(COMPACT))[0]

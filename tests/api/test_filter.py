@@ -1,0 +1,78 @@
+"""Which lists are meant by what templates give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_supermetrics._api.errors import InvalidRequest
+from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ("", str, None),
+        (" None ", str, None),
+        (None, str, None),
+        ("a, b,", str, ["a", "b"]),
+        ("['a, b']", str, ["a, b"]),
+        ('{"a": null}', str, {"a": None}),
+        ("('a', 'b')", str, ("a", "b")),
+        ("'a'", str, ["a"]),
+        ('"a"', str, ["a"]),
+        (["1"], str, ["1"]),
+        ("500", int, [500]),
+        ("[500, '503']", int, [500, 503]),
+        ([" 500 ", "5xx", 7.5, None], int, [500, "5xx", 7.5, None]),
+        ("123456789", int, [123456789]),
+        ("1234567890", int, ["1234567890"]),
+        (500, int, [500]),
+        ([], int, []),
+        ({"500": 1}, int, {"500": 1}),
+        (7.5, int, 7.5),
+    ],
+    ids=str,
+)
+def test_lists_of_templates(value: Any, kind: type, expected: Any) -> None:
+    """A list, what is left to be refused with its name, or nothing."""
+    assert as_list("events", value, kind) == expected
+
+
+@pytest.mark.parametrize("text", ["['a'", "(1", "{", "'", '"', "[a]", "['a'] + ['b']", "[" * 9999])
+def test_a_literal_that_cannot_be_read(text: str) -> None:
+    """The message names the argument."""
+    with pytest.raises(InvalidRequest, match=r"^events must be a list, such as \['a', 'b'\] or a,b, not "):
+        as_list("events", text, str)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_status": "4"}, "min_status must be an integer, not '4'"),
+        ({"min_status": True}, "min_status must be an integer, not True"),
+        ({"statuses": {500: 1}}, r"statuses must be a list of integers, not {500: 1}"),
+        ({"statuses": b"\x01"}, "statuses must be a list of integers"),
+        ({"statuses": [True]}, "statuses must be a list of integers"),
+        ({"events": [""]}, r"events must be a list of strings, not \[''\]"),
+        ({"events": ["a", 1]}, "events must be a list of strings"),
+        ({"events": []}, "events must be a list of strings"),
+        ({"request_contains": ""}, "request_contains must be a string, not ''"),
+        ({"request_contains": 5}, "request_contains must be a string, not 5"),
+    ],
+    ids=str,
+)
+def test_what_no_filter_is_made_of(arguments: dict[str, Any], message: str) -> None:
+    """It could match nothing, or means something else than it seems to."""
+    with pytest.raises(InvalidRequest, match=f"^{message}"):
+        ErrorFilter.of(**arguments)
+
+
+def test_statuses_that_are_strings_of_digits() -> None:
+    """They count as integers; what is longer than any status does not, and harms nothing."""
+    error_filter = ErrorFilter.of(min_status=400)
+    counts = {
+        status: error_filter.matches({"status": status}) for status in ("400", " 503 ", "399", "5" * 5000)
+    }
+    assert list(counts.values()) == [True, True, False, False]

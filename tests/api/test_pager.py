@@ -1,0 +1,393 @@
+"""The pager in single cases: requests, refusals, ends."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_supermetrics._api.entry import Fields
+from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest, NoProgress
+from airflow_provider_supermetrics._api.pager import LogPager, PageFacts, PageRequest, PagerState, Step
+from airflow_provider_supermetrics._api.state import from_json, to_json
+from tests.support.model import ORIGIN, Server, page_of, printed, run
+
+SECOND = timedelta(seconds=1)
+KEYS = [f"id:{i}" for i in range(6)]
+TIMES = [ORIGIN + i * SECOND for i in range(4)]
+
+
+def server(seconds: list[int], **switches: object) -> Server:
+    """A server whose log has an entry at each of these seconds."""
+    entries = [
+        (
+            ORIGIN + s * SECOND,
+            {"id": str(i), "log_time": (ORIGIN + s * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")},
+        )
+        for i, s in enumerate(seconds)
+    ]
+    defaults = {
+        "inclusive": False,
+        "precision": "second",
+        "finer": False,
+        "cap": None,
+        "cuts": None,
+        "shuffled": None,
+    }
+    return Server(entries, **{**defaults, **switches})
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+@pytest.mark.parametrize("count", [1, 5, 99, 100, 101, 199, 250, 1000])
+def test_requests_for_a_window_within_the_history(count: int, inclusive: bool) -> None:
+    """N entries cost ceil(N / page) + 2 requests at most, and one where the page shows an older entry."""
+    source = server(list(range(2000)), inclusive=inclusive)
+    start, end = ORIGIN + 500 * SECOND, ORIGIN + (500 + count) * SECOND
+    got = run(source, LogPager(start=start, end=end, limit=100))
+    assert len(got) == count
+    assert source.requests <= math.ceil(count / 100) + 2
+    if count < 99:
+        assert source.requests == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 100, 199, 200, 250, 300, 500])
+def test_requests_for_a_whole_history(count: int) -> None:
+    """Its pages, each of which repeats an entry of the one before, and two that prove the end."""
+    source = server(list(range(count)))
+    assert len(run(source, LogPager(limit=100))) == count
+    assert source.requests <= max(1, math.ceil((count - 1) / 99)) + 2
+
+
+def test_an_empty_window_in_a_history_costs_one_request() -> None:
+    """An idle hour is known from one page."""
+    source = server([0, 1, 2])
+    assert run(source, LogPager(start=ORIGIN + 10 * SECOND, end=ORIGIN + 20 * SECOND)) == []
+    assert source.requests == 1
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_a_time_that_fills_a_page_is_refused(inclusive: bool) -> None:
+    """1,000 entries at one time and an older one: nothing can be known, so the pager says so."""
+    source = server([0] + [5] * 1000, inclusive=inclusive)
+    with pytest.raises(NoProgress, match="2026-01-01T00:00:05") as refused:
+        run(source, LogPager())
+    assert refused.value.page_length == 1000
+    assert source.requests <= 4
+
+
+@pytest.mark.parametrize("ties", [999, 1000])
+def test_a_time_that_fills_a_page_is_not_the_end_of_the_history(ties: int) -> None:
+    """A page of one time only is refused where it is full, although it looks like an end."""
+    source = server([5] * ties)
+    pager = LogPager()
+    if ties == 1000:
+        with pytest.raises(NoProgress):
+            run(source, pager)
+    else:
+        assert len(run(source, pager)) == ties
+
+
+def test_a_small_page_grows_where_one_time_fills_it() -> None:
+    """What a page of 10 cannot pass, one of 1,000 can."""
+    source = server([1, 2] + [5] * 300 + [7])
+    assert len(run(source, LogPager(limit=10))) == 303
+
+
+def test_a_server_that_cuts_pages_within_a_time_is_refused() -> None:
+    """Short pages of one time, with older entries behind them, are not taken for the end."""
+    source = server([0, 1] + [5] * 60 + [9], cap=50)
+    with pytest.raises(NoProgress):
+        run(source, LogPager())
+
+
+def test_the_window_goes_by_the_printed_time() -> None:
+    """Where times are printed as dates, a late entry of a day belongs to the window with its start."""
+    entries = [(ORIGIN + timedelta(hours=h), {"id": str(h), "log_time": "2026-01-01"}) for h in range(24)]
+    source = Server(entries, inclusive=False, precision="day", finer=True, cap=None, cuts=None, shuffled=None)
+    got = run(source, LogPager(start=ORIGIN, end=ORIGIN + timedelta(hours=6)))
+    assert len(got) == 24
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "limit"),
+    [
+        (ORIGIN, ORIGIN, 10),
+        (ORIGIN + SECOND, ORIGIN, 10),
+        (ORIGIN.replace(tzinfo=None), None, 10),
+        (None, ORIGIN.replace(tzinfo=None), 10),
+        (None, None, 0),
+        (None, None, 1001),
+    ],
+)
+def test_windows_that_make_no_sense(start: datetime | None, end: datetime | None, limit: int) -> None:
+    """Naive times, empty and reversed windows and impossible pages are refused before any request."""
+    with pytest.raises(InvalidRequest):
+        LogPager(start=start, end=end, limit=limit)
+
+
+def test_a_window_in_another_zone_is_the_same_window() -> None:
+    """Only the moment counts."""
+    zone = timezone(timedelta(hours=5, minutes=30))
+    pager = LogPager(end=(ORIGIN + timedelta(milliseconds=1)).astimezone(zone))
+    assert pager.next is not None
+    assert pager.next.before == ORIGIN + SECOND
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"],  # not newest first
+        ["2026-01-01T00:02:00Z"],  # newer than was asked for
+    ],
+)
+def test_pages_that_break_the_contract(times: list[str]) -> None:
+    """A page that is not what was asked for may hide entries."""
+    pager = LogPager(end=ORIGIN + 10 * SECOND)
+    page: list[Fields] = [{"id": time, "log_time": time} for time in times]
+    with pytest.raises(ContractViolation):
+        pager.receive(page_of(page))
+
+
+def test_a_server_that_ignores_before_is_refused() -> None:
+    """The same newest page for ever is neither a loop nor an end."""
+    page: list[Fields] = [
+        {"id": str(i), "log_time": (ORIGIN - i * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")} for i in range(10)
+    ]
+    pager = LogPager(limit=10)
+    pager.receive(page_of(page))
+    with pytest.raises(ContractViolation):
+        pager.receive(page_of(page))
+
+
+def test_an_entry_that_comes_twice_in_a_page_counts_once() -> None:
+    """One id is one entry."""
+    pager = LogPager()
+    entry: Fields = {"id": "1", "log_time": "2026-01-01T00:00:01Z"}
+    assert [e.fields for e in pager.receive(page_of([entry, dict(entry)]))] == [entry]
+
+
+def test_a_walk_that_is_over_takes_no_page() -> None:
+    """Asking on after the end is a mistake of the caller."""
+    pager = LogPager()
+    pager.receive(page_of([]))
+    assert pager.next is None
+    with pytest.raises(RuntimeError):
+        pager.receive(page_of([]))
+
+
+@pytest.mark.parametrize("cuts", [[1000, 1000, 700, 1], [1000, 1000, 700, 700, 1], [1000, 1000, 1000, 999]])
+def test_a_server_that_cuts_after_full_pages_loses_nothing(cuts: list[int]) -> None:
+    """Full pages first prove nothing for a short one later: all entries, or a refusal."""
+    source = server(list(range(5000)))
+    lengths = [*cuts, *[1000] * 20]
+    pager, got = LogPager(), 0
+    try:
+        while pager.next:
+            source.cap = lengths[source.requests]
+            got += len(pager.receive(source.page(pager.next.before, pager.next.limit)))
+    except NoProgress:
+        return
+    assert got == 5000
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_a_cut_oldest_time_is_refused_where_the_cut_has_shown(inclusive: bool) -> None:
+    """The oldest time of the history fills a cut page; earlier pages have shown where the server cuts."""
+    source = server([1] * 60 + list(range(5, 105)), cap=50, inclusive=inclusive)
+    with pytest.raises(NoProgress):
+        run(source, LogPager())
+
+
+def test_rounded_times_in_a_cut_page_are_refused() -> None:
+    """A server that prints rounded times shows the oldest time below itself: that is not the end."""
+    half = [(ORIGIN + timedelta(seconds=59.6 + i / 1000), "2026-01-01T00:01:00Z") for i in range(120)]
+    old = [(ORIGIN - i * SECOND, (ORIGIN - i * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")) for i in range(500)]
+    entries = [(at, {"id": str(i), "log_time": text}) for i, (at, text) in enumerate(half + old)]
+    source = Server(
+        entries, inclusive=False, precision="second", finer=True, cap=100, cuts=None, shuffled=None
+    )
+    with pytest.raises(NoProgress):
+        run(source, LogPager())
+
+
+def test_an_end_between_seconds_does_not_read_much_more() -> None:
+    """A short window in a busy log costs no more than its entries and those of its last second."""
+    entries = [
+        (
+            time := ORIGIN + timedelta(milliseconds=2 * i),
+            {"id": str(i), "log_time": printed(time, "millisecond")},
+        )
+        for i in range(40_000)
+    ]
+    source = Server(
+        entries, inclusive=False, precision="millisecond", finer=False, cap=None, cuts=None, shuffled=None
+    )
+    start = ORIGIN + timedelta(seconds=10, milliseconds=500)
+    assert len(run(source, LogPager(start=start, end=start + timedelta(milliseconds=10)))) == 5
+    assert source.requests == 1
+
+
+def test_times_cut_more_coarsely_than_they_are_printed_are_refused() -> None:
+    """Minutes printed with seconds: what the pager cannot see, it does not guess."""
+    entries = [(ORIGIN + s * SECOND, {"id": str(s), "log_time": "2026-01-01T00:00:00Z"}) for s in range(60)]
+    source = Server(
+        entries, inclusive=False, precision="second", finer=True, cap=None, cuts=None, shuffled=None
+    )
+    with pytest.raises(NoProgress):
+        run(source, LogPager(start=ORIGIN, end=ORIGIN + 60 * SECOND))
+
+
+def test_a_coarser_entry_among_finer_ones_is_in_order() -> None:
+    """An entry printed to the second can stand before one of the same second with a fraction."""
+    page: list[Fields] = [
+        {"id": "1", "log_time": "2026-01-01T00:00:05Z"},
+        {"id": "2", "log_time": "2026-01-01T00:00:05.300Z"},
+    ]
+    assert [e.fields for e in LogPager().receive(page_of(page))] == page
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 10])
+def test_mixed_precision_at_the_ends_of_the_window(limit: int) -> None:
+    """Each entry goes by its own printed time, and one printed coarsely does not end the pager early."""
+    times = {"05.300": 5.3, "05": 5.2, "05.100": 5.1, "04": 4.8, "04.600": 4.6, "04.300": 4.3, "03.900": 3.9}
+    entries = [
+        (ORIGIN + at * SECOND, {"id": text, "log_time": f"2026-01-01T00:00:{text}Z"})
+        for text, at in times.items()
+    ]
+    source = Server(
+        entries, inclusive=False, precision="second", finer=True, cap=None, cuts=None, shuffled=None
+    )
+    got = run(source, LogPager(start=ORIGIN + 4.5 * SECOND, end=ORIGIN + 5.2 * SECOND, limit=limit))
+    assert [entry["id"] for entry in got] == ["05", "05.100", "04.600"]
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_times_at_the_end_of_all_times(text: str) -> None:
+    """What cannot be asked past is refused, not an OverflowError."""
+    pager = LogPager()
+    page: list[Fields] = [{"id": "1", "log_time": text}]
+    if text.startswith("0001"):
+        pager.receive(page_of(page))
+    with pytest.raises(ContractViolation):
+        pager.receive(page_of(page))
+    with pytest.raises(InvalidRequest):
+        LogPager(end=datetime.max.replace(tzinfo=timezone.utc))
+
+
+def test_what_a_page_may_still_bring_is_known() -> None:
+    """While the pager asks below its oldest time, entries of that time may still come."""
+    pager = LogPager(limit=10)
+    pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
+    while pager.next:
+        assert pager.repeated is not None
+        assert pager.repeated > ORIGIN + 5 * SECOND
+        more = [{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]
+        pager.receive(page_of(more if pager.next.before > ORIGIN + 5 * SECOND else []))
+    assert pager.repeated is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "elsewhere"},
+        {"limit": 0},
+        {"tick": "x"},
+        {"oldest": "yesterday"},
+        {"oldest": "2026-01-01T00:00:00"},
+        {"seen": [["x"]]},
+        {"page": [1]},
+        {"next": {"before": None}},
+        {"cut_lengths": None},
+    ],
+)
+def test_a_state_that_is_none(change: dict[str, Any]) -> None:
+    """What was cut, changed or written by something else is refused, not guessed at."""
+    pager = LogPager(limit=10)
+    pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
+    state = to_json(pager.state)
+    assert from_json(state, PagerState) == pager.state
+    with pytest.raises(ContractViolation):
+        from_json({**state, **change}, PagerState)
+    for name in state:
+        with pytest.raises(ContractViolation):
+            from_json({key: value for key, value in state.items() if key != name}, PagerState)
+    with pytest.raises(ContractViolation):
+        from_json([], PagerState)
+
+
+def legal(state: PagerState) -> PagerState:
+    """The state with the request that belongs to its step."""
+    assert state.oldest is not None
+    microsecond = timedelta(microseconds=1)
+    ahead = {Step.PAST: state.tick, Step.WITHIN: state.tick - microsecond, Step.BELOW: -microsecond}
+    return replace(state, next=PageRequest(state.oldest + ahead[state.step], state.limit))
+
+
+STATES = st.builds(
+    PagerState,
+    start=st.none(),
+    end=st.none(),
+    next=st.none(),
+    limit=st.integers(1, 6),
+    max_limit=st.just(6),
+    step=st.sampled_from([Step.PAST, Step.WITHIN, Step.BELOW]),
+    tick=st.sampled_from([SECOND, timedelta(days=1)]),
+    least_tick=st.just(timedelta(microseconds=1)),
+    oldest=st.sampled_from(TIMES),
+    oldest_tick=st.just(SECOND),
+    last=st.sampled_from(KEYS),
+    seen=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(TIMES)),
+    page=st.builds(
+        PageFacts,
+        st.sampled_from(Step),
+        st.integers(1, 6),
+        st.integers(1, 6),
+        st.sampled_from(TIMES),
+        st.booleans(),
+    ),
+    older_exist=st.none() | st.booleans(),
+    repeats=st.integers(0, 7),
+    cut_lengths=st.frozensets(st.integers(1, 6)),
+    trust_first_page=st.booleans(),
+).map(legal)
+
+
+@settings(max_examples=400, deadline=None)
+@given(STATES, st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TIMES)), max_size=6))
+def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetime]]) -> None:
+    """A legal next state; or a named refusal, and the state as before."""
+    rows.sort(key=lambda row: row[1], reverse=True)
+    page = page_of([{"id": key[3:], "log_time": at.strftime("%Y-%m-%dT%H:%M:%SZ")} for key, at in rows])
+    pager = LogPager.resumed(state)
+    try:
+        pager.receive(page)
+    except ContractViolation:
+        assert pager.state is state
+        return
+    after = pager.state
+    assert from_json(json.loads(json.dumps(to_json(after))), PagerState) == after
+    assert after.oldest is not None
+    assert after.oldest <= state.oldest
+    if after.next is None:
+        return
+    assert after.step is not Step.TOP
+    assert after.next.before is not None
+    if after.step is Step.BELOW:
+        assert after.next.before <= after.oldest
+    else:
+        assert after.oldest < after.next.before <= after.oldest + timedelta(days=1)
+    # Progress: an older time, a new entry, another request, or one repetition more.
+    progress = (
+        after.oldest < state.oldest
+        or after.seen != state.seen
+        or after.repeats > state.repeats
+        or (after.step, after.limit, after.tick, after.older_exist, after.next.before)
+        != (state.step, state.limit, state.tick, state.older_exist, state.next and state.next.before)
+    )
+    assert progress

@@ -1,0 +1,255 @@
+"""What answers mean."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_supermetrics._api.entry import read_page
+from airflow_provider_supermetrics._api.errors import ContractViolation
+from airflow_provider_supermetrics._api.responses import (
+    Meaning,
+    RateLimit,
+    classify,
+    parse_connectors,
+    parse_log_entry,
+    parse_retry_after,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+ENVELOPE = {
+    "meta": {"request_id": "BXaEFVtjc7TXaJxgZhmFgSUD9edqq_CN"},
+    "error": {"code": "NOT_FOUND", "message": "No such team.", "description": "Team 7 does not exist."},
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (200, Meaning.OK),
+        (201, Meaning.OK),
+        (301, Meaning.NOT_THE_CONTRACT),
+        (304, Meaning.NOT_THE_CONTRACT),
+        (400, Meaning.REFUSED),
+        (401, Meaning.REFUSED),
+        (403, Meaning.REFUSED),
+        (404, Meaning.REFUSED),
+        (408, Meaning.SERVER_FAILED),
+        (418, Meaning.REFUSED),
+        (422, Meaning.REFUSED),
+        (429, Meaning.RATE_LIMITED),
+        (500, Meaning.SERVER_FAILED),
+        (503, Meaning.SERVER_FAILED),
+        (599, Meaning.SERVER_FAILED),
+    ],
+)
+def test_a_status_means_what_to_do(status: int, meaning: Meaning) -> None:
+    """Errors are sorted by what the caller should do about them."""
+    assert classify(status, {}, b"", now=NOW).meaning is meaning
+
+
+def test_the_facts_of_an_error() -> None:
+    """All that the envelope and the headers say is kept, whatever the headers' letter case."""
+    answer = classify(
+        429,
+        {"retry-AFTER": "3600", "x-ratelimit-limit": "5000", "X-RateLimit-Remaining": "0"},
+        json.dumps(ENVELOPE).encode(),
+        now=NOW,
+    )
+    assert (answer.code, answer.message) == ("NOT_FOUND", "No such team.")
+    assert answer.description == "Team 7 does not exist."
+    assert answer.request_id == "BXaEFVtjc7TXaJxgZhmFgSUD9edqq_CN"
+    assert answer.retry_after == 3600
+    assert answer.rate_limit == RateLimit(5000, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>502</html>",
+        b"[]",
+        b'{"error": ["text"], "meta": []}',
+        b'{"error": {"code": 7}}',
+        b"\xff\xfe",
+    ],
+)
+def test_an_error_without_an_envelope_is_still_an_error(body: bytes) -> None:
+    """Gateways answer in their own words; the status says enough."""
+    answer = classify(502, {}, body, now=NOW)
+    assert answer.meaning is Meaning.SERVER_FAILED
+    assert answer.code is answer.message is answer.request_id is None
+
+
+def test_texts_are_short_and_of_one_line() -> None:
+    """What goes to a log line is cut to what the API's page promises."""
+    body = {"error": {"code": "C" * 500, "message": "a\nb " + "m" * 500, "description": "d" * 5000}}
+    answer = classify(400, {}, json.dumps(body).encode(), now=NOW)
+    assert len(answer.code or "") == 100
+    assert answer.message is not None
+    assert answer.message.startswith("a b ")
+    assert len(answer.message) == 255
+    assert len(answer.description or "") == 2048
+
+
+@pytest.mark.parametrize(
+    ("headers", "rate_limit"),
+    [
+        ({}, None),
+        ({"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4999"}, RateLimit(5000, 4999)),
+        ({"X-RateLimit-Remaining": "3"}, RateLimit(None, 3)),
+        ({"X-RateLimit-Limit": "5000, 5000;w=3600", "X-RateLimit-Remaining": " 7 "}, RateLimit(5000, 7)),
+        ({"X-RateLimit-Limit": "many", "X-RateLimit-Remaining": "-1"}, None),
+        ({"X-RateLimit-Remaining": ""}, None),
+        ({"X-RateLimit-Remaining": "9" * 40}, None),
+    ],
+)
+def test_rate_limit_headers(headers: dict[str, str], rate_limit: RateLimit | None) -> None:
+    """Absent or unreadable headers are no opinion, never an error."""
+    assert classify(200, headers, b"{}", now=NOW).rate_limit == rate_limit
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("0", 0),
+        ("1", 1),
+        (" 86400 ", 86400),
+        ("1.5", 1.5),
+        (format_datetime(NOW + timedelta(minutes=2), usegmt=True), 120),
+        (format_datetime(NOW - timedelta(minutes=2), usegmt=True), 0),
+        ("Thu, 01 Jan 2026 00:01:00", 60),
+        ("Thu, 99 Foo 2026 00:01:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    """Seconds and HTTP dates are understood; anything else says nothing."""
+    assert parse_retry_after(value, now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "5, 120"}, 120),
+        ({"Retry-After": "120,5"}, 120),
+        ({"Retry-After": "soon, 7"}, 7),
+        ({"Retry-After": "soon, later"}, None),
+        ({"Retry-After": "Thu, 01 Jan 2026 00:01:00 GMT, 5"}, 60),
+        ({"Retry-After": "90, Thu, 01 Jan 2026 00:01:00 GMT"}, 90),
+        ({"Retry-After": "Thu, 01 Jan 2026 00:01:00 GMT, Thu, 1 Jan 2026 00:02:00 GMT"}, 120),
+        ({"Retry-After": "Thursday, 01-Jan-26 00:01:00 GMT"}, 60),
+        ({"Retry-After": "5", "retry-after": "120", "RETRY-AFTER": "7"}, 120),
+    ],
+    ids=str,
+)
+def test_the_longest_of_several_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """However a gateway has joined them."""
+    assert classify(429, headers, b"", now=NOW).retry_after == seconds
+
+
+def test_a_page_of_more_than_was_requested() -> None:
+    """It is not what was asked for."""
+    body = json.dumps({"logs": [{"log_time": "2025-01-01"}] * 4}).encode()
+    assert len(read_page(body, limit=4)) == 4
+    with pytest.raises(ContractViolation, match="4 entries, but 3"):
+        read_page(body, limit=3)
+
+
+def test_a_page() -> None:
+    """The entries come as they are, unknown fields and missing ones included."""
+    logs = [{"id": "1", "log_time": "2025-01-01", "new_field": [1, {"a": None}]}, {"log_time": "2025-01-01"}]
+    page = read_page(json.dumps({"logs": logs, "more": 1}).encode())
+    assert [entry.fields for entry in page] == logs
+
+
+def test_numbers_beyond_64_bits_stay_exact() -> None:
+    """A fast JSON library must not make a float of a large whole number."""
+    page = read_page(b'{"logs": [{"log_time": "2025-01-01", "n": 123456789012345678901234567890}]}')
+    assert page[0].fields["n"] == 123456789012345678901234567890
+
+
+def test_a_lone_surrogate_does_not_block_a_page() -> None:
+    """What the fast library refuses and JSON allows is read by the other one."""
+    assert (
+        read_page(b'{"logs": [{"log_time": "2025-01-01", "request": "\\ud800"}]}')[0].fields["request"]
+        == "\ud800"
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html></html>",
+        b'{"logs": [',
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"logs": null}',
+        b'{"logs": {}}',
+        b'{"logs": [1]}',
+        b'{"logs": [{"id": "1"}]}',
+        b'{"logs": [{"id": "1", "log_time": "never"}]}',
+        b'{"logs": [{"log_time": "2025-01-01", "n": NaN}]}',
+        b'{"logs": [{"log_time": "\xff"}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_page(body: bytes) -> None:
+    """Anything that could hide entries is refused."""
+    with pytest.raises(ContractViolation):
+        read_page(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"connectors": [{}]}', b'{"connectors": [{"connector_identifier": 1}]}']
+)
+def test_what_is_no_list_of_connectors(body: bytes) -> None:
+    """A connector without its identifier could not be exported, so the list is refused."""
+    with pytest.raises(ContractViolation):
+        parse_connectors(body)
+
+
+def test_what_is_no_entry() -> None:
+    """A single entry is an object."""
+    assert parse_log_entry(b'{"id": "1"}') == {"id": "1"}
+    with pytest.raises(ContractViolation):
+        parse_log_entry(b"[]")
+
+
+@given(
+    st.integers(100, 599),
+    st.dictionaries(
+        st.sampled_from(["Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining"]), st.text()
+    ),
+    st.binary()
+    | st.recursive(
+        st.none() | st.text(),
+        lambda s: st.dictionaries(st.sampled_from(["error", "meta", "code", "message", "request_id"]), s),
+    ).map(lambda d: json.dumps(d).encode()),
+)
+def test_no_answer_can_break_the_client(status: int, headers: dict[str, str], body: bytes) -> None:
+    """Whatever arrives is classified."""
+    answer = classify(status, headers, body, now=NOW)
+    assert answer.retry_after is None or answer.retry_after >= 0
+
+
+@given(st.binary(max_size=200) | st.from_type(dict).map(lambda d: repr(d).encode()))
+def test_any_body_is_a_page_or_refused(body: bytes) -> None:
+    """Nothing but ContractViolation is raised for any bytes."""
+    result: Any = None
+    try:
+        result = read_page(body)
+    except ContractViolation:
+        return
+    assert isinstance(result, list)

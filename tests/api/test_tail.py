@@ -1,0 +1,330 @@
+"""Watching a log: each entry once, whatever arrives in between, for few requests."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import JsonValue, TypeAdapter
+
+from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
+from airflow_provider_supermetrics._api.entry import Fields, LogEntry
+from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest
+from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches, brief
+from airflow_provider_supermetrics._api.state import from_json, to_json
+from airflow_provider_supermetrics._api.tail import LogTail, TailState
+from airflow_provider_supermetrics._api.times import parse_log_time
+from tests.support.model import ORIGIN, Server, printed
+
+SECOND = timedelta(seconds=1)
+OVERLAP = 60 * SECOND
+NOW = ORIGIN + timedelta(days=1)
+JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
+
+
+def entry(number: int, at: datetime, status: int | None = 500, **parts: Any) -> tuple[datetime, Fields]:
+    """An entry and its time."""
+    return at, {"id": f"e{number}", "log_time": printed(at, "second"), "status": status, **parts}
+
+
+def server(entries: list[tuple[datetime, Fields]], inclusive: bool = False) -> Server:
+    """A server with these."""
+    return Server(entries, inclusive, "second", finer=False, cap=None, cuts=None, shuffled=random.Random(1))
+
+
+def new_tail(since: datetime, overlap: timedelta = OVERLAP, first_limit: int = 100) -> LogTail:
+    """A tail that has polled nothing yet."""
+    return LogTail(TailState(since, overlap, first_limit))
+
+
+def poll(
+    source: Server, tail: LogTail | ErrorCounter, now: datetime, most: int | None = None
+) -> list[LogEntry]:
+    """One poll, or the first so many requests of one."""
+    tail.begin_poll(now)
+    found: list[LogEntry] = []
+    while tail.next is not None:
+        if most == 0:
+            return found
+        most = None if most is None else most - 1
+        found += tail.receive(source.page(tail.next.before, tail.next.limit))
+    tail.finish_poll(now)
+    return found
+
+
+def moved(tail: LogTail) -> LogTail:
+    """The same tail in another process."""
+    # As strict as the stores of Airflow 3.3, which take no tuple for a list.
+    return LogTail(from_json(JSON.validate_python(to_json(tail.state)), TailState))
+
+
+def ids(entries: list[LogEntry]) -> list[str]:
+    """Their ids, in order."""
+    return [entry.fields["id"] for entry in entries]
+
+
+def test_an_idle_watch_costs_one_request_a_look() -> None:
+    """60 looks at a log in which nothing happens: at most 61 requests."""
+    history = [entry(i, ORIGIN + i * SECOND) for i in range(5000)]
+    for since in (ORIGIN + 4990 * SECOND, ORIGIN + 9000 * SECOND):
+        source, tail = server(list(history)), new_tail(since)
+        found = [poll(source, tail, since + i * 60 * SECOND) for i in range(60)]
+        assert sum(map(len, found)) == sum(since <= at for at, _ in history)
+        assert source.requests <= 61
+
+
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_an_idle_watch_of_a_short_history(length: int) -> None:
+    """A new connector, whose whole log lies within the watch."""
+    source, tail = server([entry(i, ORIGIN + i * SECOND) for i in range(length)]), new_tail(ORIGIN)
+    found = [poll(source, tail, ORIGIN + i * 60 * SECOND) for i in range(60)]
+    assert [len(new) for new in found] == [length] + [0] * 59
+    assert source.requests <= 61
+
+
+def test_a_burst() -> None:
+    """5,000 new entries with 37 errors between two looks: 37, in at most 7 requests."""
+    source = server([entry(i, ORIGIN - i * SECOND, 200) for i in range(1, 2000)])
+    counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 20)
+    poll(source, counter, ORIGIN)
+    burst = [
+        entry(10_000 + i, ORIGIN + i // 10 * SECOND, 500 if i % 135 == 1 and i < 37 * 135 else 200)
+        for i in range(5000)
+    ]
+    source.entries += burst
+    before = source.requests
+    poll(source, counter, ORIGIN + 600 * SECOND)
+    assert source.requests - before <= 7
+    assert counter.matches.count == 37
+    assert [e["id"] for e in counter.matches.entries][:2] == [f"e{10_000 + i * 135 + 1}" for i in (36, 35)]
+    assert len(counter.matches.entries) == 20
+    before = source.requests
+    for i in range(30):
+        assert poll(source, counter, ORIGIN + (601 + i) * SECOND) == []
+    assert source.requests - before == 30
+
+
+def test_late_entries_below_the_first_page() -> None:
+    """They wait until the overlap has passed, and no further entry is needed for them."""
+    source = server([entry(i, ORIGIN + i // 20 * SECOND) for i in range(1000)])
+    tail = new_tail(ORIGIN)
+    poll(source, tail, ORIGIN + 50 * SECOND)
+    source.entries.append(entry(5000, ORIGIN + 10 * SECOND))
+    assert poll(source, tail, ORIGIN + 60 * SECOND) == []
+    assert ids(poll(source, tail, ORIGIN + 111 * SECOND)) == ["e5000"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 40), st.integers(0, 30)), max_size=60), min_size=1, max_size=6
+    ),
+    inclusive=st.booleans(),
+    moves=st.booleans(),
+    interrupted=st.lists(st.none() | st.integers(0, 2), min_size=6, max_size=6),
+    with_ids=st.booleans(),
+    first_limit=st.sampled_from([1, 2, 5, 100]),
+)
+def test_each_entry_is_given_once(
+    batches: list[list[tuple[int, int]]],
+    inclusive: bool,
+    moves: bool,
+    interrupted: list[int | None],
+    with_ids: bool,
+    first_limit: int,
+) -> None:
+    """Whatever arrives between looks, no later than the overlap, and whatever interrupts them."""
+    source = server([entry(9999, ORIGIN - SECOND)], inclusive)
+    tail = new_tail(ORIGIN, 30 * SECOND, first_limit)
+    newest, count, given_, now = ORIGIN, 0, [], ORIGIN
+    for batch, cut in zip(batches, interrupted, strict=False):
+        for ahead, behind in batch:
+            at = max(ORIGIN, newest + ahead * SECOND - min(behind, 30) * SECOND)
+            count += 1
+            time, made = entry(count, at)
+            if not with_ids:
+                del made["id"]
+                made["number"] = count % 3  # some are equal
+            source.entries.append((time, made))
+        now += 10 * SECOND
+        given_ += poll(source, tail, now, cut)
+        if moves:
+            tail = moved(tail)
+        newest = max([newest, *(e.time for e in given_)])
+    # What is late waits for the overlap; after that, two quiet looks have found all.
+    for _ in range(3):
+        now += 31 * SECOND
+        given_ += poll(source, tail, now)
+    expected = [e for _, e in source.entries if parse_log_time(e["log_time"]).at >= ORIGIN]
+    assert sorted(str(e.fields) for e in given_) == sorted(map(str, expected))
+
+
+def test_an_abandoned_poll_does_not_count() -> None:
+    """What it brought is taken back; the next poll brings it again."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(3000)])
+    counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 5)
+    assert len(poll(source, counter, ORIGIN, most=1)) == 100
+    assert counter.state.pending.count == 100
+    counter.abandon_poll()
+    assert (counter.state.pending.count, counter.matches.count) == (0, 0)
+    poll(source, counter, ORIGIN)
+    assert counter.matches.count == 3000
+    counter.abandon_poll()
+    assert counter.matches.count == 3000, "a poll that has ended is not taken back"
+
+
+def test_what_another_tail_has_found() -> None:
+    """It is new where it was not seen, and seen afterwards."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(200)])
+    mine, other = new_tail(ORIGIN), new_tail(ORIGIN)
+    first = poll(source, other, NOW)
+    assert mine.take_shared(first, NOW) == first
+    assert mine.take_shared(first, NOW) == []
+    for number in (500, 501):  # equal, and without an id
+        at, made = entry(number, ORIGIN + 199 * SECOND)
+        del made["id"]
+        source.entries.append((at, made))
+        mine = moved(mine)
+        assert [e.fields for e in mine.take_shared(poll(source, other, NOW), NOW)] == [made]
+    assert mine.state.watermark == other.state.watermark
+
+
+def test_an_entry_from_the_future_blinds_nobody() -> None:
+    """One that is dated ahead says nothing of what may still come; nothing is given twice."""
+    source, tail = server([]), new_tail(ORIGIN)
+    given_ = []
+    for i in range(20):
+        now = ORIGIN + i * 30 * SECOND
+        source.entries.append(entry(i, now))
+        if i == 3:
+            source.entries.append(entry(99, now + 300 * SECOND))
+        tail = moved(tail)
+        given_ += poll(source, tail, now)
+    assert sorted(ids(given_)) == sorted(e["id"] for _, e in source.entries)
+
+
+@pytest.mark.parametrize(
+    "change", [{"since": None}, {"seen": 5}, {"watermark": "x"}, {"poll": {}}, {"overlap": "x"}]
+)
+def test_a_state_that_is_none(change: dict[str, Any]) -> None:
+    """It is refused."""
+    state = to_json(new_tail(ORIGIN).state)
+    assert from_json(state, TailState) == new_tail(ORIGIN).state
+    with pytest.raises(ContractViolation):
+        from_json({**state, **change}, TailState)
+    with pytest.raises(ContractViolation):
+        from_json({"tail": {**state, **change}}, CounterState)
+
+
+# Which entries count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts", "matches"),
+    [
+        ({}, {"status": 400}, True),
+        ({}, {"status": 399}, False),
+        ({}, {"status": 500.0}, True),
+        ({}, {"status": "503"}, True),
+        ({}, {"status": None}, False),
+        ({}, {}, False),
+        ({}, {"status": True}, False),
+        ({}, {"status": "error"}, False),
+        ({}, {"status": [500]}, False),
+        ({"min_status": 500}, {"status": 404}, False),
+        ({"min_status": 200}, {"status": 201}, True),
+        ({"statuses": [302, 404]}, {"status": 302}, True),
+        ({"statuses": [302, 404]}, {"status": 500}, False),
+        ({"events": ["a.b"]}, {"status": 500, "event": "a.b"}, True),
+        ({"events": ["a.b"]}, {"status": 500, "event": "a.bc"}, False),
+        ({"events": ["a.b"]}, {"status": 500, "event": None}, False),
+        ({"request_contains": "OAuth"}, {"status": 500, "request": "POST /api/oauth/x"}, True),
+        ({"request_contains": "oauth"}, {"status": 500, "request": "GET /x"}, False),
+        ({"request_contains": "oauth"}, {"status": 500, "request": None}, False),
+        ({"request_contains": "oauth"}, {"status": 500}, False),
+    ],
+)
+def test_filters(arguments: dict[str, Any], parts: dict[str, Any], matches: bool) -> None:
+    """All conditions hold; without a status nothing is an error."""
+    made = ErrorFilter.of(**arguments)
+    assert made.matches(parts) is matches
+    again = ErrorFilter.of(**json.loads(json.dumps(made.to_arguments())))
+    assert again == made
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"min_status": "400"},
+        {"min_status": True},
+        {"statuses": 404},
+        {"statuses": "404"},
+        {"statuses": []},
+        {"statuses": ["404"]},
+        {"events": "auth"},
+        {"events": []},
+        {"events": [5]},
+        {"request_contains": ""},
+        {"request_contains": 5},
+    ],
+)
+def test_filters_that_make_no_sense(arguments: dict[str, Any]) -> None:
+    """They are refused: they would match nothing, for ever, or each letter."""
+    with pytest.raises(InvalidRequest):
+        ErrorFilter.of(**arguments)
+
+
+def test_what_is_told_of_an_entry_is_small_and_plain() -> None:
+    """Long texts are cut, odd values are texts, known fields always stay."""
+    others = {f"x{i}": i for i in range(50)}
+    big = {"id": "1", **others, "log_time": "2026-01-01", "request": "r" * 5000, "deep": {"a": ["b"] * 1000}}
+    told = brief({**big, "x1": 2**70, "x2": "\ud800\0", "x3": None, "x4": 1.5, "x5": True})
+    assert told["request"] == "r" * 299 + "…"
+    assert (told["x1"], told["x3"], told["x4"], told["x5"]) == (str(2**70), None, 1.5, True)
+    assert told["log_time"] == "2026-01-01"
+    assert len(told) == 13
+    assert len(json.dumps(told)) < 2000
+    assert told["x2"] == "\ufffd\ufffd"
+
+
+def test_what_is_told_of_an_entry_is_fit_for_a_log_line() -> None:
+    """Examples log it, and send it: no control character and no second line comes from the API."""
+    deep: list[Any] = []
+    for _ in range(20_000):
+        deep = [deep]
+    told = brief(
+        {
+            "id": "a\u202eb",
+            "log_time": "2026-01-01",
+            "request": "GET /\x1b[2J\r\n2026-01-01 ERROR \x9b all is lost",
+            "event": {"\n": "\n"},
+            "deep": deep,
+            "digits": 10**9999,
+            "a\nb": 1,
+        }
+    )
+    assert all(text.isprintable() for text in (*told, *map(str, told.values())))
+    assert told["request"] == "GET /\ufffd[2J 2026-01-01 ERROR \ufffd all is lost"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50)), max_size=40), st.integers(0, 8), st.randoms()
+)
+def test_the_newest_are_kept_in_one_order(
+    made: list[tuple[int, int]], most: int, shuffler: random.Random
+) -> None:
+    """However the pages came: the same count, the same entries, newest first."""
+    entries = [entry(number, ORIGIN + second * SECOND)[1] for second, number in made]
+    one, other = Matches().plus(entries, most), Matches()
+    shuffler.shuffle(entries)
+    for item in entries:
+        other = other.plus([item], most)
+    assert one.count == other.count == len(entries)
+    assert one.entries == other.entries
+    times = [e["log_time"] for e in one.entries]
+    assert times == sorted(times, reverse=True)
