@@ -302,9 +302,9 @@ class Services:
         conf: Mapping[str, Any] | None = None,
         date: str | None = None,
     ) -> None:
-        self.wait(
-            f"the DAG {dag_id}", lambda: self._rows("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id)
-        )
+        # Airflow 2 writes the two tables one after the other.
+        query = "SELECT 1 FROM serialized_dag JOIN dag USING (dag_id) WHERE dag_id = ?"
+        self.wait(f"the DAG {dag_id}", lambda: self._rows(query, dag_id))
         if not AIRFLOW_2:
             with self._explained():
                 self._site.unpause(dag_id)
