@@ -379,9 +379,7 @@ def _past(state: PagerState, received: _Received, verdict: Verdict) -> PagerStat
     page = state.page
     assert page is not None
     if page.is_full:
-        if page.limit >= state.max_limit:
-            return _doubt(state)
-        return _ask(replace(state, limit=state.max_limit, repeats=0), state.step)
+        return _doubt(state)
     if verdict is Verdict.MORE_TIES:
         return _ask(state, state.step, limit=page.limit)
     if not page.confirms:
@@ -451,20 +449,25 @@ def _again(state: PagerState) -> PagerState:
     assert state.page is not None
     if state.repeats > _MAX_REPEATS:
         return _doubt(state)
-    step = Step.WITHIN if state.page.step is Step.WITHIN else Step.PAST
-    return _ask(state, step, limit=state.page.limit)
+    return _ask(state, _step_past(state.page), limit=state.page.limit)
 
 
 def _doubt(state: PagerState) -> PagerState:
-    """The last page does not prove its oldest time complete: ask closer to it, or refuse.
+    """The last page does not prove its oldest time complete: ask for more, then closer to it, or refuse.
 
     :raises NoProgress: where closer is not possible.
     """
     page, oldest = state.page, state.oldest
     assert page is not None and oldest is not None
+    if page.is_full and page.limit < state.max_limit:
+        return _ask(replace(state, limit=state.max_limit, repeats=0), _step_past(page))
     if page.step is Step.WITHIN or page.newest == oldest:
         raise NoProgress(oldest, page.length)
     return _ask(replace(state, repeats=0), Step.WITHIN, limit=page.limit)
+
+
+def _step_past(page: PageFacts) -> Step:
+    return Step.WITHIN if page.step is Step.WITHIN else Step.PAST
 
 
 def _coarser(state: PagerState) -> PagerState | None:

@@ -71,3 +71,17 @@ def test_a_time_that_fills_the_largest_page_is_refused() -> None:
     with pytest.raises(NoProgress):
         pager.receive(page_of(page))
     assert pager.state == state
+
+
+def test_a_small_page_that_one_time_fills_below_it_is_requested_with_the_largest_limit() -> None:
+    """Three entries at the oldest time, two a page, an inclusive `before`, and the second page is cut."""
+    newer: Fields = {"id": "newer", "log_time": "2026-01-01T00:00:00.000003Z"}
+    ties: list[Fields] = [{"id": str(i), "log_time": "2026-01-01T00:00:00.000000Z"} for i in range(3)]
+    pager = LogPager(limit=2)
+    got = pager.receive(page_of([newer, ties[0]]))
+    got += pager.receive(page_of([ties[0]]))
+    while pager.next:
+        assert pager.next.before is not None
+        page = ties if pager.next.before >= ORIGIN else []
+        got += pager.receive(page_of(page[: pager.next.limit]))
+    assert sorted(e.fields["id"] for e in got) == ["0", "1", "2", "newer"]
