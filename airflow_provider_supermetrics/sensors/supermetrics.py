@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_connector_identifier
 from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
@@ -15,11 +18,14 @@ from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.tail import FIRST_LIMIT, TailState
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import (
+    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
+    first_start_of_sensor,
 )
 from airflow_provider_supermetrics._context import run_start
 from airflow_provider_supermetrics._wait import (
@@ -140,39 +146,38 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self._context: Context | None = None
 
     def execute(self, context: Context) -> Any:
-        """Wait; return what was found."""
+        """Poll until enough errors are found; between polls sleep, reschedule the task, or defer it."""
         self._begin(context)
-        try:
-            # In deferrable mode this polls once, and then asks for the time until the next poll: see below.
-            return super().execute(context)
-        except AirflowSensorTimeout as timeout:
-            raise AirflowSensorTimeout(self._own_timeout_message()) from timeout
-        except AirflowSkipException as skip:
-            raise self._reasoned(skip) from skip.__cause__
+        first_start = first_start_of_sensor(context, self.retries or 0) if self._reschedules else None
+        deadline = (first_start or utcnow()) + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
+        while True:
+            poked = self._poke_or_skip(context)
+            if poked.is_done:
+                return poked.xcom_value
+            pause = self._pause_before(deadline)
+            if self.deferrable:
+                self._defer(pause, deadline)
+            if self.reschedule:
+                raise AirflowRescheduleException(utcnow() + timedelta(seconds=pause))
+            time.sleep(pause)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral; where that ends in a skip, say why."""
+        """Resume after a deferral; where that ends in a skip, give the reason."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:
-            raise self._reasoned(skip) from skip.__cause__
-
-    def _reasoned(self, skip: AirflowSkipException) -> AirflowSkipException:
-        # Airflow logs a skip's message and not its cause, and says only that soft_fail or never_fail is set.
-        if skip.__cause__ is None:
-            return AirflowSkipException(self._own_timeout_message())
-        return AirflowSkipException(str(skip.__cause__))
+            # Airflow logs the message and no cause; its own only says that soft_fail or never_fail is set.
+            raise AirflowSkipException(str(skip.__cause__ or skip)) from skip.__cause__
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Poll once, unless the time that the API gave has not come yet."""
+        """Poll once, unless no request is allowed yet."""
         if self._counter is None:
             self._begin(context)
         counter = self._counter
         assert counter is not None
-        now = utcnow()
-        not_before = self._pace.state.not_before
+        now, not_before = utcnow(), self._pace.state.not_before
+        self._pause = self.poke_interval
         if not_before is not None and now < not_before:
-            self._pause = self.poke_interval
             return PokeReturnValue(is_done=False)
         try:
             with SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy) as hook:
@@ -259,45 +264,65 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     # Between two polls
 
-    def _get_next_poke_interval(
-        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
-    ) -> float:
-        """Seconds until the next poll; in deferrable mode, leave for the triggerer instead."""
-        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        left = self.timeout - run_duration()
-        if (not_before := self._pace.state.not_before) is not None:
-            named = (not_before - utcnow()).total_seconds()
-            if named > left:
-                too_late = f"The API allows no request for {named:.0f} s, which is after the sensor's timeout"
-                raise AirflowSkipException(too_late) if self.soft_fail else AirflowSensorTimeout(too_late)
-            interval = max(interval, named)
-        # A budget that runs low stretches the time between polls, but not beyond the timeout.
-        interval = max(interval, min(self._pause, left))
-        if self.reschedule or self.deferrable:
-            interval = max(interval, MIN_DEFERRAL_SECONDS)
-        if self.deferrable:
-            self._leave(interval, left)
-        return interval
+    def _poke_or_skip(self, context: Context) -> PokeReturnValue:
+        """Poke; after an error do what ``soft_fail``, ``never_fail`` or ``silent_fail`` says."""
+        try:
+            return self.poke(context)
+        except (AirflowFailException, AirflowTaskTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except Exception as error:
+            if self.silent_fail:
+                self.log.error("The poll failed; silent_fail is set, so polling continues: %s", error)
+                return PokeReturnValue(is_done=False)
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
-    def _leave(self, interval: float, left: float) -> None:
+    def _pause_before(self, deadline: datetime) -> float:
+        """Seconds until the next poll, the last one at the deadline.
+
+        :raises AirflowSensorTimeout: where none is allowed before the deadline, or it has passed.
+        """
+        now, not_before = utcnow(), self._pace.state.not_before
+        left = (deadline - now).total_seconds()
+        if left <= 0 or (not_before is not None and not_before > deadline):
+            state = self._pace.state
+            message = self._timeout_message(state.succeeded > 0, state.last_failure)
+            raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
+        pause = self._pause
+        if self.exponential_backoff:
+            # As long again as it has waited so far: that doubles, and needs no count of the polls.
+            pause = max(pause, min(self.poke_interval + self.timeout - left, self._longest_interval))
+        pause = min(pause, left)
+        if not_before is not None:
+            pause = max(pause, (not_before - now).total_seconds())
+        return max(pause, MIN_DEFERRAL_SECONDS) if self.reschedule or self.deferrable else pause
+
+    @property
+    def _longest_interval(self) -> float:
+        return self.max_wait.total_seconds() if self.max_wait else min(self.timeout, _LONGEST_TIMEOUT)
+
+    def _defer(self, pause: float, deadline: datetime) -> NoReturn:
         assert self._counter is not None
         now = utcnow()
-        left = min(max(left, MIN_DEFERRAL_SECONDS), _LONGEST_TIMEOUT)
-        longest = self.max_wait.total_seconds() if self.max_wait else left
+        # A trigger that fires at once would resume the task within a heartbeat.
+        left = max((deadline - now).total_seconds(), MIN_DEFERRAL_SECONDS)
         self.defer(
             trigger=SupermetricsErrorLogTrigger(
                 connector_identifier=self.connector_identifier,
                 team_id=self.team_id,
                 since=self._counter.state.tail.since.isoformat(),
                 deadline=(now + timedelta(seconds=left)).isoformat(),
-                not_before=(now + timedelta(seconds=interval)).isoformat(),
+                not_before=(now + timedelta(seconds=pause)).isoformat(),
                 error_filter=self._counter.filter.to_arguments(),
                 min_matches=self.min_matches,
                 max_entries=self.max_entries,
                 overlap=self.overlap.total_seconds(),
                 poke_interval=self.poke_interval,
                 max_consecutive_failures=self.max_consecutive_failures,
-                longest_interval=longest if self.exponential_backoff else None,
+                longest_interval=self._longest_interval if self.exponential_backoff else None,
                 state={"counter": to_json(self._counter.state), "pace": to_json(self._pace.state)},
                 wait_policy=dict(self.wait_policy) if self.wait_policy else None,
                 supermetrics_conn_id=self.supermetrics_conn_id,
@@ -305,9 +330,6 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             method_name="execute_complete",
             timeout=timedelta(seconds=left) + _GRACE,
         )
-
-    def _own_timeout_message(self) -> str:
-        return self._timeout_message(self._pace.state.succeeded > 0, self._pace.state.last_failure)
 
     def _timeout_message(self, has_succeeded: bool, last_failure: str | None) -> str:
         within = f"within the sensor's timeout of {self.timeout:.0f} s"
@@ -325,12 +347,16 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     # What a rescheduled sensor remembers: Airflow 3.3 and later
 
     @property
+    def _reschedules(self) -> bool:
+        return bool(self.reschedule) and not self.deferrable
+
+    @property
     def _is_forgetful(self) -> bool:
-        return self.reschedule and not self.deferrable and self._store is None
+        return self._reschedules and self._store is None
 
     @property
     def _store(self) -> Any:
-        return self._context.get("task_state_store") if self._context and self.reschedule else None
+        return self._context.get("task_state_store") if self._context and self._reschedules else None
 
     def _fingerprint(self, error_filter: ErrorFilter, since: datetime) -> dict[str, Any]:
         return {
