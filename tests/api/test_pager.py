@@ -337,10 +337,10 @@ STATES = st.builds(
     limit=st.integers(1, 6),
     max_limit=st.just(6),
     step=st.sampled_from([Step.PAST, Step.WITHIN, Step.BELOW]),
-    tick=st.sampled_from([SECOND, timedelta(days=1)]),
+    tick=st.sampled_from([timedelta(milliseconds=1), SECOND, timedelta(days=1)]),
     least_tick=st.just(timedelta(microseconds=1)),
     oldest=st.sampled_from(TIMES),
-    oldest_tick=st.just(SECOND),
+    oldest_tick=st.sampled_from([SECOND, timedelta(days=1)]),
     last=st.sampled_from(KEYS),
     seen=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(TIMES)),
     page=st.builds(
