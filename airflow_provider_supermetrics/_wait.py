@@ -21,7 +21,6 @@ import tenacity
 from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.times import AwareTime
-from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 from airflow_provider_supermetrics.exceptions import SupermetricsError, SupermetricsRateLimitError
 
 #: Airflow 3.3 can lose a try when a task comes back from a deferral within a heartbeat.
@@ -302,10 +301,8 @@ def set_default_retry_policy(operator: Any) -> None:
     """Set ``SupermetricsRetryPolicy`` as the default, unless the task or its DAG sets another one."""
     # Not as an argument: a mapped task passes None for it, and default_args must count. Absent before 3.3.
     if getattr(operator, "retry_policy", "absent") is None:
-        try:
-            from airflow_provider_supermetrics.retry_policies.supermetrics import SupermetricsRetryPolicy
-        except AirflowOptionalProviderFeatureException:
-            return
+        from airflow_provider_supermetrics.retry_policies.supermetrics import SupermetricsRetryPolicy
+
         operator.retry_policy = SupermetricsRetryPolicy(backoff_initial=None)
 
 

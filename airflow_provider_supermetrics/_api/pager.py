@@ -26,7 +26,8 @@ EMPTY          as GAP, but repeated a few times before it is refused
 MORE_TIES      repeated; where it is full: with 1,000 entries, then ``WITHIN``, then refused
 REPEATS        full, as above; not full: ``BELOW``, to learn whether anything older exists. If so, or if known
                entries are missing, this page was cut: as GAP, but repeated a few times, then
-               ``WITHIN``, before it is refused. If not: done, unless other pages of this length were cut: likewise
+               ``WITHIN``, before it is refused. If not: done, unless other pages of this length were
+               cut: likewise
 =============  ================================================================================
 
 =============  ================================================================================
