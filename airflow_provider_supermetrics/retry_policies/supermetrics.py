@@ -1,8 +1,9 @@
-"""When Airflow should try again (Airflow 3.3 and later)."""
+"""Retry policy: when Airflow retries a failed task (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ try:
     from airflow.sdk import RetryDecision, RetryPolicy
 except ImportError:
     raise AirflowOptionalProviderFeatureException(
-        "SupermetricsRetryPolicy needs Airflow 3.3 or later. On older versions set deferrable=True, "
-        "so that tasks wait as the API asks without a retry; or set retries and retry_delay."
+        "SupermetricsRetryPolicy needs Airflow 3.3 or later. On older versions set deferrable=True, so that "
+        "tasks wait until Retry-After has passed without a retry; or set retries and retry_delay."
     ) from None
 
 from airflow_provider_supermetrics._wait import deferral_delay
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+__all__ = ["SupermetricsRetryPolicy"]
+
+
 class SupermetricsRetryPolicy(RetryPolicy):
     """
-    Delay the next retry as the API asks, and do not retry where it cannot help.
+    Delay the next retry until ``Retry-After`` has passed, and do not retry where that cannot help.
 
     The operators and the sensor of this package have it by default, without ``backoff_initial``. How many
     retries there are is still the task's ``retries``.
 
-    :param max_delay: the longest delay. Where ``Retry-After`` is longer, the task fails, rather than retry
-        early.
-    :param backoff_initial: the delay after a first failure without ``Retry-After``; it doubles with each
-        further one. None leaves it to the task's ``retry_delay``.
-    :param backoff_max: where the doubling ends.
+    :param max_delay: the longest delay. Where ``Retry-After`` is longer, the task fails.
+    :param backoff_initial: the delay after a first transient failure without ``Retry-After``; it doubles with
+        each further one. None leaves it to the task's ``retry_delay``.
+    :param backoff_max: the longest of these delays.
+    :param jitter: returns a random number from 0 to 1, which spreads the retries of many tasks.
     """
 
     def __init__(
@@ -43,10 +47,12 @@ class SupermetricsRetryPolicy(RetryPolicy):
         max_delay: timedelta = timedelta(days=1, minutes=5),
         backoff_initial: timedelta | None = timedelta(minutes=1),
         backoff_max: timedelta = timedelta(minutes=30),
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.max_delay = max_delay
         self.backoff_initial = backoff_initial
         self.backoff_max = backoff_max
+        self._jitter = jitter
 
     def evaluate(
         self,
@@ -55,14 +61,14 @@ class SupermetricsRetryPolicy(RetryPolicy):
         max_tries: int,  # noqa: ARG002  # RetryPolicy's signature
         context: Context | None = None,  # noqa: ARG002  # likewise
     ) -> RetryDecision:
-        """Decide by what the error says should be done."""
+        """Decide by the attributes of the error."""
         if not isinstance(exception, SupermetricsError):
             return RetryDecision.default()
         kind = type(exception).__name__
         if not exception.retryable:
             return RetryDecision.fail(reason=f"{kind}: not retryable")
         if exception.retry_after is not None or isinstance(exception, SupermetricsRateLimitError):
-            seconds = deferral_delay(exception, waits=max(1, try_number), jitter=random.random())
+            seconds = deferral_delay(exception, waits=max(1, try_number), jitter=self._jitter())
             if seconds is None or seconds > self.max_delay.total_seconds():
                 asked = timedelta(seconds=min(exception.retry_after or 0, 1e9))
                 return RetryDecision.fail(reason=f"{kind}: Retry-After is {asked}")
@@ -71,5 +77,5 @@ class SupermetricsRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         delay = min(self.backoff_initial * 2 ** min(max(0, try_number - 1), 20), self.backoff_max)
         return RetryDecision.retry(
-            delay * (1 + random.random() / 10), reason=f"{kind}: transient error, backing off"
+            delay * (1 + self._jitter() / 10), reason=f"{kind}: transient error, backing off"
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsPaginationError,
@@ -19,6 +21,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
+from airflow_provider_supermetrics.triggers.supermetrics import error_event, error_of
 from dev.simulator import Fault, RateLimitWindow, generate_entries
 from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, KEY, START
@@ -563,11 +566,11 @@ def test_bad_input_is_refused_before_any_request(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"min_matches": 0}, "min_matches must be a number from 1 on"),
-        ({"max_entries": -1}, "max_entries must be a number from 0 on"),
+        ({"min_matches": 0}, "min_matches must be an integer of 1 or more, not 0"),
+        ({"max_entries": -1}, "max_entries must be an integer of 0 or more, not -1"),
         ({"max_consecutive_failures": 0}, "max_consecutive_failures"),
         ({"overlap": 5}, "overlap must be a timedelta"),
-        ({"poke_interval": 0}, "poke_interval must be a second"),
+        ({"poke_interval": 0}, "poke_interval must be 1 second or more"),
         ({"wait_policy": {"x": 1}}, "no 'x' in a wait policy"),
     ],
 )
@@ -628,6 +631,39 @@ def test_an_error_of_the_trigger_is_the_same_in_the_task() -> None:
     )  # fmt: skip
     with pytest.raises(SupermetricsResponseError):
         sensor.execute_complete(context(), {**event, "kind": "SupermetricsResponseError"})
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_what_to_do_is_a_line_of_its_own(
+    virtual: Simulate, waits: list[float], logged: Callable[[], list[str]], mode: str, soft_fail: bool
+) -> None:
+    """Log views cut long lines, and the remedy stands at the end of a message."""
+
+    class Refused(SupermetricsErrorLogSensor):
+        def poke(self, context: Any) -> Any:  # noqa: ARG002  # Airflow's signature
+            raise SupermetricsRequestError("401; check the key", remedy="check the key", status_code=401)
+
+    event = error_event(SupermetricsRequestError("401; check the key", remedy="check the key"))
+    sensor = Refused(task_id="t", connector_identifier="A", soft_fail=soft_fail)
+    run = {
+        "poke": lambda: sensor.execute(context()),
+        "deferrable": lambda: sensor.resume_execution("execute_complete", {"event": event}, context()),
+    }
+    logged()
+    with pytest.raises(AirflowSkipException if soft_fail else SupermetricsRequestError):
+        run[mode]()
+    assert sum("Check the key" in line for line in logged()) == 1
+
+
+@pytest.mark.parametrize("rate_limit", [None, RateLimit(3600, 5)])
+def test_an_error_has_all_its_facts_after_a_deferral(rate_limit: RateLimit | None) -> None:
+    """It is no poorer than one without."""
+    facts = {"remedy": "wait", "status_code": 429, "code": "C", "description": "d", "details": "x"}
+    error = SupermetricsRateLimitError("m", request_id="r", retry_after=5.0, rate_limit=rate_limit, **facts)
+    again = error_of(stored(error_event(error)))
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
 
 
 def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate, waits: list[float]) -> None:
