@@ -306,7 +306,13 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         """
         now, not_before = utcnow(), self._pace.state.not_before
         left = (deadline - now).total_seconds()
-        if left <= 0 or (not_before is not None and not_before > deadline):
+        if not_before is not None and not_before > deadline:
+            self.log.warning(
+                "No request is allowed before %s, which is after the sensor's timeout",
+                format_time(not_before),
+            )
+            left = 0.0
+        if left <= 0:
             state = self._pace.state
             message = self._timeout_message(state.succeeded > 0, state.last_failure)
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
