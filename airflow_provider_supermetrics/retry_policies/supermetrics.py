@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,6 @@ class SupermetricsRetryPolicy(RetryPolicy):
     :param backoff_initial: the delay after a first transient failure without ``Retry-After``; it doubles with
         each further one. None leaves it to the task's ``retry_delay``.
     :param backoff_max: the longest of these delays.
-    :param jitter: returns a random number from 0 to 1, which spreads the retries of many tasks.
     """
 
     def __init__(
@@ -47,12 +45,10 @@ class SupermetricsRetryPolicy(RetryPolicy):
         max_delay: timedelta = timedelta(days=1, minutes=5),
         backoff_initial: timedelta | None = timedelta(minutes=1),
         backoff_max: timedelta = timedelta(minutes=30),
-        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.max_delay = max_delay
         self.backoff_initial = backoff_initial
         self.backoff_max = backoff_max
-        self._jitter = jitter
 
     def evaluate(
         self,
@@ -68,7 +64,7 @@ class SupermetricsRetryPolicy(RetryPolicy):
         if not exception.retryable:
             return RetryDecision.fail(reason=f"{kind}: not retryable")
         if exception.retry_after is not None or isinstance(exception, SupermetricsRateLimitError):
-            seconds = deferral_delay(exception, waits=max(1, try_number), jitter=self._jitter())
+            seconds = deferral_delay(exception, waits=max(1, try_number), jitter=random.random())
             if seconds is None or seconds > self.max_delay.total_seconds():
                 asked = timedelta(seconds=min(exception.retry_after or 0, 1e9))
                 return RetryDecision.fail(reason=f"{kind}: Retry-After is {asked}")
@@ -77,5 +73,5 @@ class SupermetricsRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         delay = min(self.backoff_initial * 2 ** min(max(0, try_number - 1), 20), self.backoff_max)
         return RetryDecision.retry(
-            delay * (1 + self._jitter() / 10), reason=f"{kind}: transient error, backing off"
+            delay * (1 + random.random() / 10), reason=f"{kind}: transient error, backing off"
         )
