@@ -98,9 +98,10 @@ def first_start_of_sensor(context: Context, retries: int) -> datetime | None:
     if _AIRFLOW >= (3, 0):
         started: datetime | None = ti.get_first_reschedule_date(context)
         return started
-    from airflow.sensors import base
+    # Nothing public in Airflow 2 gives it.
+    from airflow.sensors import base  # type: ignore[attr-defined]
 
-    return base._orig_start_date(  # type: ignore[attr-defined,no-any-return]  # Airflow 2 has nothing public
+    return base._orig_start_date(  # type: ignore[no-any-return]
         dag_id=ti.dag_id,
         task_id=ti.task_id,
         run_id=ti.run_id,

@@ -391,3 +391,35 @@ def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetim
         != (state.step, state.limit, state.tick, state.older_exist, state.next and state.next.before)
     )
     assert progress
+
+
+def test_what_is_known_while_reading() -> None:
+    """The oldest time read, and that the connector exists."""
+    pager = LogPager(limit=10)
+    assert (pager.is_known, pager.oldest) == (False, None)
+    pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
+    assert (pager.is_known, pager.oldest) == (True, ORIGIN + 5 * SECOND)
+
+
+def test_the_oldest_entry_is_asked_for_by_its_own_precision() -> None:
+    """Among milliseconds some are printed to the second, and look older than they are: no entry is lost."""
+    times = {"06.500": 6.5, "06": 6.4, "05.900": 5.9, "05": 5.8, "05.700": 5.7}
+    entries = [
+        (ORIGIN + at * SECOND, {"id": text, "log_time": f"2026-01-01T00:00:{text}Z"})
+        for text, at in times.items()
+    ]
+    source = Server(
+        entries, inclusive=False, precision="second", finer=True, cap=None, cuts=None, shuffled=None
+    )
+    got = run(source, LogPager(limit=2))
+    assert [entry["id"] for entry in got] == list(times)
+
+
+def test_an_oldest_entry_that_is_gone_is_refused() -> None:
+    """Printed as finely as the others, no coarser request can bring it."""
+    pager = LogPager(limit=2)
+    pager.receive(page_of([{"id": str(i), "log_time": f"2026-01-01T00:00:0{i}Z"} for i in (9, 8)]))
+    state = pager.state
+    with pytest.raises(ContractViolation, match="is missing now"):
+        pager.receive(page_of([{"id": "7", "log_time": "2026-01-01T00:00:07Z"}]))
+    assert pager.state is state
