@@ -382,11 +382,12 @@ def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetim
         assert after.next.before <= after.oldest
     else:
         assert after.oldest < after.next.before <= after.oldest + timedelta(days=1)
-    # Progress: an older time, a new entry, another request, or one repetition more.
+    # Progress: an older time, a new entry, another request, a coarser tick, or one repetition more.
     progress = (
         after.oldest < state.oldest
         or after.seen != state.seen
         or after.repeats > state.repeats
+        or after.least_tick > state.least_tick
         or (after.step, after.limit, after.tick, after.older_exist, after.next.before)
         != (state.step, state.limit, state.tick, state.older_exist, state.next and state.next.before)
     )
