@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING or _AIRFLOW >= (3, 2):
         AirflowOptionalProviderFeatureException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
 else:
     from airflow.configuration import conf
@@ -62,6 +64,7 @@ else:
         AirflowOptionalProviderFeatureException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
 
 __all__ = [
@@ -71,6 +74,7 @@ __all__ = [
     "AirflowOptionalProviderFeatureException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "Asset",
     "BaseHook",
     "BaseOperator",
@@ -81,10 +85,29 @@ __all__ = [
     "PokeReturnValue",
     "TimeDeltaTrigger",
     "conf",
+    "first_start_of_sensor",
     "get_async_connection",
     "get_hook_lineage_collector",
     "session_config",
 ]
+
+
+def first_start_of_sensor(context: Context, retries: int) -> datetime | None:
+    """Return when a rescheduled sensor was started first, retries included; None where it is now."""
+    ti: Any = context["ti"]
+    if _AIRFLOW >= (3, 0):
+        started: datetime | None = ti.get_first_reschedule_date(context)
+        return started
+    # Nothing public in Airflow 2 gives it.
+    from airflow.sensors import base  # type: ignore[attr-defined]
+
+    return base._orig_start_date(  # type: ignore[no-any-return]
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        map_index=ti.map_index,
+        try_number=(ti.max_tries or 0) - retries + 1,
+    )
 
 
 # common-compat 1.18.0: airflow.providers.common.compat.connection. Before, it awaits BaseHook.aget_connection

@@ -11,7 +11,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol, cast
@@ -21,7 +21,6 @@ import tenacity
 from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.times import AwareTime
-from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 from airflow_provider_supermetrics.exceptions import SupermetricsError, SupermetricsRateLimitError
 
 #: Airflow 3.3 can lose a try when a task comes back from a deferral within a heartbeat.
@@ -44,14 +43,14 @@ class Log(Protocol):
 
 
 def utcnow() -> datetime:
-    """The current time, by the one clock that all waiting goes by."""
+    """The current time, by the one clock that all waiting uses."""
     return datetime.fromtimestamp(time.time(), timezone.utc)
 
 
-def time_after(seconds: float) -> datetime:
-    """The time so many seconds from now; the last of all times where there is none."""
+def time_after(seconds: float, clock: Callable[[], datetime] = utcnow) -> datetime:
+    """The time this many seconds from now; the last time that a datetime can hold where it is later."""
     try:
-        return utcnow() + timedelta(seconds=seconds)
+        return clock() + timedelta(seconds=seconds)
     except OverflowError:
         return datetime.max.replace(tzinfo=timezone.utc)
 
@@ -149,11 +148,13 @@ class RequestWaits:
 
     :param policy: their limits.
     :param log: where each wait is logged.
+    :param jitter: returns a random number from 0 to 1.
     """
 
-    def __init__(self, policy: WaitPolicy, log: Log) -> None:
+    def __init__(self, policy: WaitPolicy, log: Log, jitter: Callable[[], float] = random.random) -> None:
         self._policy = policy
         self._log = log
+        self._jitter = jitter
         self._waited = 0.0
 
     @property
@@ -171,7 +172,7 @@ class RequestWaits:
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = _error_of(state)
         seconds = self._policy.inline_delay(
-            error, attempts=state.attempt_number, waited=self._waited, jitter=random.random()
+            error, attempts=state.attempt_number, waited=self._waited, jitter=self._jitter()
         )
         return math.inf if seconds is None else seconds
 
@@ -225,6 +226,8 @@ class Pace:
     :param interval: seconds between polls.
     :param max_consecutive_failures: how many polls in a row may fail before polling does.
     :param longest: where the interval doubles with each poll, the longest one in seconds.
+    :param clock: returns the current time (aware).
+    :param jitter: returns a random number from 0 to 1.
     """
 
     def __init__(
@@ -232,12 +235,16 @@ class Pace:
         interval: float,
         max_consecutive_failures: int,
         longest: float | None = None,
-        state: PaceState | None = None,
+        *,
+        clock: Callable[[], datetime] = utcnow,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.interval = interval
         self.max_consecutive_failures = max_consecutive_failures
-        self.state = state or PaceState()
+        self.state = PaceState()
         self._longest = longest
+        self._clock = clock
+        self._jitter = jitter
 
     def after_success(self, rate_limit: RateLimit | None, reserve: int) -> float:
         """Seconds until the next poll: more than the interval where the budget runs low.
@@ -252,8 +259,8 @@ class Pace:
         if rate_limit is not None and rate_limit.remaining is not None:
             if reserve and rate_limit.remaining <= reserve:
                 waits = state.waits + 1
-                required = default_rate_limit_delay(waits) * (1 + random.random() / 20)
-                interval, not_before = max(interval, required), time_after(required)
+                required = default_rate_limit_delay(waits) * (1 + self._jitter() / 20)
+                interval, not_before = max(interval, required), time_after(required, self._clock)
             else:
                 interval = _stretched(interval, rate_limit.limit, rate_limit.remaining)
         self.state = PaceState(waits=waits, succeeded=state.succeeded + 1, not_before=not_before)
@@ -265,9 +272,9 @@ class Pace:
         :raises SupermetricsError: ``error``, where polling should end with it.
         """
         state = replace(self.state, last_failure=str(error)[:_MAX_FAILURE_LENGTH], not_before=None)
-        delay = deferral_delay(error, waits=state.waits + 1, jitter=random.random())
+        delay = deferral_delay(error, waits=state.waits + 1, jitter=self._jitter())
         if delay is not None:
-            not_before = time_after(delay)
+            not_before = time_after(delay, self._clock)
             self.state = replace(state, waits=state.waits + 1, not_before=not_before)
             return max(delay, self.interval)
         self.state = replace(state, failures=state.failures + 1)
@@ -294,10 +301,8 @@ def set_default_retry_policy(operator: Any) -> None:
     """Set ``SupermetricsRetryPolicy`` as the default, unless the task or its DAG sets another one."""
     # Not as an argument: a mapped task passes None for it, and default_args must count. Absent before 3.3.
     if getattr(operator, "retry_policy", "absent") is None:
-        try:
-            from airflow_provider_supermetrics.retry_policies.supermetrics import SupermetricsRetryPolicy
-        except AirflowOptionalProviderFeatureException:
-            return
+        from airflow_provider_supermetrics.retry_policies.supermetrics import SupermetricsRetryPolicy
+
         operator.retry_policy = SupermetricsRetryPolicy(backoff_initial=None)
 
 

@@ -43,6 +43,7 @@ class SupermetricsError(AirflowException):
         self,
         message: str = "",
         *,
+        remedy: str | None = None,
         status_code: int | None = None,
         code: str | None = None,
         description: str | None = None,
@@ -52,6 +53,7 @@ class SupermetricsError(AirflowException):
         rate_limit: RateLimit | None = None,
     ) -> None:
         super().__init__(one_line(message, _LONGEST_MESSAGE))
+        self.remedy = remedy and one_line(remedy, _LONGEST_TEXT)
         self.status_code = status_code
         self.code = code and one_line(code, _LONGEST_TEXT)
         self.description = description and one_line(description, _LONGEST_TEXT)

@@ -1,10 +1,10 @@
 """
 Alert when a connector logs errors: within two minutes, at most once an hour, each error once.
 
-After an alert, what comes in the rest of the hour is part of the next hour's.
+Errors after an alert are part of the next hour's alert.
 
-To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put your connector in place of
-``T3S70``, and a notifier of yours in place of ``LogNotifier``.
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and replace ``T3S70`` by your
+connector and ``LogNotifier`` by your notifier.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ except ImportError:  # Airflow 2
     from airflow.notifications.basenotifier import BaseNotifier
 
 CONNECTOR = "T3S70"
-# Errors count from just after the last one that was reported, but no further back than two hours before
-# the run is due: enough to make up for a run that has failed.
+# Errors count from just after the last one that was reported, at most two hours before the run is due:
+# that makes up for one failed run.
 SINCE = """{{ [
-    var.value.get('supermetrics_errors_told', ''),
+    var.value.get('supermetrics_errors_reported', ''),
     ((data_interval_end | default(dag_run.run_after, true)) - macros.timedelta(hours=2)).isoformat(),
 ] | max }}"""
 
@@ -48,9 +48,9 @@ class LogNotifier(BaseNotifier):
 
 
 def message(found: dict) -> str:
-    """Say what fails, to somebody who is to do something about it."""
+    """Return the alert: which requests fail, and how often."""
     entries = found["entries"]
-    # What differs in numbers only is one request.
+    # Requests that differ in numbers only count as one.
     failures = Counter(
         (entry["status"], re.sub(r"(?<=\?).+|\b\d+\b", "…", entry.get("request") or entry.get("event") or ""))
         for entry in entries
@@ -65,12 +65,12 @@ def message(found: dict) -> str:
 
 
 def as_html(text: str) -> str:
-    """Make a mail of the message; parts of it come from the log, so they must not count as HTML."""
+    """Return the message for a mail; parts of it come from the log, so HTML is escaped."""
     return f"<pre>{html.escape(text)}</pre>"
 
 
 def since_after(found: dict) -> str:
-    """Return the time from which on errors are new, just behind the newest one that was found."""
+    """Return the time just after the newest error found: later errors are new."""
     # A log_time without an offset is in UTC, whatever Airflow's default time zone is.
     newest = pendulum.parse(found["entries"][0]["log_time"], tz="UTC")
     return (newest.in_timezone("UTC") + timedelta(microseconds=1)).isoformat()
@@ -91,17 +91,17 @@ with DAG(
         since=SINCE,
         max_entries=100,
         deferrable=True,
-        # It ends before the next run begins; no errors until then is no failure.
+        # It ends before the next run begins. Having found no errors until then is no failure.
         timeout=timedelta(minutes=58),
         soft_fail=True,
     )
 
     @task
     def alert(found, **context) -> None:
-        """Report the errors, and remember which."""
+        """Report the errors, and store the time up to which they were reported."""
         # Slack: SlackWebhookNotifier(text=message(found)).notify(context)
         # Mail: SmtpNotifier(to="…", subject="…", html_content=as_html(message(found))).notify(context)
         LogNotifier(message(found)).notify(context)
-        Variable.set("supermetrics_errors_told", since_after(found))
+        Variable.set("supermetrics_errors_reported", since_after(found))
 
     alert(errors.output)

@@ -1,8 +1,8 @@
 """
 Run a DAG when a connector logs errors (Airflow 3): for each poll that finds new ones, each error once.
 
-To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put your connector in place of
-``T3S70``, and have a triggerer running. On Airflow 2, which starts no runs by events, this file has no DAG.
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), replace ``T3S70`` by your connector,
+and run a triggerer. Airflow 2 has no event triggers, so there this file defines no DAG.
 """
 
 from __future__ import annotations

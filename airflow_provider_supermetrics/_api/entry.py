@@ -179,6 +179,8 @@ def _slices(body: bytes) -> list[bytes]:
         pass
     try:  # slower, but it reads a lone surrogate, which must not block a whole window
         return [one.encode() for one in _slices_of_text(body.decode())]
+    except ContractViolation:
+        raise
     except (ValueError, RecursionError, IndexError):
         raise ContractViolation("the response is not JSON") from None
 

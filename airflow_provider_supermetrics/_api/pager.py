@@ -20,12 +20,14 @@ The whole state is one frozen value, replaced last: a page that is refused has c
 the page       what follows, where it was asked for past the oldest time (``PAST``, ``WITHIN``)
 =============  ================================================================================
 OLDER          it is the new oldest time: done if it precedes the window, else ``PAST``
-GAP            it leaves out the oldest entry: ``PAST`` by a coarser tick; none left: refused
+GAP            it leaves out the oldest entry: ``PAST`` by the tick which that one is printed with,
+               where it is coarser; else refused
 EMPTY          as GAP, but repeated a few times before it is refused
 MORE_TIES      repeated; where it is full: with 1,000 entries, then ``WITHIN``, then refused
 REPEATS        full, as above; not full: ``BELOW``, to learn whether anything older exists. If so, or if known
-               entries are missing, this page was cut: repeated a few times, then ``WITHIN``, then
-               refused. If not: done, unless other pages of this length were cut: likewise
+               entries are missing, this page was cut: as GAP, but repeated a few times, then
+               ``WITHIN``, before it is refused. If not: done, unless other pages of this length were
+               cut: likewise
 =============  ================================================================================
 
 =============  ================================================================================
@@ -54,7 +56,6 @@ from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics._api.times import DAY, MICROSECOND, SECOND, AwareTime, ceil, to_utc
 
-_COARSE_TICKS = (SECOND, timedelta(minutes=1), timedelta(hours=1), DAY)
 # A page that brings nothing, although more should come, is requested again so many times.
 _MAX_REPEATS = 5
 
@@ -128,7 +129,7 @@ class PagerState:
     :param max_limit: see :class:`LogPager`.
     :param step: where ``next`` is asked from.
     :param tick: the finest precision that times were printed with, but not finer than ``least_tick``.
-    :param least_tick: set where times turn out to be cut more coarsely than they are printed.
+    :param least_tick: set where an entry that had to be repeated is printed more coarsely than others.
     :param oldest: the time of the oldest entry read; all that is newer has been read.
     :param oldest_tick: the precision that the oldest entry read is printed with.
     :param last: the oldest entry read; a page that holds it again leaves no gap.
@@ -241,11 +242,6 @@ class LogPager:
         return self._state.next
 
     @property
-    def start(self) -> datetime | None:
-        """First time of the window, or None for the beginning of the history."""
-        return self._state.start
-
-    @property
     def is_known(self) -> bool:
         """Whether an entry has been read, so that the connector exists."""
         return self._state.oldest is not None
@@ -254,11 +250,6 @@ class LogPager:
     def oldest(self) -> datetime | None:
         """The time of the oldest entry read so far; all that is newer has been read."""
         return self._state.oldest
-
-    @property
-    def last(self) -> str | None:
-        """The key of the oldest entry read so far."""
-        return self._state.last
 
     @property
     def repeated(self) -> datetime | None:
@@ -383,7 +374,7 @@ def _past(state: PagerState, received: _Received, verdict: Verdict) -> PagerStat
     if verdict is Verdict.MORE_TIES:
         return _ask(state, state.step, limit=page.limit)
     if not page.confirms:
-        if state.oldest_tick > state.tick and (coarser := _coarser(state)):
+        if coarser := _coarser(state):
             return coarser
         # Entries that are known are missing, so it was cut.
         return _again(_with_cut(state))
@@ -471,11 +462,10 @@ def _step_past(page: PageFacts) -> Step:
 
 
 def _coarser(state: PagerState) -> PagerState | None:
-    """Ask by a coarser tick: of several precisions, the oldest entry may be printed with a coarser one."""
-    for tick in _COARSE_TICKS:
-        if tick > state.tick:
-            return _ask(replace(state, tick=tick, least_tick=tick), Step.PAST)
-    return None
+    """Ask by the tick of the oldest entry, where that one is printed more coarsely than others."""
+    if state.oldest_tick <= state.tick:
+        return None
+    return _ask(replace(state, tick=state.oldest_tick, least_tick=state.oldest_tick), Step.PAST)
 
 
 def _ask(

@@ -146,8 +146,7 @@ class LogTail:
         :param now: the current time (aware).
         """
         state, poll = self.state, self.state.poll
-        if poll is None:
-            return
+        assert poll is not None, "a poll has begun"
         if poll.has_new:
             state = replace(state, oldest_key=_oldest_of_all(poll.pager))
         self.state = replace(_learned(state, poll, now), is_known=True)

@@ -1,4 +1,4 @@
-"""When Airflow should try again (Airflow 3.3 and later)."""
+"""Retry policy: when Airflow retries a failed task (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ try:
     from airflow.sdk import RetryDecision, RetryPolicy
 except ImportError:
     raise AirflowOptionalProviderFeatureException(
-        "SupermetricsRetryPolicy needs Airflow 3.3 or later. On older versions set deferrable=True, "
-        "so that tasks wait as the API asks without a retry; or set retries and retry_delay."
+        "SupermetricsRetryPolicy needs Airflow 3.3 or later. On older versions set deferrable=True, so that "
+        "tasks wait until Retry-After has passed without a retry; or set retries and retry_delay."
     ) from None
 
 from airflow_provider_supermetrics._wait import deferral_delay
@@ -23,18 +23,20 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+__all__ = ["SupermetricsRetryPolicy"]
+
+
 class SupermetricsRetryPolicy(RetryPolicy):
     """
-    Delay the next retry as the API asks, and do not retry where it cannot help.
+    Delay the next retry until ``Retry-After`` has passed, and do not retry where that cannot help.
 
     The operators and the sensor of this package have it by default, without ``backoff_initial``. How many
     retries there are is still the task's ``retries``.
 
-    :param max_delay: the longest delay. Where ``Retry-After`` is longer, the task fails, rather than retry
-        early.
-    :param backoff_initial: the delay after a first failure without ``Retry-After``; it doubles with each
-        further one. None leaves it to the task's ``retry_delay``.
-    :param backoff_max: where the doubling ends.
+    :param max_delay: the longest delay. Where ``Retry-After`` is longer, the task fails.
+    :param backoff_initial: the delay after a first transient failure without ``Retry-After``; it doubles with
+        each further one. None leaves it to the task's ``retry_delay``.
+    :param backoff_max: the longest of these delays.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class SupermetricsRetryPolicy(RetryPolicy):
         max_tries: int,  # noqa: ARG002  # RetryPolicy's signature
         context: Context | None = None,  # noqa: ARG002  # likewise
     ) -> RetryDecision:
-        """Decide by what the error says should be done."""
+        """Decide by the attributes of the error."""
         if not isinstance(exception, SupermetricsError):
             return RetryDecision.default()
         kind = type(exception).__name__

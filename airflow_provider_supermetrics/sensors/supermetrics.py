@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_connector_identifier
+from airflow.exceptions import AirflowRescheduleException
+
+from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_connector_identifier, valid_integer
 from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
 from airflow_provider_supermetrics._api.errors import ContractViolation
 from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
@@ -15,13 +18,16 @@ from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.tail import FIRST_LIMIT, TailState
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import (
+    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
+    first_start_of_sensor,
 )
-from airflow_provider_supermetrics._export.window import run_start
+from airflow_provider_supermetrics._context import run_start
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     Pace,
@@ -43,9 +49,11 @@ from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErro
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Context
 
+__all__ = ["SupermetricsErrorLogSensor"]
+
 _STORE_KEY = "supermetrics_error_log"
-# Airflow ends a deferral by itself where the triggerer did not; the trigger, which may be waiting inside a
-# request at its deadline, should be first.
+# Airflow ends a deferral that its trigger does not end. The trigger, which may be waiting inside a request at
+# its deadline, should be first.
 _GRACE = timedelta(minutes=15)
 _LONGEST_TIMEOUT = timedelta(days=3650).total_seconds()
 
@@ -59,21 +67,21 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
     :param team_id: the team; by default the Connection's. (templated)
-    :param since: entries from this time on count, an aware datetime or ISO 8601 string; by default the
-        start of the run's data interval, else the time the run was due. Neither retries nor
-        reschedules move it. (templated)
+    :param since: count entries from this time on, an aware datetime or ISO 8601 string; by default the
+        start of the run's data interval, else the time the run was due. Retries and reschedules do not
+        change it. (templated)
     :param min_status: the lowest status that counts as an error.
     :param statuses: the statuses that count, in place of ``min_status``. (templated)
     :param events: the event types that count; by default all. (templated)
     :param request_contains: a part of ``request``, upper or lower case; by default any request
         counts. (templated)
     :param min_matches: how many entries there must be.
-    :param max_entries: how many of them to return, long strings cut.
+    :param max_entries: how many of them to return, the newest, with long strings truncated.
     :param overlap: how late an entry may appear in the log and still be found.
     :param max_consecutive_failures: how many polls in a row may fail before the task does.
     :param deferrable: whether to wait in the triggerer, without a worker slot; by default what
         ``[operators] default_deferrable`` says.
-    :param wait_policy: what of the Connection's waiting is different here, such as
+    :param wait_policy: changes to the wait policy of the Connection, such as
         ``{"rate_limit_reserve": 1000}``.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
     """
@@ -125,14 +133,15 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self.supermetrics_conn_id = supermetrics_conn_id
         with public_errors():
             WaitPolicy().override(wait_policy or {})
-        for name in ("min_matches", "max_consecutive_failures", "max_entries"):
-            number, least = getattr(self, name), 0 if name == "max_entries" else 1
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise SupermetricsValidationError(f"{name} must be a number from {least} on, not {number!r}")
+            valid_integer("min_matches", min_matches, 1)
+            valid_integer("max_entries", max_entries, 0)
+            valid_integer("max_consecutive_failures", max_consecutive_failures, 1)
         if not isinstance(overlap, timedelta) or overlap < timedelta():
-            raise SupermetricsValidationError(f"overlap must be a timedelta, not {overlap!r}")
+            raise SupermetricsValidationError(f"overlap must be a timedelta of 0 or more, not {overlap!r}")
         if self.poke_interval < 1:
-            raise SupermetricsValidationError("poke_interval must be a second at least")
+            raise SupermetricsValidationError(
+                f"poke_interval must be 1 second or more, not {self.poke_interval} s"
+            )
         set_default_retry_policy(self)
         self._counter: ErrorCounter | None = None
         self._pace = Pace(self.poke_interval, max_consecutive_failures)
@@ -140,39 +149,53 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self._context: Context | None = None
 
     def execute(self, context: Context) -> Any:
-        """Wait; return what was found."""
+        """Poll until enough errors are found; between polls sleep, reschedule the task, or defer it."""
+        with self._log_remedy():
+            return self._wait(context)
+
+    def _wait(self, context: Context) -> Any:
         self._begin(context)
+        first_start = first_start_of_sensor(context, self.retries or 0) if self._reschedules else None
+        deadline = (first_start or utcnow()) + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
+        while True:
+            poked = self._poke_or_skip(context)
+            if poked.is_done:
+                return poked.xcom_value
+            pause = self._pause_before(deadline)
+            if self.deferrable:
+                self._defer(pause, deadline)
+            if self.reschedule:
+                raise AirflowRescheduleException(utcnow() + timedelta(seconds=pause))
+            time.sleep(pause)
+
+    @contextmanager
+    def _log_remedy(self) -> Iterator[None]:
+        """Log what to do about an error as a line of its own, because log views cut long lines."""
         try:
-            # In deferrable mode this polls once, and then asks for the time until the next poll: see below.
-            return super().execute(context)
-        except AirflowSensorTimeout as timeout:
-            raise AirflowSensorTimeout(self._own_timeout_message()) from timeout
-        except AirflowSkipException as skip:
-            raise self._reasoned(skip) from skip.__cause__
+            yield
+        except Exception as error:
+            # A skip has the error as its cause.
+            if remedy := getattr(error.__cause__ or error, "remedy", None):
+                self.log.error("%s", remedy[0].upper() + remedy[1:])
+            raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral; where that ends in a skip, say why."""
+        """Resume after a deferral; where that ends in a skip, give the reason."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:
-            raise self._reasoned(skip) from skip.__cause__
-
-    def _reasoned(self, skip: AirflowSkipException) -> AirflowSkipException:
-        # Airflow logs a skip's message and not its cause, and says only that soft_fail or never_fail is set.
-        if skip.__cause__ is None:
-            return AirflowSkipException(self._own_timeout_message())
-        return AirflowSkipException(str(skip.__cause__))
+            # Airflow logs the message and no cause; its own only says that soft_fail or never_fail is set.
+            raise AirflowSkipException(str(skip.__cause__ or skip)) from skip.__cause__
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Poll once, unless the time that the API gave has not come yet."""
+        """Poll once, unless no request is allowed yet."""
         if self._counter is None:
             self._begin(context)
         counter = self._counter
         assert counter is not None
-        now = utcnow()
-        not_before = self._pace.state.not_before
+        now, not_before = utcnow(), self._pace.state.not_before
+        self._pause = self.poke_interval
         if not_before is not None and now < not_before:
-            self._pause = self.poke_interval
             return PokeReturnValue(is_done=False)
         try:
             with SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy) as hook:
@@ -188,7 +211,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             except SupermetricsError:
                 self._save()
                 raise
-            self.log.warning("%s; next poll in %.0f s", error, self._pause)
+            self.log.warning("Poll failed, next one in %.0f s: %s", self._pause, error)
             self._save()
             return PokeReturnValue(is_done=False)
         except Exception as error:
@@ -201,7 +224,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             result["matches"],
             self.min_matches,
             result["since"],
-            "" if is_done else f"; read until {result['until']}",
+            "" if is_done else f"; newest entry read: {result['until']}",
         )
         if is_done:
             self._forget()
@@ -210,12 +233,13 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=is_done, xcom_value=result if is_done else None)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        """Return what the trigger has found, or fail as it says; also where its event is not valid."""
+        """Return the trigger's result, or raise its error; raise one for an event that is not valid, too."""
         if not isinstance(event, Mapping):
             raise SupermetricsError(f"The trigger fired with {type(event).__name__}, not with a result")
         status, result = event.get("status"), event.get("result")
         if status == "error":
-            raise error_of(event)
+            with self._log_remedy():
+                raise error_of(event)
         if status == "timeout":
             has_succeeded = event.get("polls_succeeded") != 0
             raise AirflowSensorTimeout(self._timeout_message(has_succeeded, event.get("last_failure")))
@@ -241,63 +265,89 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 events=as_list("events", self.events, str),
                 request_contains=self.request_contains or None,
             )
-        # Where nothing remembers what was seen, a larger page finds it again with one request.
+        # Where no state is stored between polls, each poll reads all again: larger pages save requests.
         tail = TailState(
             since,
             self.overlap,
             MAX_LIMIT if self._is_forgetful else FIRST_LIMIT,
-            # An earlier poll has checked it; only Airflow 3 says that there was one.
+            # Checked by an earlier poll; Airflow 2 does not say whether there was one.
             is_known=self._is_forgetful and context.get("task_reschedule_count", 0) > 0,
         )
         self._counter = ErrorCounter(CounterState(tail), error_filter, self.max_entries)
         self._pace = Pace(self.poke_interval, self.max_consecutive_failures)
         self._pause = self._pace.interval
-        # What cannot be remembered cannot be counted: there, the first poll that fails ends the try.
+        # Without stored state failures cannot be counted, so the first one fails the task.
         if self._is_forgetful:
             self._pace.max_consecutive_failures = 1
         self._resume(error_filter)
 
     # Between two polls
 
-    def _get_next_poke_interval(
-        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
-    ) -> float:
-        """Seconds until the next poll; in deferrable mode, leave for the triggerer instead."""
-        interval: float = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        left = self.timeout - run_duration()
-        if (not_before := self._pace.state.not_before) is not None:
-            named = (not_before - utcnow()).total_seconds()
-            if named > left:
-                too_late = f"The API allows no request for {named:.0f} s, which is after the sensor's timeout"
-                raise AirflowSkipException(too_late) if self.soft_fail else AirflowSensorTimeout(too_late)
-            interval = max(interval, named)
-        # A budget that runs low stretches the time between polls, but not beyond the timeout.
-        interval = max(interval, min(self._pause, left))
-        if self.reschedule or self.deferrable:
-            interval = max(interval, MIN_DEFERRAL_SECONDS)
-        if self.deferrable:
-            self._leave(interval, left)
-        return interval
+    def _poke_or_skip(self, context: Context) -> PokeReturnValue:
+        """Poke; after an error do what ``soft_fail``, ``never_fail`` or ``silent_fail`` says."""
+        try:
+            return self.poke(context)
+        except (AirflowFailException, AirflowTaskTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except Exception as error:
+            if self.silent_fail:
+                self.log.error("Poll failed, and silent_fail is set, so polling continues: %s", error)
+                return PokeReturnValue(is_done=False)
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
-    def _leave(self, interval: float, left: float) -> None:
+    def _pause_before(self, deadline: datetime) -> float:
+        """Seconds until the next poll, the last one at the deadline.
+
+        :raises AirflowSensorTimeout: where none is allowed before the deadline, or it has passed.
+        """
+        now, not_before = utcnow(), self._pace.state.not_before
+        left = (deadline - now).total_seconds()
+        if not_before is not None and not_before > deadline:
+            self.log.warning(
+                "No request is allowed before %s, which is after the sensor's timeout",
+                format_time(not_before),
+            )
+            left = 0.0
+        if left <= 0:
+            state = self._pace.state
+            message = self._timeout_message(state.succeeded > 0, state.last_failure)
+            raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
+        pause = self._pause
+        if self.exponential_backoff:
+            # As long again as it has waited so far: that doubles, and needs no count of the polls.
+            pause = max(pause, min(self.poke_interval + self.timeout - left, self._longest_interval))
+        pause = min(pause, left)
+        if not_before is not None:
+            pause = max(pause, (not_before - now).total_seconds())
+        return max(pause, MIN_DEFERRAL_SECONDS) if self.reschedule or self.deferrable else pause
+
+    @property
+    def _longest_interval(self) -> float:
+        return self.max_wait.total_seconds() if self.max_wait else min(self.timeout, _LONGEST_TIMEOUT)
+
+    def _defer(self, pause: float, deadline: datetime) -> NoReturn:
         assert self._counter is not None
         now = utcnow()
-        left = min(max(left, MIN_DEFERRAL_SECONDS), _LONGEST_TIMEOUT)
-        longest = self.max_wait.total_seconds() if self.max_wait else left
+        # A trigger that fires at once would resume the task within a heartbeat.
+        left = max((deadline - now).total_seconds(), MIN_DEFERRAL_SECONDS)
         self.defer(
             trigger=SupermetricsErrorLogTrigger(
                 connector_identifier=self.connector_identifier,
                 team_id=self.team_id,
                 since=self._counter.state.tail.since.isoformat(),
                 deadline=(now + timedelta(seconds=left)).isoformat(),
-                not_before=(now + timedelta(seconds=interval)).isoformat(),
+                not_before=(now + timedelta(seconds=pause)).isoformat(),
                 error_filter=self._counter.filter.to_arguments(),
                 min_matches=self.min_matches,
                 max_entries=self.max_entries,
                 overlap=self.overlap.total_seconds(),
                 poke_interval=self.poke_interval,
                 max_consecutive_failures=self.max_consecutive_failures,
-                longest_interval=longest if self.exponential_backoff else None,
+                longest_interval=self._longest_interval if self.exponential_backoff else None,
                 state={"counter": to_json(self._counter.state), "pace": to_json(self._pace.state)},
                 wait_policy=dict(self.wait_policy) if self.wait_policy else None,
                 supermetrics_conn_id=self.supermetrics_conn_id,
@@ -305,9 +355,6 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             method_name="execute_complete",
             timeout=timedelta(seconds=left) + _GRACE,
         )
-
-    def _own_timeout_message(self) -> str:
-        return self._timeout_message(self._pace.state.succeeded > 0, self._pace.state.last_failure)
 
     def _timeout_message(self, has_succeeded: bool, last_failure: str | None) -> str:
         within = f"within the sensor's timeout of {self.timeout:.0f} s"
@@ -322,15 +369,19 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             f"No poll of {self.connector_identifier} succeeded {within}. The last one failed: {last_failure}"
         )
 
-    # What a rescheduled sensor remembers: Airflow 3.3 and later
+    # The state of a rescheduled sensor, in the task state store: Airflow 3.3 and later
+
+    @property
+    def _reschedules(self) -> bool:
+        return bool(self.reschedule) and not self.deferrable
 
     @property
     def _is_forgetful(self) -> bool:
-        return self.reschedule and not self.deferrable and self._store is None
+        return self._reschedules and self._store is None
 
     @property
     def _store(self) -> Any:
-        return self._context.get("task_state_store") if self._context and self.reschedule else None
+        return self._context.get("task_state_store") if self._context and self._reschedules else None
 
     def _fingerprint(self, error_filter: ErrorFilter, since: datetime) -> dict[str, Any]:
         return {
@@ -347,7 +398,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         assert self._counter is not None
         if self._store is None or not (state := self._stored("read", self._store.get, _STORE_KEY)):
             return
-        # A cleared task finds what an earlier one has left.
+        # It may be the state of an earlier run of a cleared task.
         if state.get("fingerprint") != self._fingerprint(error_filter, self._counter.state.tail.since):
             return
         with suppress(ContractViolation, KeyError, TypeError):
@@ -369,7 +420,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             self._stored("deleted", self._store.delete, _STORE_KEY)
 
     def _stored(self, done: str, use: Callable[..., Any], *args: Any) -> Any:
-        """What the task state store returns. It saves requests and no more, so it may fail."""
+        """Use the task state store; log a failure only, because the state does no more than save requests."""
         try:
             return use(*args)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Triggers: wait for error entries without a worker slot, and start DAG runs by them."""
+"""Triggers: wait for error entries without occupying a worker slot; start DAG runs for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_supermetrics import exceptions as _exceptions
-from airflow_provider_supermetrics._api.calls import valid_connector_identifier
+from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
 from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
 from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.errors import ContractViolation
 from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
+from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.tail import LogTail, TailState
 from airflow_provider_supermetrics._api.times import format_time
@@ -38,14 +39,18 @@ try:
 except ImportError:  # Airflow 2
     BaseEventTrigger = None  # type: ignore[assignment,misc]
 
+__all__ = ["SupermetricsErrorLogEventTrigger", "SupermetricsErrorLogTrigger"]
+
 _PATH = "airflow_provider_supermetrics.triggers.supermetrics"
-# An event reaches the database about a second after it was handed over.
+# Airflow stores an event about a second after the trigger has yielded it.
 _SECONDS_TO_STORE_AN_EVENT = 3.0
-# Else events could come faster than they are stored.
+# Events must not come faster than they are stored.
 _LEAST_POLL_INTERVAL = 3
-# Only a person can repair what is refused; until then, frequent requests are of no use.
+# Only a person can correct what is refused; frequent requests would not help.
 _SECONDS_AFTER_A_REFUSAL = 300.0
-# Triggers that start together begin at one time, so that none of them has to poll by itself.
+# What an error consists of, beside its kind, its message and the budget.
+_FACTS = ("remedy", "status_code", "code", "description", "details", "request_id", "retry_after")
+# Triggers that start within this time use the same `since`, so that none has to poll by itself.
 _SAME_MOMENT = timedelta(seconds=60)
 
 
@@ -58,17 +63,18 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
     :param connector_identifier: the connector.
     :param since: first time that counts, ISO 8601 with an offset.
     :param deadline: when to give up, likewise.
-    :param not_before: when to poll first, likewise.
+    :param not_before: time of the first poll, likewise.
     :param error_filter: which entries count: arguments of ``ErrorFilter.of``.
-    :param min_matches: how many there must be.
-    :param max_entries: how many to hand over.
+    :param min_matches: how many must match.
+    :param max_entries: how many of them the event contains at most.
     :param overlap: how late an entry may appear, in seconds.
     :param poke_interval: seconds between polls.
     :param max_consecutive_failures: how many polls in a row may fail.
-    :param longest_interval: where the interval doubles with each poll, the longest one in seconds.
+    :param longest_interval: the maximum in seconds for an interval that doubles with each poll; None for
+        one that does not.
     :param team_id: the team; by default the Connection's.
-    :param state: what the sensor has read already.
-    :param wait_policy: what of the Connection's waiting is different here.
+    :param state: the state after the sensor's own polls.
+    :param wait_policy: changes to the wait policy of the Connection.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     """
 
@@ -130,18 +136,18 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         return f"{_PATH}.SupermetricsErrorLogTrigger", dict(self._arguments)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until enough errors are found, the deadline passes or polling fails for good; fire once."""
+        """Poll until enough errors are found, the deadline passes or polling fails; then yield one event."""
         try:
             event = await self._wait()
         except Exception as error:
-            # Airflow would restart a trigger that raises, or fail the task with a bare traceback.
+            # For a trigger that raises, the task would fail with a traceback and no error of ours.
             if not isinstance(error, SupermetricsError):
                 self.log.exception("Unexpected error while polling connector %s", self._connector_identifier)
             event = error_event(as_supermetrics_error(error, self._arguments["supermetrics_conn_id"]))
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        """The event to fire with.
+        """Poll, and return the event.
 
         :raises SupermetricsError: where polling fails for good.
         """
@@ -157,7 +163,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
                 }
             await asyncio.sleep(max(0.0, min(pause, left)))
             try:
-                # A new one for each poll, because the credential may change while this waits for days.
+                # A new hook for each poll, because the credential may change meanwhile.
                 async with SupermetricsAsyncHook(
                     self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
                 ) as hook:
@@ -168,7 +174,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
                 if not error.resumable:
                     self._counter.abandon_poll()
                 pause = self._pace.after_failure(error)
-                self.log.warning("%s; next poll in %.0f s", error, pause)
+                self.log.warning("Poll failed, next one in %.0f s: %s", pause, error)
             else:
                 self._counter.finish_poll(utcnow())
                 if self._counter.matches.count >= self._min_matches:
@@ -178,7 +184,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a poll has found that earlier ones of its stream had not; the first one begins at ``since``."""
+    """The new entries of one poll of a stream; the first poll begins at ``since``."""
 
     since: datetime
     is_first: bool
@@ -201,11 +207,11 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     :param statuses: the statuses that count, in place of ``min_status``.
     :param events: the event types that count; by default all.
     :param request_contains: a part of ``request``; by default any request counts.
-    :param max_entries: entries in the payload at most.
+    :param max_entries: how many entries the payload contains at most.
     :param poll_interval: time between polls, in seconds or as a timedelta.
     :param lookback: how far the very first poll goes back, likewise.
     :param overlap: how late an entry may appear and still be found, likewise.
-    :param wait_policy: what of the Connection's waiting is different here.
+    :param wait_policy: changes to the wait policy of the Connection.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     :raises AirflowOptionalProviderFeatureException: on Airflow 2, which has no event triggers.
     :raises SupermetricsValidationError: for arguments that cannot be used.
@@ -233,7 +239,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 "by events. Use SupermetricsErrorLogSensor"
             )
         super().__init__()
-        # What has failed so far, with which kinds of errors.
+        # The kinds of errors that were logged, by what failed.
         self._reported: dict[str, set[type[Exception]]] = {}
         self.team_id = team_id
         self.max_entries = max_entries
@@ -249,8 +255,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             self.poll_interval = _seconds("poll_interval", poll_interval, least=_LEAST_POLL_INTERVAL)
             self.lookback = _seconds("lookback", lookback)
             self.overlap = _seconds("overlap", overlap)
-            if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
-                raise ValueError(f"max_entries must be a number from 1 on, not {max_entries!r}")
+            valid_integer("max_entries", max_entries, 1)
             self.wait_policy = dict(wait_policy) if wait_policy else None
             WaitPolicy().override(self.wait_policy or {})
 
@@ -263,7 +268,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         }
 
     def shared_stream_key(self) -> Hashable:
-        """Return a key that watchers which can share their polls have in common."""
+        """Return a key that is equal for triggers which can share their polls."""
         return json.dumps([_PATH, self._shared_arguments()], sort_keys=True)
 
     @classmethod
@@ -307,11 +312,11 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 is_new = False
                 before = tail.state
                 try:
-                    # A stream's first batch begins where the stream does, wherever this trigger is.
+                    # The first batch begins at the stream's `since`, maybe after this trigger's watermark.
                     if batch.since <= before.reread_from if batch.is_first else is_caught_up:
                         entries = tail.take_shared(batch.entries, utcnow())
                     else:
-                        # This one has seen less than the stream: it was away, or is late.
+                        # This trigger has read less than the stream, such as after a restart.
                         entries, _ = await self._poll(
                             tail, Pace(self.poll_interval, max_consecutive_failures=1)
                         )
@@ -324,25 +329,25 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                     )
                     tail, is_caught_up = LogTail(before), False
                     continue
-                is_caught_up = True  # from now on each batch continues where the one before ended
+                is_caught_up = True  # each further batch continues where the one before ended
                 if payload["matches"]:
                     yield TriggerEvent(payload)
-                    # The watermark moves when the event is safe, not before: a crash in between repeats it.
+                    # The watermark is stored after the event, so that a crash in between repeats the event.
                     await asyncio.sleep(_SECONDS_TO_STORE_AN_EVENT)
                 if entries or not is_saved:
                     is_saved = await self._save(tail.state)
 
     async def _batches(self, shared_stream: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
-        """The batches of the stream; of one of this trigger's own, where the shared one fails."""
+        """The batches of the shared stream, and if that fails, of a stream of this trigger alone."""
         try:
             async for batch in shared_stream:
                 yield batch
             return
-        except Exception as error:  # such as of Airflow, when this trigger has fallen behind the others
+        except Exception as error:  # such as Airflow's, when this trigger is slower than the others
             self._report(
                 "stream",
                 error,
-                "The polls of connector %s are not shared any more: %s. This trigger polls by itself until "
+                "The polls of connector %s are no longer shared: %s. This trigger polls by itself until "
                 "the triggerer restarts",
             )
         async with aclosing(self.open_shared_stream(self.serialize()[1])) as stream:
@@ -350,7 +355,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 yield batch
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll and fire; where Airflow does not share streams, each trigger has one of its own."""
+        """Poll and yield events; used where Airflow does not share streams."""
         _, kwargs = self.serialize()
         async with (
             aclosing(self.open_shared_stream(kwargs)) as stream,
@@ -363,12 +368,12 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         return TailState(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
 
     async def _poll(self, tail: LogTail, pace: Pace) -> tuple[list[LogEntry], float]:
-        """Poll until a poll succeeds: what it has found, and the seconds until the next one."""
+        """Poll until a poll succeeds; return the new entries, and the seconds until the next poll."""
         found: list[LogEntry] = []
         while True:
             try:
                 tail.begin_poll(utcnow())
-                # A new one each time, because the Connection or its credential may change.
+                # A new hook for each poll, because the Connection may change meanwhile.
                 async with SupermetricsAsyncHook(
                     self.supermetrics_conn_id, wait_policy=self.wait_policy
                 ) as hook:
@@ -378,7 +383,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 tail.finish_poll(utcnow())
                 return found, pause
             except Exception as error:
-                # Where the history was empty, entries may have come when it polls again.
+                # After an empty history the next poll may find entries.
                 is_empty = not found and isinstance(error, SupermetricsRequestError)
                 if is_empty or not (isinstance(error, SupermetricsError) and error.resumable):
                     tail.abandon_poll()
@@ -386,24 +391,24 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 await asyncio.sleep(self._pause_after(pace, error))
 
     def _pause_after(self, pace: Pace, error: Exception) -> float:
-        """Seconds until the next poll. No task could fail here, so an error is logged and no more."""
+        """Log the error, since there is no task that could fail; return the seconds until the next poll."""
         pause = max(self.poll_interval, _SECONDS_AFTER_A_REFUSAL)
         if isinstance(error, SupermetricsError):
             with suppress(SupermetricsError):
                 pause = pace.after_failure(error)
         known = as_supermetrics_error(error, self.supermetrics_conn_id)
         self.log.error(
-            "Polling connector %s with Connection '%s' failed: %s; next poll in %.0f s",
+            "Poll of connector %s failed, next one in %.0f s: %s. It used Connection '%s'",
             self.connector_identifier,
-            self.supermetrics_conn_id,
-            known,
             pause,
+            known,
+            self.supermetrics_conn_id,
             exc_info=None if known is error or not self._is_new_failure("poll", error) else error,
         )
         return pause
 
     def _report(self, doing: str, error: Exception, message: str, *, once: bool = False) -> None:
-        """Log a failure that ends nothing: each kind of error with its traceback when it is new."""
+        """Log a failure after which the trigger continues; a new kind of error with its traceback."""
         is_new = self._is_new_failure(doing, error)
         if is_new or not once:
             exc_info = error if is_new else None
@@ -438,7 +443,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             "supermetrics_conn_id": self.supermetrics_conn_id,
         }
 
-    # The watermark, in the store of the asset that is watched: Airflow 3.3 and later
+    # The watermark, in the state store of the asset: Airflow 3.3 and later
 
     @property
     def _key(self) -> str:
@@ -453,7 +458,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             try:
                 stored = await store.aget(self._key)
             except ValueError as error:
-                if type(error) is not ValueError:  # a kind of it is something else, such as bad JSON
+                if type(error) is not ValueError:  # a subclass means something else, such as invalid JSON
                     raise
                 self.asset_state_store = None
                 self.log.warning(
@@ -476,7 +481,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         return None
 
     async def _save(self, tail: TailState) -> bool:
-        """Whether the watermark is stored, as far as it can be; where it is not, it is kept in memory."""
+        """Store the watermark; return False where that failed, so that it has to be repeated."""
         store = getattr(self, "asset_state_store", None)
         if store is None or not hasattr(store, "aset"):
             return True
@@ -502,35 +507,28 @@ def error_event(error: SupermetricsError) -> dict[str, Any]:
         "status": "error",
         "kind": type(error).__name__,
         "message": str(error),
-        "status_code": error.status_code,
-        "code": error.code,
-        "description": error.description,
-        "details": error.details,
-        "request_id": error.request_id,
-        "retry_after": error.retry_after,
+        "rate_limit": error.rate_limit and asdict(error.rate_limit),
+        **{name: getattr(error, name, None) for name in _FACTS},
     }
 
 
 def error_of(event: Mapping[str, Any]) -> SupermetricsError:
-    """The error whose :func:`error_event` this is; of an unknown kind, the root of all."""
+    """The error that :func:`error_event` made this event of; for an unknown kind, a SupermetricsError."""
     kind = getattr(_exceptions, str(event.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, SupermetricsError)):
         kind = SupermetricsError
+    budget = event.get("rate_limit")
     return kind(
         str(event.get("message") or "the trigger failed"),
-        status_code=event.get("status_code"),
-        code=event.get("code"),
-        description=event.get("description"),
-        details=event.get("details"),
-        request_id=event.get("request_id"),
-        retry_after=event.get("retry_after"),
+        rate_limit=RateLimit(budget.get("limit"), budget.get("remaining")) if budget else None,
+        **{name: event.get(name) for name in _FACTS},
     )
 
 
 class _RefusedArguments(SupermetricsValidationError, TypeError):
-    """Of what a trigger's constructor raises, Airflow's triggerer survives TypeErrors only.
+    """A TypeError, because any other error of a trigger's constructor ends Airflow's triggerer.
 
-    Its rows may come from another version of this package. This fails one trigger, the others run on.
+    The stored arguments may be those of another version of this package.
     """
 
 

@@ -203,3 +203,19 @@ def test_more_entries_than_the_limit_are_refused() -> None:
 def test_a_line_is_read_as_its_entry() -> None:
     """A checkpoint keeps lines only."""
     assert read_line(COMPACT) == read_page(page_of(COMPACT))[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (rb'{"x": "\ud800", "logs": 5}', "no list 'logs'"),
+        (rb'{"x": "\ud800"}', "no list 'logs'"),
+        (rb'["\ud800"]', "no list 'logs'"),
+        (rb'{"x": "\ud800", "logs": [5]}', "something other than objects in 'logs'"),
+        (rb'{"x": "\ud800", "logs": [{"id": NaN}]}', "is not JSON"),
+    ],
+)
+def test_a_page_beside_a_lone_surrogate_is_refused_for_the_same_reason(body: bytes, complaint: str) -> None:
+    """It is read by another way, with the same messages."""
+    with pytest.raises(ContractViolation, match=complaint):
+        read_page(body)

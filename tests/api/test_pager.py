@@ -337,10 +337,10 @@ STATES = st.builds(
     limit=st.integers(1, 6),
     max_limit=st.just(6),
     step=st.sampled_from([Step.PAST, Step.WITHIN, Step.BELOW]),
-    tick=st.sampled_from([SECOND, timedelta(days=1)]),
+    tick=st.sampled_from([timedelta(milliseconds=1), SECOND, timedelta(days=1)]),
     least_tick=st.just(timedelta(microseconds=1)),
     oldest=st.sampled_from(TIMES),
-    oldest_tick=st.just(SECOND),
+    oldest_tick=st.sampled_from([SECOND, timedelta(days=1)]),
     last=st.sampled_from(KEYS),
     seen=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(TIMES)),
     page=st.builds(
@@ -382,12 +382,45 @@ def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetim
         assert after.next.before <= after.oldest
     else:
         assert after.oldest < after.next.before <= after.oldest + timedelta(days=1)
-    # Progress: an older time, a new entry, another request, or one repetition more.
+    # Progress: an older time, a new entry, another request, a coarser tick, or one repetition more.
     progress = (
         after.oldest < state.oldest
         or after.seen != state.seen
         or after.repeats > state.repeats
+        or after.least_tick > state.least_tick
         or (after.step, after.limit, after.tick, after.older_exist, after.next.before)
         != (state.step, state.limit, state.tick, state.older_exist, state.next and state.next.before)
     )
     assert progress
+
+
+def test_what_is_known_while_reading() -> None:
+    """The oldest time read, and that the connector exists."""
+    pager = LogPager(limit=10)
+    assert (pager.is_known, pager.oldest) == (False, None)
+    pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
+    assert (pager.is_known, pager.oldest) == (True, ORIGIN + 5 * SECOND)
+
+
+def test_the_oldest_entry_is_asked_for_by_its_own_precision() -> None:
+    """Among milliseconds some are printed to the second, and look older than they are: no entry is lost."""
+    times = {"06.500": 6.5, "06": 6.4, "05.900": 5.9, "05": 5.8, "05.700": 5.7}
+    entries = [
+        (ORIGIN + at * SECOND, {"id": text, "log_time": f"2026-01-01T00:00:{text}Z"})
+        for text, at in times.items()
+    ]
+    source = Server(
+        entries, inclusive=False, precision="second", finer=True, cap=None, cuts=None, shuffled=None
+    )
+    got = run(source, LogPager(limit=2))
+    assert [entry["id"] for entry in got] == list(times)
+
+
+def test_an_oldest_entry_that_is_gone_is_refused() -> None:
+    """Printed as finely as the others, no coarser request can bring it."""
+    pager = LogPager(limit=2)
+    pager.receive(page_of([{"id": str(i), "log_time": f"2026-01-01T00:00:0{i}Z"} for i in (9, 8)]))
+    state = pager.state
+    with pytest.raises(ContractViolation, match="is missing now"):
+        pager.receive(page_of([{"id": "7", "log_time": "2026-01-01T00:00:07Z"}]))
+    assert pager.state is state

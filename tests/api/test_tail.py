@@ -328,3 +328,26 @@ def test_the_newest_are_kept_in_one_order(
     assert one.entries == other.entries
     times = [e["log_time"] for e in one.entries]
     assert times == sorted(times, reverse=True)
+
+
+def test_a_poll_that_is_abandoned_counts_nothing() -> None:
+    """The next one reads the same again; whether the connector exists is known from the first entry on."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(3)])
+    counter = ErrorCounter(CounterState(TailState(ORIGIN, OVERLAP, 2)), ErrorFilter(), 5)
+    assert not counter.is_known
+    poll(source, counter, NOW, most=1)
+    assert counter.is_known
+    assert counter.matches.count == 0
+    counter.abandon_poll()
+    assert not counter.is_known
+    poll(source, counter, NOW)
+    assert counter.is_known
+    assert counter.matches.count == 3
+
+
+def test_an_overlap_that_is_no_overlap() -> None:
+    """Stored state may be damaged; then no poll could succeed."""
+    stored = to_json(TailState(ORIGIN, OVERLAP))
+    for overlap in (-SECOND, timedelta(days=99_999)):
+        with pytest.raises(ContractViolation, match="overlap must be from 0 to 36,500 days"):
+            from_json({**stored, "overlap": to_json(overlap)}, TailState)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ from dev.simulator import Fault, Simulator
 from tests.components.conftest import Exported, context
 from tests.components.test_export_waiting import CHECKPOINT, Task, log_of
 from tests.conftest import CONNECTOR, HOUR, START
-from tests.sensors.test_error_log_sensor import MODES, Wait, at, began, quiet
 from tests.support.compat import AirflowFailException
+from tests.support.sensors import MODES, Wait, at, keep_first_start, quiet
 
 pytestmark = pytest.mark.airflow_2
 
@@ -56,8 +55,7 @@ def test_an_expired_token_while_connectors_are_listed(simulate: Simulate, waits:
 @pytest.fixture
 def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
     """Start simulators whose clock is the virtual one."""
-    if version("apache-airflow").startswith("2."):  # which looks it up in its database
-        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(waits))
+    keep_first_start(monkeypatch)
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
 
 

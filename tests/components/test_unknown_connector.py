@@ -19,8 +19,8 @@ from tests.components.conftest import Exported
 from tests.components.test_export_waiting import CHECKPOINT, Task
 from tests.conftest import CONNECTOR, TEAM
 from tests.hooks.test_responses import listed
-from tests.sensors.test_error_log_sensor import MODES, Wait, at, began
 from tests.support.compat import AirflowFailException, AirflowSensorTimeout
+from tests.support.sensors import MODES, Wait, at, keep_first_start
 
 pytestmark = pytest.mark.airflow_2
 
@@ -163,8 +163,7 @@ def test_a_failing_list_fails_the_try_and_leaves_nothing(
 @pytest.fixture
 def virtual(api: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
     """Start such simulators, whose clock is the virtual one."""
-    if version("apache-airflow").startswith("2."):  # which looks it up in its database
-        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(waits))
+    keep_first_start(monkeypatch)
     return lambda *args, **kwargs: api(*args, clock=lambda: time.monotonic(), **kwargs)
 
 

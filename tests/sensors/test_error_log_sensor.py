@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
-from importlib.metadata import version
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.exceptions import AirflowRescheduleException
 
+from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsPaginationError,
@@ -24,130 +21,26 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsValidationError,
 )
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
-from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
+from airflow_provider_supermetrics.triggers.supermetrics import error_event, error_of
+from dev.simulator import Fault, RateLimitWindow, generate_entries
 from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, KEY, START
-from tests.support.airflow import deferred as as_deferred
 from tests.support.airflow import stored
 from tests.support.compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    TaskDeferred,
+    AirflowTaskTimeout,
 )
+from tests.support.sensors import MODES, Simulate, Wait, at, good, keep_first_start, quiet
 
 pytestmark = pytest.mark.airflow_2
-
-Simulate = Callable[..., Simulator]
-MODES = ["poke", "reschedule", "reschedule with memory", "deferrable"]
-
-
-class Store(dict[str, Any]):
-    """The task state store of Airflow 3.3."""
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep a value."""
-        self[key] = stored(value)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value, a copy."""
-        return copy.deepcopy(self[key]) if key in self else default
-
-    def delete(self, key: str) -> None:
-        """Keep it no longer."""
-        self.pop(key, None)
-
-
-def began(waits: list[float]) -> datetime:
-    """When the last sensor began, as Airflow's clock would tell."""
-    return datetime.now(timezone.utc) - timedelta(seconds=sum(waits) - Wait.slept_before)
-
-
-class Wait:
-    """A sensor led to its end as Airflow would: each reschedule and each trigger in another process.
-
-    :param waits: the virtual sleeps; reschedules are added to it.
-    """
-
-    slept_before = 0.0
-
-    def __init__(self, mode: str, waits: list[float], **arguments: Any) -> None:
-        self.mode = mode
-        self.waits = waits
-        self.arguments = {
-            "task_id": "errors",
-            "connector_identifier": CONNECTOR,
-            "mode": "reschedule" if mode.startswith("reschedule") else "poke",
-            "deferrable": mode == "deferrable",
-            "poke_interval": 60,
-            **arguments,
-        }
-        self.store = Store()
-        self.context = context()
-        if mode == "reschedule with memory":
-            self.context["task_state_store"] = self.store
-        self.wakes = 0
-        self.serialized: list[Any] = []
-        # Airflow counts a rescheduled sensor's time by a clock that is not the virtual one.
-        Wait.slept_before = sum(waits)
-        self.context["ti"].get_first_reschedule_date = lambda _: began(waits)
-        self.context["ti"].max_tries = 0
-        self.context["ti"].dag_id, self.context["ti"].task_id, self.context["ti"].run_id = "d", "errors", "r"
-        self.context["task_reschedule"] = None
-
-    def run(self) -> Any:
-        """The sensor's result."""
-        while True:
-            self.wakes += 1
-            sensor = SupermetricsErrorLogSensor(**self.arguments)
-            try:
-                return sensor.execute(self.context)
-            except AirflowRescheduleException as later:
-                wait = (later.reschedule_date - datetime.now(timezone.utc)).total_seconds()
-                self.waits.append(max(0.0, wait))
-            except TaskDeferred as deferred:
-                return self._resume(deferred)
-
-    def _resume(self, deferred: TaskDeferred) -> Any:
-        assert deferred.method_name == "execute_complete"
-        assert not deferred.kwargs
-        self.serialized.append(deferred.trigger.serialize())
-        again = SupermetricsErrorLogSensor(**self.arguments)
-        event = asyncio.run(self._fire(as_deferred(deferred.trigger)))
-        return again.resume_execution("execute_complete", {"event": event}, self.context)
-
-    @staticmethod
-    async def _fire(trigger: Any) -> Any:
-        events = [event.payload async for event in trigger.run()]
-        assert len(events) == 1
-        return stored(events[0])
-
-
-def at(seconds: float, status: Any = 500, **parts: Any) -> dict[str, Any]:
-    """An entry so many seconds after the start."""
-    return {
-        "id": f"at-{seconds}-{status}",
-        "log_time": START + timedelta(seconds=seconds),
-        "status": status,
-        **parts,
-    }
-
-
-def quiet(count: int = 300) -> list[dict[str, Any]]:
-    """A log without errors, older than the watch."""
-    return good(generate_entries(count=count, start=START - HOUR, end=START, seed=4))
-
-
-def good(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries, none of them an error."""
-    return [{**entry, "status": 200} for entry in entries]
 
 
 @pytest.fixture
 def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
     """Start simulators whose clock is the virtual one."""
-    if version("apache-airflow").startswith("2."):  # which looks it up in its database
-        monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: began(waits))
+    keep_first_start(monkeypatch)
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
 
 
@@ -347,6 +240,48 @@ def test_a_refused_request_ends_it_at_once(
     virtual(quiet(), faults=faults)
     with pytest.raises(AirflowSkipException):
         Wait(mode, waits, soft_fail=True).run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fault", [Fault(500), Fault(401)], ids=lambda fault: str(fault.status))
+def test_never_fail_skips_after_any_error(
+    virtual: Simulate, waits: list[float], mode: str, fault: Fault
+) -> None:
+    """As Airflow's own sensors; after a deferral since Airflow 3."""
+    virtual(quiet(), faults=[fault] * 9)
+    with pytest.raises(AirflowSkipException, match=rf"{fault.status} "):
+        Wait(mode, waits, never_fail=True, max_consecutive_failures=1, wait_policy={"max_attempts": 1}).run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_silent_fail_continues_after_errors_that_may_pass(
+    virtual: Simulate, waits: list[float], mode: str
+) -> None:
+    """However many polls fail in a row before the sensor defers; a refused request ends it all the same."""
+    arguments = {"silent_fail": True, "max_consecutive_failures": 1, "wait_policy": {"max_attempts": 1}}
+    failures = 1 if mode == "deferrable" else 3
+    sim = virtual([*quiet(), at(5)], faults=[Fault(500)] * failures)
+    assert Wait(mode, waits, **arguments).run()["matches"] == 1
+    assert len(waits) == failures
+    assert all(50 <= nap <= 61 for nap in waits)
+    assert sim.requests[failures - 1].status == 500
+    virtual(quiet(), faults=[Fault(401)])
+    with pytest.raises(SupermetricsRequestError):
+        Wait(mode, waits, **arguments).run()
+
+
+def test_an_execution_timeout_within_a_poll(virtual: Simulate, waits: list[float]) -> None:
+    """It ends the sensor; with soft_fail it is a skip, as in Airflow's own sensors."""
+    virtual(quiet())
+
+    class Slow(SupermetricsErrorLogSensor):
+        def poke(self, context: Any) -> Any:  # noqa: ARG002  # Airflow's signature
+            raise AirflowTaskTimeout("too slow")
+
+    with pytest.raises(AirflowTaskTimeout):
+        Slow(task_id="t", connector_identifier=CONNECTOR, silent_fail=True).execute(context())
+    with pytest.raises(AirflowSkipException, match="too slow"):
+        Slow(task_id="t", connector_identifier=CONNECTOR, soft_fail=True).execute(context())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -631,11 +566,11 @@ def test_bad_input_is_refused_before_any_request(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"min_matches": 0}, "min_matches must be a number from 1 on"),
-        ({"max_entries": -1}, "max_entries must be a number from 0 on"),
+        ({"min_matches": 0}, "min_matches must be an integer of 1 or more, not 0"),
+        ({"max_entries": -1}, "max_entries must be an integer of 0 or more, not -1"),
         ({"max_consecutive_failures": 0}, "max_consecutive_failures"),
         ({"overlap": 5}, "overlap must be a timedelta"),
-        ({"poke_interval": 0}, "poke_interval must be a second"),
+        ({"poke_interval": 0}, "poke_interval must be 1 second or more"),
         ({"wait_policy": {"x": 1}}, "no 'x' in a wait policy"),
     ],
 )
@@ -696,6 +631,39 @@ def test_an_error_of_the_trigger_is_the_same_in_the_task() -> None:
     )  # fmt: skip
     with pytest.raises(SupermetricsResponseError):
         sensor.execute_complete(context(), {**event, "kind": "SupermetricsResponseError"})
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_what_to_do_is_a_line_of_its_own(
+    virtual: Simulate, waits: list[float], logged: Callable[[], list[str]], mode: str, soft_fail: bool
+) -> None:
+    """Log views cut long lines, and the remedy stands at the end of a message."""
+
+    class Refused(SupermetricsErrorLogSensor):
+        def poke(self, context: Any) -> Any:  # noqa: ARG002  # Airflow's signature
+            raise SupermetricsRequestError("401; check the key", remedy="check the key", status_code=401)
+
+    event = error_event(SupermetricsRequestError("401; check the key", remedy="check the key"))
+    sensor = Refused(task_id="t", connector_identifier="A", soft_fail=soft_fail)
+    run = {
+        "poke": lambda: sensor.execute(context()),
+        "deferrable": lambda: sensor.resume_execution("execute_complete", {"event": event}, context()),
+    }
+    logged()
+    with pytest.raises(AirflowSkipException if soft_fail else SupermetricsRequestError):
+        run[mode]()
+    assert sum("Check the key" in line for line in logged()) == 1
+
+
+@pytest.mark.parametrize("rate_limit", [None, RateLimit(3600, 5)])
+def test_an_error_has_all_its_facts_after_a_deferral(rate_limit: RateLimit | None) -> None:
+    """It is no poorer than one without."""
+    facts = {"remedy": "wait", "status_code": 429, "code": "C", "description": "d", "details": "x"}
+    error = SupermetricsRateLimitError("m", request_id="r", retry_after=5.0, rate_limit=rate_limit, **facts)
+    again = error_of(stored(error_event(error)))
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
 
 
 def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate, waits: list[float]) -> None:

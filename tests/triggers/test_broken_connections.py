@@ -171,13 +171,13 @@ def test_no_broken_connection_ends_the_event_trigger(
 
     assert [entry["id"] for entry in asyncio.run(first())["entries"]] == ["meanwhile"]
     # Airflow 3 may write a trigger's log past logging.
-    complaint = re.compile("Polling connector .*")
+    complaint = re.compile("Poll of connector .*")
     complaints = complaint.findall(caplog.text) or complaint.findall(capsys.readouterr().out)
     assert len(complaints) == 3
     for text in complaints:
-        assert text.startswith(f"Polling connector {CONNECTOR} with Connection '{CONN_ID}' failed: ")
+        assert text.startswith(f"Poll of connector {CONNECTOR} failed, next one in 300 s: ")
         assert re.search(
-            rf"failed: .*Connection '{CONN_ID}':? .*\b({named_by(way)})\b.*; next poll in 300 s", text
+            rf" s: .*Connection '{CONN_ID}':? .*\b({named_by(way)})\b.*It used Connection '{CONN_ID}'", text
         )
     assert sum(nap >= 300 for nap in waits) == 3
     assert len(sim.requests) <= 2
@@ -204,7 +204,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_event_trigger(
 
         assert asyncio.run(first())["matches"] == 1
     log = caplog.text + capsys.readouterr().out
-    failed = f"Polling connector {CONNECTOR} with Connection '{CONN_ID}' failed: Unexpected ZeroDivisionError"
+    failed = f"Poll of connector {CONNECTOR} failed, next one in 300 s: Unexpected ZeroDivisionError"
     assert log.count(failed) == 3
     assert log.count("Traceback") == 1
 
