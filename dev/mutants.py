@@ -94,7 +94,10 @@ def _changes(source: str) -> Iterator[tuple[ast.expr | ast.stmt, int, int, str]]
     tree = ast.parse(source)
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
-        # Annotations, docstrings and the texts of messages are no behaviour.
+        # Annotations, decorators and the texts of messages are no behaviour.
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            for decorator in node.decorator_list:
+                skipped.update(ast.walk(decorator))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for argument in (*node.args.args, *node.args.kwonlyargs):
                 skipped.update(ast.walk(argument.annotation) if argument.annotation else ())
