@@ -85,9 +85,11 @@ mutants: $(AIRFLOW_3)/installed  ## do the tests bite? change the source in 100 
 	$(AIRFLOW_3)/bin/python -m dev.mutants $(ARGS)
 
 .PHONY: lint
-lint: $(AIRFLOW_3)/installed  ## check style
+lint: $(AIRFLOW_3)/installed  ## check style, and that every imported distribution is declared
 	$(AIRFLOW_3)/bin/ruff check $(SOURCES)
 	$(AIRFLOW_3)/bin/ruff format --check $(SOURCES)
+	$(AIRFLOW_3)/bin/deptry airflow_provider_supermetrics
+	$(AIRFLOW_3)/bin/deptry $(filter-out airflow_provider_supermetrics,$(SOURCES)) --ignore DEP002,DEP004
 
 .PHONY: types
 types: $(AIRFLOW_3)/installed  ## check types
