@@ -43,6 +43,8 @@ from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErro
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Context
 
+__all__ = ["SupermetricsErrorLogSensor"]
+
 _STORE_KEY = "supermetrics_error_log"
 # Airflow ends a deferral by itself where the triggerer did not; the trigger, which may be waiting inside a
 # request at its deadline, should be first.

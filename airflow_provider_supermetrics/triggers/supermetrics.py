@@ -38,6 +38,8 @@ try:
 except ImportError:  # Airflow 2
     BaseEventTrigger = None  # type: ignore[assignment,misc]
 
+__all__ = ["SupermetricsErrorLogEventTrigger", "SupermetricsErrorLogTrigger"]
+
 _PATH = "airflow_provider_supermetrics.triggers.supermetrics"
 # An event reaches the database about a second after it was handed over.
 _SECONDS_TO_STORE_AN_EVENT = 3.0
