@@ -1,10 +1,10 @@
 """
 Alert when a connector logs errors: within two minutes, at most once an hour, each error once.
 
-After an alert, what comes in the rest of the hour is part of the next hour's.
+Errors that are logged in the rest of the hour after an alert are part of the next hour's alert.
 
 To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put your connector in place of
-``T3S70``, and a notifier of yours in place of ``LogNotifier``.
+``T3S70``, and a notifier of yours in place of ``LogNotifier``. It needs a running triggerer.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3},
+    doc_md=__doc__,
     tags=["supermetrics"],
 ):
     errors = SupermetricsErrorLogSensor(

@@ -1,8 +1,8 @@
 """
 Run a DAG when a connector logs errors (Airflow 3): for each poll that finds new ones, each error once.
 
-To use it, add a Connection ``supermetrics_default`` (type Supermetrics), put your connector in place of
-``T3S70``, and have a triggerer running. On Airflow 2, which starts no runs by events, this file has no DAG.
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics) and put your connector in place of
+``T3S70``. It needs a running triggerer. On Airflow 2, which starts no runs by events, this file has no DAG.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if AssetWatcher is not None:
         dag_id="supermetrics_error_events",
         schedule=[ERRORS],
         start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+        doc_md=__doc__,
         tags=["supermetrics"],
     ):
 
