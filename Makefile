@@ -117,7 +117,7 @@ reference: $(AIRFLOW_3)/installed  ## write docs/reference.md from the docstring
 	$(AIRFLOW_3)/bin/python -m dev.reference
 
 .PHONY: build
-build: $(UV)  ## build the wheel into dist/
+build: $(UV)  ## build the wheel and the sdist into dist/
 	$(UV) build --quiet --out-dir dist
 
 .PHONY: constraints
