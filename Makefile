@@ -26,7 +26,7 @@ SOURCES := airflow_provider_supermetrics dev example_dags benchmarks tests
 
 .PHONY: help
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(AIRFLOW_3)/installed  ## run the example DAGs in Airflow 3.3 against a simulated API
