@@ -1,4 +1,4 @@
-# Everything a developer types. `make demo` and `make test` set up all they need, in .venv.
+# Everything a developer types. Each target sets up what it needs, in .venv.
 
 PYTHON ?= python3
 # Airflow 2.11 runs on Python up to 3.12.
@@ -19,11 +19,14 @@ RELEASES := 2.11.0 3.0.6 3.2.2
 EXTRAS := s3,azure,gcs,parquet,zstd
 # Two files at a time, in their order: the long ones come first. ARGS="-n 0" runs all in one process.
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Each part of the package once: what Airflow imports, the hooks, an export, a sensor, the triggers.
+SMOKE := tests/e2e/test_package.py tests/hooks/test_contract.py tests/components/test_export_operator.py \
+    tests/sensors/test_error_log_sensor.py tests/triggers/test_stored_triggers.py
 SOURCES := airflow_provider_supermetrics dev example_dags benchmarks tests
 
 .PHONY: help
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(AIRFLOW_3)/installed  ## run the example DAGs in Airflow 3.3 against a simulated API
@@ -34,15 +37,35 @@ demo-ui: $(AIRFLOW_3)/installed  ## leave Airflow running, with the examples and
 	$(AIRFLOW_3)/bin/python -m dev.demo --ui
 
 .PHONY: test
-test: lint types test-3.3 test-2.11  ## all that CI runs
+test: lint types test-3.3 smoke-2.11  ## before every commit: style, types, the quick tests on Airflow 3.3, a few on 2.11
+
+.PHONY: test-all
+test-all: test test-full test-2.11 coverage  ## all that CI runs: `make test`, and the rest of the tests on Airflow 3.3 and 2.11
 
 .PHONY: test-3.3
-test-3.3: $(AIRFLOW_3)/installed $(AZURITE)/installed  ## the tests, on Airflow 3.3; select some with ARGS="-k ..."
+test-3.3: $(AIRFLOW_3)/installed  ## the quick tests, on Airflow 3.3; select some with ARGS="-k ..."
 	$(AIRFLOW_3)/bin/python $(PYTEST) $(ARGS)
 
+.PHONY: smoke-2.11
+smoke-2.11: $(AIRFLOW_2)/installed  ## some quick tests on Airflow 2.11 with the lowest versions allowed
+	$(AIRFLOW_2)/bin/python $(PYTEST) -m 'airflow_2 and not full' $(SMOKE) $(ARGS)
+
+# The properties once more, with more examples.
+.PHONY: test-full
+test-full: export MAX_EXAMPLES := 1500
+test-full: $(AIRFLOW_3)/installed $(AZURITE)/installed  ## the other tests, on Airflow 3.3: real services, all emulators of stores, more examples
+	$(AIRFLOW_3)/bin/python $(PYTEST) -m 'full or hypothesis' $(ARGS)
+
 .PHONY: test-2.11
-test-2.11: $(AIRFLOW_2)/installed $(AZURITE)/installed  ## the tests that must hold on Airflow 2.11 with the lowest versions allowed
+test-2.11: export MAX_EXAMPLES := 1500
+test-2.11: $(AIRFLOW_2)/installed $(AZURITE)/installed  ## all tests that must hold on Airflow 2.11 with the lowest versions allowed
 	$(AIRFLOW_2)/bin/python $(PYTEST) -m airflow_2 $(ARGS)
+
+.PHONY: coverage
+coverage: $(AIRFLOW_3)/installed  ## fail if the core's own tests leave a line or a branch of it out
+	$(AIRFLOW_3)/bin/coverage erase
+	$(AIRFLOW_3)/bin/coverage run -m pytest tests/api tests/wait
+	$(AIRFLOW_3)/bin/coverage report
 
 .PHONY: test-install
 test-install: $(AIRFLOW_3)/installed $(RELEASES:%=.venv/release-%/installed)  ## resolve and run the package under the constraints of Airflow's releases; asks the package index
@@ -62,9 +85,11 @@ mutants: $(AIRFLOW_3)/installed  ## do the tests bite? change the source in 100 
 	$(AIRFLOW_3)/bin/python -m dev.mutants $(ARGS)
 
 .PHONY: lint
-lint: $(AIRFLOW_3)/installed  ## check style
+lint: $(AIRFLOW_3)/installed  ## check style, and that every imported distribution is declared
 	$(AIRFLOW_3)/bin/ruff check $(SOURCES)
 	$(AIRFLOW_3)/bin/ruff format --check $(SOURCES)
+	$(AIRFLOW_3)/bin/deptry airflow_provider_supermetrics
+	$(AIRFLOW_3)/bin/deptry $(filter-out airflow_provider_supermetrics,$(SOURCES)) --ignore DEP002,DEP004
 
 .PHONY: types
 types: $(AIRFLOW_3)/installed  ## check types
@@ -92,7 +117,7 @@ reference: $(AIRFLOW_3)/installed  ## write docs/reference.md from the docstring
 	$(AIRFLOW_3)/bin/python -m dev.reference
 
 .PHONY: build
-build: $(UV)  ## build the wheel into dist/
+build: $(UV)  ## build the wheel and the sdist into dist/
 	$(UV) build --quiet --out-dir dist
 
 .PHONY: constraints

@@ -11,6 +11,19 @@ from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.text import one_line
 from airflow_provider_supermetrics._compat import AirflowException, AirflowFailException
 
+__all__ = [
+    "SupermetricsConflictError",
+    "SupermetricsConnectionError",
+    "SupermetricsError",
+    "SupermetricsPaginationError",
+    "SupermetricsRateLimitError",
+    "SupermetricsRequestError",
+    "SupermetricsResponseError",
+    "SupermetricsServerError",
+    "SupermetricsTokenError",
+    "SupermetricsValidationError",
+]
+
 _LONGEST_MESSAGE = 2000
 # The API's page allows its description that much.
 _LONGEST_TEXT = 2048

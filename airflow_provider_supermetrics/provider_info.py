@@ -40,7 +40,7 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-provider-supermetrics",
         "name": "Supermetrics",
         "description": (
-            "`Supermetrics <https://supermetrics.com/>`__: connector logs to object storage, and alerts."
+            "Exports the logs of `Supermetrics <https://supermetrics.com/>`__ connectors, alerts on errors."
         ),
         "versions": [__version__],
         "integrations": [

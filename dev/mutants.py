@@ -155,7 +155,7 @@ def is_killed(mutant: Mutant, folder: Path) -> bool:
     environment = {
         **os.environ,
         "PYTHONPATH": str(folder),
-        "WALK_EXAMPLES": "300",
+        "MAX_EXAMPLES": "500",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     try:
@@ -171,6 +171,8 @@ def is_killed(mutant: Mutant, folder: Path) -> bool:
                 "0",
                 "-p",
                 "no:cacheprovider",
+                "-m",
+                "not install",
                 *existing,
             ]
             try:

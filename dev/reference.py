@@ -1,9 +1,9 @@
-"""Write docs/reference.md from the docstrings of the public classes.
+"""Write docs/reference.md from the docstrings of the public names.
 
     python -m dev.reference
 
-Every class of a public module is in it, unless its name begins with an underscore. An argument without a
-description, or a description without an argument, is an error.
+Every name in the `__all__` of a public module is in it. An argument without a description, or a description
+without an argument, is an error.
 """
 
 from __future__ import annotations
@@ -73,33 +73,34 @@ class Docstring:
 def render() -> str:
     """The whole page."""
     folders = [path.parent.name for path in sorted(PACKAGE.glob("*/supermetrics.py"))]
-    classes = {
-        folder: list(_public_classes(import_module(f"{PACKAGE.name}.{folder}.supermetrics")))
-        for folder in folders
+    documented = {
+        folder: list(_public(import_module(f"{PACKAGE.name}.{folder}.supermetrics"))) for folder in folders
     }
-    known = [c.__name__ for group in [*classes.values(), _public_classes(exceptions), VALUES] for c in group]
-    page = [INTRODUCTION, _contents(classes)]
-    for folder, group in classes.items():
+    groups = [*documented.values(), _public(exceptions), VALUES]
+    known = [named.__name__ for group in groups for named in group]
+    page = [INTRODUCTION, _contents(documented)]
+    for folder, group in documented.items():
         page.append(f"## {folder.replace('_', ' ').capitalize()}")
-        for documented in group:
-            page += _class(documented)
+        for named in group:
+            page += _class(named) if isinstance(named, type) else _function(named)
     page += ["## Values", *(part for value in VALUES for part in _class(value))]
     page.append("## Exceptions")
-    for kind in _public_classes(exceptions):
+    for kind in _public(exceptions):
         page += _exception(kind)
     return _linked("\n\n".join(page), known) + "\n"
 
 
-def _public_classes(module: Any) -> Iterator[type]:
+def _public(module: Any) -> Iterator[Any]:
+    """The public names' values, in the order of the module."""
     for name, value in vars(module).items():
-        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_"):
+        if name in module.__all__:
             yield value
 
 
-def _contents(classes: Mapping[str, Iterable[type]]) -> str:
+def _contents(documented: Mapping[str, Iterable[Any]]) -> str:
     rows = [
-        f"| {', '.join(f':class:`{c.__name__}`' for c in group)} | `{PACKAGE.name}.{folder}.supermetrics` |"
-        for folder, group in classes.items()
+        f"| {', '.join(f':class:`{n.__name__}`' for n in group)} | `{PACKAGE.name}.{folder}.supermetrics` |"
+        for folder, group in documented.items()
     ]
     rows.append(f"| [exceptions](#exceptions) | `{exceptions.__name__}` |")
     return "\n".join(["| names | import from |", "|---|---|", *rows])
@@ -144,6 +145,16 @@ def _method(owner: type, name: str, method: Any) -> Iterator[str]:
     yield _paragraphs(docstring.text)
     if docstring.params:
         yield _table(f"{owner.__name__}.{name}", parameters, docstring)
+    yield from _raises(docstring)
+
+
+def _function(documented: Any) -> Iterator[str]:
+    docstring = Docstring(documented)
+    signature = inspect.signature(documented)
+    yield f"### {documented.__name__}"
+    yield _signature(documented.__name__, signature.parameters, returned=signature.return_annotation)
+    yield _paragraphs(docstring.text)
+    yield _table(documented.__name__, signature.parameters, docstring)
     yield from _raises(docstring)
 
 

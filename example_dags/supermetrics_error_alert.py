@@ -4,7 +4,7 @@ Alert when a connector logs errors: within two minutes, at most once an hour, ea
 Errors after an alert are part of the next hour's alert.
 
 To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and replace ``T3S70`` by your
-connector and ``LogNotifier`` by your notifier.
+connector and ``LogNotifier`` by your notifier. It needs a running triggerer.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3},
+    doc_md=__doc__,
     tags=["supermetrics"],
 ):
     errors = SupermetricsErrorLogSensor(

@@ -35,6 +35,7 @@ if AssetWatcher is not None:
         dag_id="supermetrics_error_events",
         schedule=[ERRORS],
         start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+        doc_md=__doc__,
         tags=["supermetrics"],
     ):
 

@@ -27,6 +27,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3},
+    doc_md=__doc__,
     tags=["supermetrics"],
 ):
     SupermetricsExportLogsOperator(
@@ -34,6 +35,6 @@ with DAG(
         connector_identifier="T3S70",
         path=PATH,
         window=timedelta(hours=1),
-        # A DAG with this asset as its schedule runs when an hour is complete, and is told where it is.
+        # A DAG with this asset as its schedule runs when an hour is complete; the event says where it is.
         outlets=[Asset("supermetrics_logs")],
     )

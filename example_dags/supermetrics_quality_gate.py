@@ -1,8 +1,8 @@
 """
-Load data only where the connector that brings it has worked: skip the load after an hour with errors.
+Load data only if the connector that delivers it has worked: skip the load after an hour with errors.
 
 To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and put your connector in place
-of ``T3S70``, and your load in place of ``load``.
+of ``T3S70`` and your load in place of ``load``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3},
+    doc_md=__doc__,
     tags=["supermetrics"],
 ):
 

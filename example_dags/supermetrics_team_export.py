@@ -3,9 +3,9 @@ Keep the logs of all connectors of a team: every hour, export the hour that has 
 
 To use it, add a Connection ``supermetrics_default`` (type Supermetrics) with the team's number, and
 set the Variable ``supermetrics_log_path`` to a folder of yours. A new connector is exported from the
-next run on, without a change here. Create the pool, or the tasks stay queued for ever::
+next run on, without a change here. Create the pool, or the tasks stay queued forever:
 
-    airflow pools set supermetrics_api 4 "exports that ask the API at once" --include-deferred
+    airflow pools set supermetrics_api 4 "exports that use the API at one time" --include-deferred
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3},
+    doc_md=__doc__,
     tags=["supermetrics"],
 ):
     connectors = SupermetricsListConnectorsOperator(task_id="list_connectors")

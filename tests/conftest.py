@@ -24,12 +24,22 @@ os.environ["SQLALCHEMY_SILENCE_UBER_WARNING"] = "1"
 import pytest  # noqa: E402  # after the environment
 
 from dev.simulator import Connector, Simulator, generate_entries  # noqa: E402  # likewise
+from tests.support.selection import is_full  # noqa: E402  # likewise
 
 KEY = "sm-test-key/with+odd=characters"
 TEAM = 936506
 CONNECTOR = "T3S70"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves to `make test-all`, before pytest selects by marks."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if is_full(item.nodeid, call.params.values() if call else ()):
+            item.add_marker("full")
 
 
 @pytest.fixture(scope="session", autouse=True)

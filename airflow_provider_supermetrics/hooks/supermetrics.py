@@ -43,6 +43,8 @@ from airflow_provider_supermetrics.exceptions import (
 if TYPE_CHECKING:
     from airflow.providers.http.hooks.http import SessionConfig
 
+__all__ = ["LogPage", "SupermetricsAsyncHook", "SupermetricsHook"]
+
 CONN_NAME_ATTR = "supermetrics_conn_id"
 DEFAULT_CONN_NAME = "supermetrics_default"
 HOOK_NAME = "Supermetrics"

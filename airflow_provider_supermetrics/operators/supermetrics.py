@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_supermetrics._compat import Context
 
+__all__ = ["SupermetricsExportLogsOperator", "SupermetricsListConnectorsOperator"]
+
 _TEMPLATE = re.compile(r"\{[{%#]")
 _SECONDS_BETWEEN_PROGRESS = 10.0
 # By so much the clocks of a worker and of the scheduler may differ.

@@ -22,6 +22,8 @@ from airflow_provider_supermetrics.exceptions import SupermetricsError, Supermet
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+__all__ = ["SupermetricsRetryPolicy"]
+
 
 __all__ = ["SupermetricsRetryPolicy"]
 

@@ -14,6 +14,7 @@ from airflow_provider_supermetrics._api.errors import NoProgress
 from airflow_provider_supermetrics._api.pager import LogPager
 from tests.support.histories import MAX_PAGE, Outcome, drawn_history, outcome_of
 from tests.support.model import ORIGIN, page_of
+from tests.support.selection import examples
 
 SECOND = timedelta(seconds=1)
 
@@ -46,7 +47,7 @@ def test_a_page_cut_once_within_a_time_is_requested_again(length: int) -> None:
     assert ([e.fields["id"] for e in got], pager.next) == (ids, None)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.integers(0, 2**32))
 def test_whatever_brings_more_when_asked_again_is_read(seed: int) -> None:
     """Random cuts, none of which brings nothing new: complete, or refused where one time fills a page."""
@@ -55,7 +56,7 @@ def test_whatever_brings_more_when_asked_again_is_read(seed: int) -> None:
     assert outcome in (Outcome.COMPLETE, Outcome.FULL_TIME, Outcome.ALL_READ)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.integers(0, 2**32))
 def test_random_cuts_lose_nothing_silently(seed: int) -> None:
     """Any cuts: complete, refused, or the one case beyond proof."""

@@ -17,6 +17,7 @@ from airflow_provider_supermetrics._api.errors import ContractViolation, Invalid
 from airflow_provider_supermetrics._api.pager import LogPager, PageFacts, PageRequest, PagerState, Step
 from airflow_provider_supermetrics._api.state import from_json, to_json
 from tests.support.model import ORIGIN, Server, page_of, printed, run
+from tests.support.selection import examples
 
 SECOND = timedelta(seconds=1)
 KEYS = [f"id:{i}" for i in range(6)]
@@ -358,7 +359,7 @@ STATES = st.builds(
 ).map(legal)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(STATES, st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TIMES)), max_size=6))
 def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetime]]) -> None:
     """A legal next state; or a named refusal, and the state as before."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from airflow_provider_supermetrics._api.entry import Fields
 from airflow_provider_supermetrics._api.errors import NoProgress
 from airflow_provider_supermetrics._api.pager import LogPager
 from tests.support.model import ORIGIN, TICKS, Server, in_window, printed, run, ties
+from tests.support.selection import examples
 
 
 @st.composite
@@ -52,7 +52,7 @@ def servers(draw: st.DrawFn) -> Server:
     )
 
 
-@settings(max_examples=int(os.environ.get("WALK_EXAMPLES", "1500")), deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(server=servers(), limit=st.integers(1, 12), data=st.data())
 def test_every_entry_of_the_window_exactly_once(server: Server, limit: int, data: st.DataObject) -> None:
     """Exactly the window's entries, or NoProgress where one time fills a page."""

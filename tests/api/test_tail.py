@@ -20,6 +20,7 @@ from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.tail import LogTail, TailState
 from airflow_provider_supermetrics._api.times import parse_log_time
 from tests.support.model import ORIGIN, Server, printed
+from tests.support.selection import examples
 
 SECOND = timedelta(seconds=1)
 OVERLAP = 60 * SECOND
@@ -119,7 +120,7 @@ def test_late_entries_below_the_first_page() -> None:
     assert ids(poll(source, tail, ORIGIN + 111 * SECOND)) == ["e5000"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     batches=st.lists(
         st.lists(st.tuples(st.integers(0, 40), st.integers(0, 30)), max_size=60), min_size=1, max_size=6

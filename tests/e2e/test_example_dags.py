@@ -102,6 +102,7 @@ def test_examples_parse():
     """Airflow finds all DAGs that it can run, without an import error or a warning."""
     bag = DagBag(str(EXAMPLE_DAGS))
     assert (bag.import_errors, bag.captured_warnings) == ({}, {})
+    assert [dag.dag_id for dag in bag.dags.values() if not dag.doc_md] == []
     for_airflow_3 = set() if AIRFLOW_2 else {"supermetrics_error_events"}
     assert set(bag.dag_ids) == for_airflow_3 | {
         "supermetrics_error_alert",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_supermetrics
+from airflow_provider_supermetrics.provider_info import get_provider_info
 from dev.demo.airflow import AIRFLOW, connection, environment, variables
 from dev.simulator import Simulator
 from tests.conftest import KEY, TEAM
@@ -69,6 +71,12 @@ def test_airflow_tests_a_connection(tmp_path: Path) -> None:
     assert len(sim.requests) == 2
 
 
+def test_the_description_links_to_supermetrics() -> None:
+    """Airflow removes the markup of the link, and takes what is left of it up to the next space."""
+    shown = re.sub("[`_<>]", "", get_provider_info()["description"].strip(" \n."))
+    assert re.findall(r"https?://\S+", shown) == ["https://supermetrics.com/"]
+
+
 def test_the_wheel(repository: Path, tmp_path: Path) -> None:
     """It has every module, the types marker, the licence and the entry point, and nothing else."""
     subprocess.run(
@@ -96,6 +104,7 @@ def test_the_wheel(repository: Path, tmp_path: Path) -> None:
     assert metadata["Name"] == "airflow-provider-supermetrics"
     assert metadata["Version"] == airflow_provider_supermetrics.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("Project-URL") == ["Documentation, https://docs.supermetrics.com/"]
     assert "make demo" in metadata.get_payload()
 
 
