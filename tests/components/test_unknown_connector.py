@@ -18,9 +18,9 @@ from dev.simulator import Connector, Fault, Simulator
 from tests.components.conftest import Exported
 from tests.components.test_export_waiting import CHECKPOINT, Task
 from tests.conftest import CONNECTOR, TEAM
-from tests.hooks.test_responses import listed
 from tests.sensors.test_error_log_sensor import MODES, Wait, at, began
 from tests.support.compat import AirflowFailException, AirflowSensorTimeout
+from tests.support.responses import listed
 
 pytestmark = pytest.mark.airflow_2
 

@@ -23,8 +23,8 @@ from airflow_provider_supermetrics.exceptions import (
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook, SupermetricsHook
 from dev.simulator import Simulator
 from tests.conftest import KEY, TEAM
-from tests.hooks.certificates import certificate_of, pem_of
-from tests.hooks.conftest import RawServer
+from tests.support.certificates import certificate_of, pem_of
+from tests.support.raw_server import RawServer
 
 pytestmark = pytest.mark.airflow_2
 
@@ -138,7 +138,7 @@ _JSON = st.recursive(
 )
 _KEYS = (
     "team_id", "timeout", "proxies", "verify", "cert", "headers", "allow_http",
-    "max_inline_wait", "max_attempts", "max_total_wait", "backoff_first", "backoff_longest",
+    "max_inline_wait", "max_attempts", "max_total_wait", "backoff_initial", "backoff_max",
     "rate_limit_reserve",
 )  # fmt: skip
 
@@ -657,8 +657,8 @@ def unreachable(connection: Callable[..., None], new_hook: Callable[..., Any], *
     begin, end = (
         f"No response from {parts['url']} (",
         (
-            f") to GET /v1/teams/{TEAM}/connector_builder/connectors; check the host of Connection "
-            "'supermetrics_default', the network and any proxy"
+            "); check the host of Connection 'supermetrics_default', the network and any proxy; "
+            f"GET /v1/teams/{TEAM}/connector_builder/connectors"
         ),
     )
     assert message.startswith(begin)

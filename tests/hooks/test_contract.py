@@ -320,7 +320,7 @@ def test_the_facts_of_an_error(simulate: Simulate, hook: Any) -> None:
         "429",
         "TOO_MANY_REQUESTS",
         error.request_id,
-        "ask again in",
+        "retry in",
     ):
         assert part in message
     assert "\n" not in message
@@ -359,7 +359,7 @@ def test_nothing_tells_the_credential(
     hook.list_logs(CONNECTOR)
     inner = hook.hook
     told = [caplog.text, repr(inner), *(repr(value) for value in vars(inner).values())]
-    told += [repr(value) for value in vars(inner._exchange).values()]
+    told += [repr(value) for value in vars(inner._client).values()]
     assert len(waits) >= 1
     assert not [text for text in told if KEY in text]
 
@@ -511,8 +511,8 @@ def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
             {"password": "wrong-key"},
             "401 UNAUTHORIZED.*check the API key or access token in the password of this Connection",
         ),
-        ({"extra": {"team_id": 7}}, "403 FORBIDDEN.*no right to this team"),
-        ({"extra": {"team_id": 8}}, "403 FORBIDDEN.*no right to this team.*check team_id"),
+        ({"extra": {"team_id": 7}}, "403 FORBIDDEN.*no access to this team"),
+        ({"extra": {"team_id": 8}}, "403 FORBIDDEN.*no access to this team.*check team_id"),
         ({"password": ""}, "this Connection: password is empty"),
         ({"extra": {}}, "Not tested: this Connection has no Team ID"),
         ({"url": "http://example.com"}, "https"),

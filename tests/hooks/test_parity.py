@@ -11,8 +11,8 @@ from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHo
 pytestmark = pytest.mark.airflow_2
 
 METHODS = [
-    "list_logs", "iter_logs", "read_pages", "get_log", "list_connectors", "team_id", "test_connection",
-    "close",
+    "list_logs", "iter_logs", "read_pages", "get_log", "list_connectors", "resolve_team_id",
+    "test_connection", "close",
 ]  # fmt: skip
 
 
