@@ -61,7 +61,7 @@ class _Extra(msgspec.Struct):
     allow_http: bool = False
 
 
-#: No message quotes a value: it may be a secret in the wrong field.
+#: Messages about wrong types. None quotes the value, which may be a secret in the wrong field.
 _MUST_BE = {
     "team_id": "must be a positive integer such as 936506",
     "timeout": "must be a number of seconds, more than 0 and at most 3600",
@@ -186,10 +186,10 @@ class ConnectionSettings:
 
     @classmethod
     def from_connection(cls, conn: Connection) -> ConnectionSettings:
-        """Read a Connection; blocks, because Airflow masks its secrets and certificates are files.
+        """Read a Connection. Blocks, because certificates are files, and so may be the masking of secrets.
 
-        :raises SupermetricsConnectionError: where Airflow cannot read the Connection.
-        :raises SupermetricsValidationError: for anything that cannot work or is not safe.
+        :raises SupermetricsConnectionError: if Airflow cannot read the Connection.
+        :raises SupermetricsValidationError: for a setting that cannot work or is not safe.
         """
         with fetching(conn.conn_id):
             conn_type, host, schema, port = conn.conn_type, conn.host, conn.schema, conn.port
@@ -215,15 +215,15 @@ class ConnectionSettings:
 
 
 def _web_url(url: str) -> SplitResult:
-    """The parts of an http or https URL that both HTTP libraries understand, and alike; normalized.
+    """Split and normalize an http or https URL that both HTTP libraries read alike.
 
-    :raises ValueError: for any other; its message may quote the URL.
+    :raises ValueError: for any other URL; its message may quote it.
     """
     if not url.isprintable() or any(character in url for character in " \\?#"):
-        raise ValueError("a character that libraries read in different ways, or a query")
+        raise ValueError("a query, or a character that libraries read in different ways")
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or parts.port == 0 or "%" in (parts.hostname or "%"):
-        raise ValueError("no http or https URL")
+        raise ValueError("not an http or https URL")
     user_info, at, _ = parts.netloc.rpartition("@")
     host_and_port = parts.netloc[len(user_info + at) :]
     prepared = requests.Request("GET", f"{parts.scheme}://{host_and_port}{parts.path}").prepare()
@@ -234,14 +234,14 @@ def _web_url(url: str) -> SplitResult:
     elif host.rstrip(".").rpartition(".")[2].isdigit():
         ipaddress.IPv4Address(host)
     elif not _HOST_NAME.fullmatch(host):
-        raise ValueError("no name of a host")
+        raise ValueError("not a host name")
     return normalized._replace(netloc=user_info + at + normalized.netloc)
 
 
 def _proxy_url(url: str) -> str:
-    """A proxy's URL, normalized.
+    """Normalize a proxy's URL.
 
-    :raises ValueError: for one that cannot work in both HTTP libraries; its message may quote the URL.
+    :raises ValueError: if it cannot work in both HTTP libraries; the message may quote the URL.
     """
     parts = _web_url(url)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
@@ -320,7 +320,7 @@ class _Reader:
         scheme = urlsplit(base_url).scheme
         if proxy := requests.utils.select_proxy(base_url, own):
             return {scheme: proxy}
-        # aiohttp's trust_env would also bring in .netrc, whose entries it cannot combine with a header.
+        # Not aiohttp's trust_env: it also reads .netrc, whose entries it cannot combine with a header.
         environment = requests.utils.get_environ_proxies(base_url)
         proxy = requests.utils.select_proxy(base_url, environment)
         if not proxy:

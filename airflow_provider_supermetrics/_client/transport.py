@@ -164,7 +164,7 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_File(sock, self.fp.detach()))
 
     def begin(self) -> None:
-        """Read the head; http.client skips no interim response but 100, and takes others for the last."""
+        """Read the head, and skip interim responses; http.client skips 100 only."""
         super().begin()
         while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
             self.headers = None  # type: ignore[assignment]  # so that there is another head to read
@@ -172,7 +172,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection:
-    """What makes a connection of urllib3's keep to the deadline, the proxy's own responses included."""
+    """Makes a connection of urllib3 keep to the deadline, the responses of a proxy included."""
 
     response_class = _Response
 
@@ -181,7 +181,7 @@ class _Connection:
 
 
 class _File(io.RawIOBase):
-    """A socket's file, of which no read outlasts the deadline."""
+    """A socket's file; no read takes longer than the deadline."""
 
     def __init__(self, sock: socket.socket, file: io.RawIOBase) -> None:
         self._sock = sock
@@ -200,7 +200,7 @@ class _File(io.RawIOBase):
 
 
 class _ProxySocket:
-    """TLS to a proxy, of which urllib3 reads any number of times for one read of the TLS within it."""
+    """TLS to a proxy: urllib3 reads from it any number of times for one read of the TLS inside."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
@@ -258,7 +258,7 @@ class _Protocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         size = getattr(self._body, "total_bytes", 0)
-        # Small chunks have much around them: only what comes before the body, or after it, counts.
+        # Small chunks have much framing: only what comes before the body, or after it, counts.
         self._beside = self._beside + len(data) if size == self._body_size else 0
         self._body_size = size
         if self._beside > _MOST_BESIDE_THE_BODY and self.transport is not None:
@@ -272,7 +272,7 @@ class _Connector(aiohttp.TCPConnector):
         self._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]
 
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
-        # TLS would wait for the goodbye of a server that has just been given up.
+        # TLS would wait for the close of a server that has just been given up.
         if should_close and protocol.transport is not None:
             protocol.transport.abort()
         super()._release(key, protocol, should_close=should_close)
@@ -317,7 +317,7 @@ def _let_others_run() -> Generator[None, None, None]:
 
 
 def _flaw(status: int, error: Exception) -> str:
-    """Why the body of an error is missing, which is a minor flaw: status and headers say enough.
+    """Why the body of an error is missing; its status and headers are enough.
 
     :raises Exception: the error, for a success.
     """

@@ -148,7 +148,7 @@ class SupermetricsHook(_Hook, HttpHook):
         :param start: first time of the window (aware); by default the beginning of the history.
         :param end: the time at which the window ends (aware); by default there is no end.
         :param page_size: entries per request, 1 to 1000.
-        :raises SupermetricsPaginationError: where one single time fills a page.
+        :raises SupermetricsPaginationError: if one single time fills a page.
         :raises SupermetricsError: of the kind that says what to do.
         """
         with public_errors():
@@ -197,7 +197,7 @@ class SupermetricsHook(_Hook, HttpHook):
         return self._run(flows.list_connectors(self._open(), team_id))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Request the connectors of the Connection's team once; return what is wrong, and what to do."""
+        """Request the connectors of the Connection's team once; return whether that works, and a message."""
         try:
             client = self._open()
             return self._run(flows.test_connection(client), client.waits(_ONCE))

@@ -81,14 +81,14 @@ def test_the_facts_of_an_error() -> None:
     ],
 )
 def test_an_error_without_an_envelope_is_still_an_error(body: bytes) -> None:
-    """Gateways answer in their own words; the status says enough."""
+    """Gateways respond in their own words; the status says enough."""
     response = classify(502, {}, body, now=NOW)
     assert response.outcome is Outcome.SERVER_FAILED
     assert response.code is response.message is response.request_id is None
 
 
 def test_texts_are_short_and_of_one_line() -> None:
-    """What goes to a log line is cut to what the API's page promises."""
+    """Strings for a log line are cut to the lengths that the API documents."""
     body = {"error": {"code": "C" * 500, "message": "a\nb " + "m" * 500, "description": "d" * 5000}}
     response = classify(400, {}, json.dumps(body).encode(), now=NOW)
     assert len(response.code or "") == 100

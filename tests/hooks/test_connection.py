@@ -214,7 +214,7 @@ def test_the_inherited_run_has_the_timeout_of_the_connection(
 def test_the_inherited_run_raises_what_our_methods_raise(
     simulate: Simulate, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its error is typed, and the answer's body, which may quote the credential, is in no log."""
+    """Its error is typed, and the response's body, which may quote the credential, is in no log."""
     sim = simulate(faults=[Fault(403, message=f"not for {KEY}"), Fault(302, headers={"Location": "/x"})])
     with SupermetricsHook() as hook:
         for kind in (SupermetricsRequestError, SupermetricsResponseError):
@@ -226,7 +226,7 @@ def test_the_inherited_run_raises_what_our_methods_raise(
 
 
 def test_the_inherited_run_is_as_bounded(simulate: Simulate) -> None:
-    """Its responses are read as ours are, whatever it is told of redirects and of the response's check."""
+    """Its responses are read as ours are, whatever its options say of redirects and of the check."""
     faults = [Fault(raw=bomb(status, ["gzip"], 1 << 30, [("Location", "/")])) for status in (500, 302, 302)]
     page = Fault(raw=bomb(200, ["gzip"], 1 << 30))
     simulate(faults=[*faults, Fault(headers={"Set-Cookie": "a=b"}), page])

@@ -27,7 +27,7 @@ def test_same_methods_with_the_same_arguments(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rate_limit", "requests_sent"])
 def test_same_properties(name: str) -> None:
-    """The facts of the last answers are read in the same way."""
+    """The facts of the latest responses are read in the same way."""
     assert all(
         isinstance(getattr(hook, name), property) for hook in (SupermetricsHook, SupermetricsAsyncHook)
     )

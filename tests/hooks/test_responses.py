@@ -43,7 +43,7 @@ def test_control_characters_of_an_error_do_not_reach_messages(
     logged: Callable[[], list[str]],
     status: int,
 ) -> None:
-    """Neither the exception, nor its attributes, nor the log that tells of a repetition has one raw."""
+    """Neither the exception, nor its attributes, nor the log of a retry has one raw."""
     body = {
         "error": {
             "code": HOSTILE,
@@ -201,7 +201,7 @@ def test_any_message_of_an_error_is_one_line() -> None:
 def test_a_body_outside_the_envelope_is_quoted(
     simulate: Simulate, hook: Any, body: str | bytes, code: str | None, quoted: str
 ) -> None:
-    """Gateways, proxies and OAuth servers answer in their own words, and those say what is wrong."""
+    """Gateways, proxies and OAuth servers respond in their own words, and those say what is wrong."""
     simulate(faults=[Fault(403, body=body)])
     with pytest.raises(SupermetricsRequestError) as raised:
         hook.list_connectors()

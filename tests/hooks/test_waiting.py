@@ -131,7 +131,7 @@ def test_nothing_listens(connection: Callable[..., None], new_hook: NewHook, wai
 
 
 def test_no_request_before_the_time(simulate: Simulate, hook: Any, waits: list[float]) -> None:
-    """A hook that was told to come back in an hour sends nothing before, whoever asks for what."""
+    """After a Retry-After of an hour, a hook sends nothing before, whatever is called."""
     sim = simulate(faults=[asking("3600")])
     with pytest.raises(SupermetricsRateLimitError):
         hook.list_logs(CONNECTOR)
@@ -161,7 +161,7 @@ def test_a_walk_through_a_limit(simulate: Simulate, new_hook: NewHook, waits: li
     refused = [request for request in sim.requests if request.status == 429]
     assert len(refused) == len(waits) >= 3
     assert len(sim.requests) == len(free.requests) + len(waits)
-    # Nothing lies between a refusal and the time it named.
+    # There is no request between a refusal and the end of its Retry-After.
     for request in refused:
         following = sim.requests[request.number]
         assert following.status == 200
