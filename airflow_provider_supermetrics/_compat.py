@@ -1,4 +1,4 @@
-"""What newer providers give on every Airflow and the oldest ones allowed do not."""
+"""Names that newer providers have for every Airflow, and the oldest supported ones do not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 
-# common-compat has these from the lowest version allowed on.
+# common-compat has these from the lowest supported version on.
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 from asgiref.sync import sync_to_async
@@ -121,11 +121,11 @@ async def get_async_connection(conn_id: str, hook: HttpAsyncHook) -> Connection:
     return connection
 
 
-# http 6.0.1: SessionConfig, and an HttpAsyncHook that goes by it
+# http 6.0.1: SessionConfig, and an HttpAsyncHook that uses it
 def session_config(**settings: Any) -> SessionConfig:
     """Return settings for HttpAsyncHook's inherited requests.
 
-    :raises AirflowOptionalProviderFeatureException: on http providers that would not go by them.
+    :raises AirflowOptionalProviderFeatureException: on http providers that would not use them.
     """
     return _session_config_class()(**settings)
 
@@ -142,7 +142,7 @@ def _session_config_class() -> type[SessionConfig]:
     from pydantic import Field
 
     class _SessionConfig(SessionConfig):
-        """Its headers hold the credential, so its repr leaves them out."""
+        """Without headers in its repr, because they contain the credential."""
 
         headers: dict[str, Any] | None = Field(default=None, repr=False)
 

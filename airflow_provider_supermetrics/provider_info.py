@@ -1,4 +1,4 @@
-"""What Airflow is told of this package, through the entry point ``apache_airflow_provider``."""
+"""The provider's metadata, which Airflow reads through the entry point ``apache_airflow_provider``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from typing import Any
 
 from airflow_provider_supermetrics import __version__
 
-#: Fields of the Connection form beyond Airflow's own. Nullable, or the form would demand them. The team
-#: is a text: the form's number field makes 1 of what is no number, and the mouse wheel changes it.
+__all__ = ["get_provider_info"]
+
+#: Fields of the Connection form besides Airflow's own. Nullable, or the form would require them. The team
+#: is a string: the form's number field turns what is no number into 1, and the mouse wheel changes it.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "team_id": {
         "label": "Team ID",
         "description": (
-            "Number of the Supermetrics team, such as 936506. Leave empty if each task names its own."
+            "Number of the Supermetrics team, such as 936506. Leave empty if each task passes its own."
         ),
         "schema": {"type": ["string", "null"]},
     },
     "timeout": {
         "label": "Timeout (seconds)",
-        "description": "How long to wait to connect, and for each piece of an answer. Leave empty for 60.",
+        "description": "Connect and read timeout. Default: 60.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3600},
     },
 }
@@ -35,7 +37,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's metadata."""
+    """Return the provider's metadata."""
     return {
         "package-name": "airflow-provider-supermetrics",
         "name": "Supermetrics",

@@ -24,7 +24,6 @@ PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
 LONGEST_LINE = 120
 #: Written before there was a limit; to be reformatted.
 LONG_LINES = {
-    "docs/connection.md",
     "docs/design.md",
     "docs/export.md",
     "docs/formats.md",
@@ -134,7 +133,7 @@ def messages() -> Iterator[str]:
 
 
 def templates(source: ast.AST) -> Iterator[str]:
-    """The strings of a module, `…` for what is filled in; two arguments of one call also as one string."""
+    """The strings of a module, `…` for what is filled in; the arguments of one call also as one string."""
 
     def template(node: ast.AST) -> str | None:
         if isinstance(node, ast.JoinedStr):
@@ -145,9 +144,11 @@ def templates(source: ast.AST) -> Iterator[str]:
         if text := template(node):
             yield text
         if isinstance(node, ast.Call):
-            first, second = ([*map(template, node.args), None, None])[:2]
-            if first and second:
-                yield f"{first} {second}"
+            first, *others = [*filter(None, map(template, node.args)), ""]
+            yield f"{first} {'; '.join(others)}"  # a setting, what is wrong with it, what to do
+        if isinstance(node, ast.Dict):
+            for setting, what in zip(node.keys, node.values, strict=True):
+                yield f"{setting and template(setting)} {template(what)}"
 
 
 @cache

@@ -12,7 +12,7 @@ ACCEPT_ENCODING = "gzip, deflate"
 
 _MB = 1 << 20
 _PAGE_LIMIT = 64 * _MB
-# Of an error or a redirect, only the status, the headers and a few sentences are used.
+# Of an error or a redirect, only the status, the headers and the first sentences are used.
 _ERROR_LIMIT = _MB
 _STEP = _MB
 # Two are odd but legal; more are an attack.
@@ -30,12 +30,12 @@ class Body:
     def __init__(self, status: int, content_encoding: str) -> None:
         self._limit = _PAGE_LIMIT if 200 <= status < 300 else _ERROR_LIMIT
         self._inflaters = [_Inflater(coding) for coding in reversed(_codings(content_encoding))]
-        # What has come over the wire, and out of each inflater: each could be endless by itself.
+        # Bytes received, and bytes out of each inflater: each could be endless by itself.
         self._sizes = [0] * (len(self._inflaters) + 1)
         self._content = bytearray()
 
     def feed(self, data: bytes) -> Iterator[None]:
-        """Take what has arrived, in steps of at most 1 MB decoded.
+        """Take what was received, in steps of at most 1 MB decoded.
 
         :raises ContractViolation: for more than the limit.
         :raises ConnectionError: for damaged compression.
@@ -64,7 +64,7 @@ class Body:
 
 
 class _Inflater:
-    """Undoes one encoding, in pieces of at most one step. What follows the compressed data is ignored."""
+    """Decodes one encoding, in pieces of at most one step. Ignores data after the compressed ones."""
 
     def __init__(self, coding: str) -> None:
         self._is_gzip = coding == "gzip"
@@ -72,7 +72,7 @@ class _Inflater:
 
     @property
     def is_within(self) -> bool:
-        """Whether the data so far end in the middle."""
+        """Whether the compressed data are incomplete so far."""
         return self._stream is not None and not self._stream.eof
 
     def pieces(self, data: bytes) -> Iterator[bytes]:

@@ -1,17 +1,21 @@
-"""Validated queries, as method, path and parameters.
+"""Calls of the API: what to send, and how to read the response.
 
-The limits are those of the API's page for "List connector logs".
+The limits of arguments are those of the API's page for "List connector logs".
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from airflow_provider_supermetrics._api.entry import Fields, LogEntry, read_page
 from airflow_provider_supermetrics._api.errors import InvalidRequest
+from airflow_provider_supermetrics._api.responses import ConnectorList, parse_connectors, parse_log_entry
 from airflow_provider_supermetrics._api.text import one_line, quoted
 from airflow_provider_supermetrics._api.times import format_time, to_utc
 
@@ -20,6 +24,8 @@ MAX_TEAM_ID = 2**63 - 1
 
 _CONNECTOR_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _MAX_LOG_ID_LENGTH = 255
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -31,27 +37,39 @@ class Request:
     method: str = "GET"
 
     def __str__(self) -> str:
-        """Method and path, as messages name the request."""
+        """Method and path, for messages."""
         return one_line(f"{self.method} {self.path}")
+
+
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """A request, and how to read the body of its response.
+
+    :param parse: raises ContractViolation for a body that is not as documented.
+    """
+
+    request: Request
+    parse: Callable[[bytes], Result]
 
 
 def list_logs(
     team_id: int | str, connector_identifier: str, *, limit: int = MAX_LIMIT, before: datetime | None = None
-) -> Request:
-    """One page of a connector's logs, newest first, older than ``before`` (the latest ones without it).
+) -> Call[list[LogEntry]]:
+    """One page of a connector's logs, newest first, older than ``before`` (without it, the latest).
 
-    :raises InvalidRequest: for a value that the API's page does not allow, or a naive ``before``.
+    :raises InvalidRequest: for an argument that the API does not allow, or a naive ``before``.
     """
     params = {"limit": str(valid_limit(limit))}
     if before is not None:
         params["before"] = format_time(to_utc("before", before))
-    return Request(f"{_connector_path(team_id, connector_identifier)}/logs", params)
+    request = Request(f"{_connector_path(team_id, connector_identifier)}/logs", params)
+    return Call(request, partial(read_page, limit=limit))
 
 
-def get_log(team_id: int | str, connector_identifier: str, log_id: str) -> Request:
+def get_log(team_id: int | str, connector_identifier: str, log_id: str) -> Call[Fields]:
     """One log entry.
 
-    :raises InvalidRequest: for a value that the API's page does not allow.
+    :raises InvalidRequest: for an argument that the API does not allow.
     """
     if not isinstance(log_id, str) or not 1 <= len(log_id) <= _MAX_LOG_ID_LENGTH or log_id in (".", ".."):
         raise InvalidRequest(
@@ -61,39 +79,40 @@ def get_log(team_id: int | str, connector_identifier: str, log_id: str) -> Reque
         segment = quote(log_id, safe="")
     except UnicodeEncodeError:
         raise InvalidRequest(
-            f"log_id has half a surrogate pair, which no URL can hold: {quoted(log_id)}"
+            f"log_id has half a surrogate pair, which no URL can contain: {quoted(log_id)}"
         ) from None
-    return Request(f"{_connector_path(team_id, connector_identifier)}/logs/{segment}")
+    return Call(Request(f"{_connector_path(team_id, connector_identifier)}/logs/{segment}"), parse_log_entry)
 
 
-def list_connectors(team_id: int | str) -> Request:
+def list_connectors(team_id: int | str) -> Call[ConnectorList]:
     """All connectors of a team that the credential can see.
 
-    :raises InvalidRequest: for a ``team_id`` that the API's page does not allow.
+    :raises InvalidRequest: for a ``team_id`` that the API does not allow.
     """
-    return Request(f"/v1/teams/{valid_team_id(team_id)}/connector_builder/connectors")
+    path = f"/v1/teams/{valid_team_id(team_id)}/connector_builder/connectors"
+    return Call(Request(path), parse_connectors)
 
 
 def valid_team_id(team_id: int | str) -> int:
-    """``team_id`` as a number; digits in a text are accepted, because templates and URIs give texts.
+    """Return ``team_id`` as an integer; templates and URIs give strings of digits.
 
-    :raises InvalidRequest: unless it is a whole number from 1 to 2**63 - 1.
+    :raises InvalidRequest: unless it is an integer from 1 to 2**63 - 1.
     """
     number = team_id
     if isinstance(number, str) and re.fullmatch(r"[0-9]{1,19}", number.strip(), re.ASCII):
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_TEAM_ID:
-        raise InvalidRequest(f"team_id must be a whole number from 1 to {MAX_TEAM_ID}, not {quoted(team_id)}")
+        raise InvalidRequest(f"team_id must be an integer from 1 to {MAX_TEAM_ID}, not {quoted(team_id)}")
     return number
 
 
 def valid_limit(limit: int) -> int:
-    """``limit`` itself.
+    """Return ``limit``.
 
-    :raises InvalidRequest: unless it is a whole number from 1 to 1000.
+    :raises InvalidRequest: unless it is an integer from 1 to 1000.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {quoted(limit)}")
+        raise InvalidRequest(f"limit must be an integer from 1 to {MAX_LIMIT}, not {quoted(limit)}")
     return limit
 
 
@@ -109,7 +128,7 @@ def valid_integer(name: str, value: Any, least: int) -> int:
 
 
 def valid_connector_identifier(connector_identifier: str) -> str:
-    """``connector_identifier`` itself.
+    """Return ``connector_identifier``.
 
     :raises InvalidRequest: unless it is 1 to 100 letters, digits, ``_`` or ``-``.
     """

@@ -1,4 +1,4 @@
-"""What can be wrong, before the hooks turn it into the exceptions that users see."""
+"""Errors of the pure core, which the hooks translate to the public exceptions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import datetime
 
 
 class InvalidRequest(ValueError):
-    """The caller asks for something that the API's page does not allow; nothing was sent."""
+    """An argument that the API does not allow; no request was sent."""
 
 
 class ContractViolation(ValueError):
-    """The API answered something that its page does not allow, and going on could lose entries."""
+    """A response that the API does not document; using it could lose entries."""
 
 
 class NoProgress(ContractViolation):

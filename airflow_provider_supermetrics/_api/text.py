@@ -1,13 +1,13 @@
-"""Text from the API, made fit for a log line and for the message of an exception."""
+"""Make strings from the API safe for a log line and for the message of an exception."""
 
 from __future__ import annotations
 
-#: At most so much of one API value is quoted in a message.
+#: The most characters of one API value that a message quotes.
 LONGEST_QUOTE = 300
 
 
 def one_line(text: str, longest: int = LONGEST_QUOTE) -> str:
-    """``text`` as one line of at most ``longest`` characters that a terminal and any encoding can show.
+    """Return ``text`` on one line of at most ``longest`` characters that any terminal and encoding can show.
 
     White space becomes single spaces. Whatever else does not print (control, format and bidirectional
     characters, NUL, lone surrogates) becomes U+FFFD rather than nothing: a secret that such characters
@@ -20,7 +20,7 @@ def one_line(text: str, longest: int = LONGEST_QUOTE) -> str:
 
 
 def quoted(value: object, longest: int = 100) -> str:
-    """``value`` as Python writes it, where that takes at most ``longest`` characters; else its type.
+    """Return the repr of ``value`` if it has at most ``longest`` characters, else the type.
 
     Not cut: a part of a secret would escape the redaction.
     """

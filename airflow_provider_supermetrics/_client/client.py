@@ -1,33 +1,34 @@
-"""What both hooks share, free of I/O: from an answer to a result or to the exception that users see."""
+"""Client state for one Connection, for both HTTP libraries: headers, rate-limit budget, pauses, errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import SequenceMatcher
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from airflow import __version__ as airflow_version
 
 from airflow_provider_supermetrics import __version__
-from airflow_provider_supermetrics._api import calls
 from airflow_provider_supermetrics._api.body import ACCEPT_ENCODING
-from airflow_provider_supermetrics._api.calls import Request, valid_team_id
+from airflow_provider_supermetrics._api.calls import Call, Request, valid_team_id
 from airflow_provider_supermetrics._api.errors import ContractViolation, NoProgress
 from airflow_provider_supermetrics._api.responses import (
-    Answer,
-    ConnectorList,
-    Meaning,
+    ApiResponse,
+    Outcome,
     RateLimit,
     classify,
     excerpt,
 )
 from airflow_provider_supermetrics._api.text import one_line
 from airflow_provider_supermetrics._client.connection import ConnectionSettings
-from airflow_provider_supermetrics._client.reasons import reason_of
+from airflow_provider_supermetrics._client.reasons import LOST, reason_of
 from airflow_provider_supermetrics._client.redaction import Redactor
 from airflow_provider_supermetrics._wait import (
+    Log,
+    RequestWaits,
+    WaitPolicy,
     default_rate_limit_delay,
     is_scarce,
     time_after,
@@ -43,56 +44,68 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
     SupermetricsTokenError,
     SupermetricsValidationError,
+    make_error,
     public_errors,
 )
 
 USER_AGENT = f"airflow-provider-supermetrics/{__version__} apache-airflow/{airflow_version}"
 
-_ERRORS: dict[Meaning, type[SupermetricsError]] = {
-    Meaning.RATE_LIMITED: SupermetricsRateLimitError,
-    Meaning.SERVER_FAILED: SupermetricsServerError,
-    Meaning.EXPIRED: SupermetricsTokenError,
-    Meaning.REFUSED: SupermetricsRequestError,
-    Meaning.NOT_THE_CONTRACT: SupermetricsResponseError,
+_ERRORS: dict[Outcome, type[SupermetricsError]] = {
+    Outcome.RATE_LIMITED: SupermetricsRateLimitError,
+    Outcome.SERVER_FAILED: SupermetricsServerError,
+    Outcome.EXPIRED: SupermetricsTokenError,
+    Outcome.REFUSED: SupermetricsRequestError,
+    Outcome.UNEXPECTED: SupermetricsResponseError,
 }
 
-Answered = TypeVar("Answered")
-Parsed = TypeVar("Parsed")
+Result = TypeVar("Result")
+Received = TypeVar("Received")
+
+
+class Reply(NamedTuple):
+    """A response, as either HTTP library received it; ``flaw`` says why the body of an error is missing."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    flaw: str | None = None
 
 
 @dataclass(frozen=True)
 class _Pause:
-    """Until when nothing is sent, and why; whether the API gave that time."""
+    """Until when no request is sent, and why; whether the API set that time."""
 
     not_before: datetime
     reason: str
     is_given: bool
 
 
-class Exchange:
-    """Requests of one Connection and what became of them.
+class ApiClient:
+    """Client state for one Connection: rate-limit budget, pauses, error translation.
 
     :param settings: the Connection's settings.
-    :param wait_policy: what the task or caller says different from the Connection.
-    :raises SupermetricsValidationError: for a wait policy that makes no sense.
+    :param wait_policy: what the task or caller sets differently from the Connection.
+    :param log: where warnings are logged.
+    :raises SupermetricsValidationError: for an invalid wait policy.
     """
 
-    def __init__(self, settings: ConnectionSettings, wait_policy: Mapping[str, Any]) -> None:
+    def __init__(self, settings: ConnectionSettings, wait_policy: Mapping[str, Any], log: Log) -> None:
         self.settings = settings
         self._redact = Redactor(settings.secrets)
+        self.log = log
         with public_errors():
             self.wait_policy = settings.wait_policy.override(wait_policy)
         self.rate_limit: RateLimit | None = None
         self._pause: _Pause | None = None
-        self._told_of_scarcity = False
-        #: Connectors that need no further check, by team and identifier.
+        self._has_warned_of_low_budget = False
+        #: Connectors that are known to exist, by team and identifier.
         self.known_connectors: set[tuple[int, str]] = set()
         #: Requests sent, repeated ones included.
         self.requests_sent = 0
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of every request, the credential's excepted."""
+        """The headers of every request, except for ``Authorization``."""
         own = {
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
@@ -106,244 +119,181 @@ class Exchange:
         """The value of the ``Authorization`` header."""
         return f"Bearer {self.settings.credential}"
 
-    def team_id(self, team_id: int | str | None) -> int:
-        """``team_id``, or the Connection's where it is None, or a text that a template made of None.
+    def waits(self, policy: WaitPolicy | None = None) -> RequestWaits:
+        """The waits of one call of a hook."""
+        return RequestWaits(policy or self.wait_policy, self.log)
 
-        :raises SupermetricsValidationError: where neither names one, or it is no team's number.
+    def resolve_team_id(self, team_id: int | str | None) -> int:
+        """Return ``team_id``, or the Connection's if it is None, empty, or a template's "None".
+
+        :raises SupermetricsValidationError: if there is none, or it is not a team's number.
         """
         is_left_out = team_id is None or (isinstance(team_id, str) and team_id.strip() in ("", "None"))
         chosen = self.settings.team_id if is_left_out else team_id
         if chosen is None:
-            raise SupermetricsValidationError(
-                f"no team_id: pass one, or set it in the extra of Connection '{self.settings.conn_id}'"
-            )
+            remedy = f"pass one, or set it in the extra of Connection '{self.settings.conn_id}'"
+            raise SupermetricsValidationError(f"no team_id: {remedy}", remedy=remedy)
         with public_errors():
             return valid_team_id(chosen)
 
-    def list_logs(
-        self, connector_identifier: str, team_id: int | str | None, *, limit: int, before: datetime | None
-    ) -> Request:
-        """The request for one page of logs.
+    @contextmanager
+    def sending(self, request: Request) -> Iterator[None]:
+        """Count a request while it is sent, and translate the exceptions of both HTTP libraries.
 
-        :raises SupermetricsValidationError: for a value that the API's page does not allow.
+        :raises SupermetricsRateLimitError: if it is too early for a request.
+        :raises SupermetricsConnectionError: if no complete response was received.
+        :raises SupermetricsResponseError: if the response is too large, or encoded in another way.
         """
-        with public_errors():
-            return calls.list_logs(self.team_id(team_id), connector_identifier, limit=limit, before=before)
+        self.raise_if_paused(request)
+        self.requests_sent += 1
+        try:
+            yield
+        except ContractViolation as error:
+            raise self.contract_error(request, error) from None
+        except LOST as error:
+            raise self.connection_error(request, error) from None
 
-    def admit(self, request: Request) -> None:
-        """Let a request through, unless a time that was named has not come yet.
+    def receive(self, call: Call[Result], reply: Reply) -> Result:
+        """Return the result of a call.
 
-        :raises SupermetricsRateLimitError: while it has not.
+        :raises SupermetricsError: of the kind that matches the response.
+        """
+        self.raise_for_status(call.request, reply)
+        if warning := self.low_budget_warning():
+            self.log.warning(warning)
+        return self.parse(call.request, call.parse, reply.body)
+
+    def raise_if_paused(self, request: Request) -> None:
+        """Raise while the API, or the reserve, permits no request.
+
+        :raises SupermetricsRateLimitError: until the pause is over.
         """
         left = (self._pause.not_before - utcnow()).total_seconds() if self._pause else 0.0
         # A sleep may end a moment before its time.
         if self._pause is None or left < 0.05:
             self._pause = None
             return
-        raise SupermetricsRateLimitError(
-            f"{request.method} {request.path}: not sent: {self._pause.reason}; ask again in {left:.0f} s",
+        raise make_error(
+            SupermetricsRateLimitError,
+            f"Not sent: {self._pause.reason}",
+            f"retry in {left:.0f} s",
+            str(request),
             retry_after=left if self._pause.is_given else None,
             rate_limit=self.rate_limit,
         )
 
-    def scarcity(self) -> str | None:
-        """What a person should know of the budget, once, when less than a tenth of it is left."""
+    def low_budget_warning(self) -> str | None:
+        """The warning to log, once, when less than a tenth of the hour's requests is left."""
         known = self.rate_limit
-        if self._told_of_scarcity or known is None or known.limit is None or known.remaining is None:
+        if self._has_warned_of_low_budget or known is None or known.limit is None or known.remaining is None:
             return None
         if not is_scarce(known.limit, known.remaining):
             return None
-        self._told_of_scarcity = True
+        self._has_warned_of_low_budget = True
         return (
             f"Less than a tenth of the hour's requests is left to Connection '{self.settings.conn_id}': "
             f"{known.remaining:,} of {known.limit:,}"
         )
 
-    def body(
-        self,
-        request: Request,
-        status: int,
-        headers: Mapping[str, str],
-        body: bytes,
-        flaw: str | None = None,
-    ) -> bytes:
-        """The body of a success.
+    def raise_for_status(self, request: Request, reply: Reply) -> None:
+        """Note what the headers say of the rate limit, and raise for an error status or a redirect.
 
-        :param flaw: why the body of an error is missing.
-        :raises SupermetricsError: of the kind that the answer asks for.
+        :raises SupermetricsError: of the kind that matches the status.
         """
-        answer = classify(status, headers, body, now=utcnow(), redact=self._redact)
-        self.rate_limit = answer.rate_limit or self.rate_limit
-        self._pause = self._pause_after(answer)
-        if answer.meaning is Meaning.OK:
-            return answer.body
-        raise _ERRORS[answer.meaning](
-            self._describe(request, answer) + (f"; {self._redact(flaw)}" if flaw else ""),
-            status_code=answer.status,
-            code=answer.code,
-            description=answer.description,
-            details=answer.details,
-            request_id=answer.request_id,
-            retry_after=answer.retry_after,
-            rate_limit=answer.rate_limit,
+        response = classify(reply.status, reply.headers, reply.body, now=utcnow(), redact=self._redact)
+        self.rate_limit = response.rate_limit or self.rate_limit
+        self._pause = self._pause_after(response)
+        if response.outcome is Outcome.OK:
+            return
+        raise make_error(
+            _ERRORS[response.outcome],
+            _summary(response),
+            self._remedy(response),
+            response.details and f"details: {one_line(response.details)}",
+            str(request),
+            response.request_id and f"request id {response.request_id}",
+            reply.flaw and self._redact(reply.flaw),
+            status_code=response.status,
+            code=response.code,
+            description=response.description,
+            details=response.details,
+            request_id=response.request_id,
+            retry_after=response.retry_after,
+            rate_limit=response.rate_limit,
         )
 
-    def lost(self, request: Request, error: Exception) -> SupermetricsConnectionError:
+    def connection_error(self, request: Request, error: Exception) -> SupermetricsConnectionError:
         """The error for a request without a complete response."""
         reason = one_line(self._redact(reason_of(error)))
-        return SupermetricsConnectionError(
-            f"No response from {self.settings.base_url} ({reason}) to {request.method} {request.path}; "
-            f"check the host of Connection '{self.settings.conn_id}', the network and any proxy"
+        return make_error(
+            SupermetricsConnectionError,
+            f"No response from {self.settings.base_url} ({reason})",
+            f"check the host of Connection '{self.settings.conn_id}', the network and any proxy",
+            str(request),
         )
 
-    def read(self, request: Request, parse: Callable[[Answered], Parsed], answered: Answered) -> Parsed:
-        """What ``parse`` makes of the answer to ``request``.
+    def parse(self, request: Request, parse: Callable[[Received], Result], received: Received) -> Result:
+        """Return ``parse(received)``.
 
-        :raises SupermetricsPaginationError: where one single time fills a page.
-        :raises SupermetricsResponseError: where the answer is not what the API promises.
+        :raises SupermetricsPaginationError: if one single time fills a page.
+        :raises SupermetricsResponseError: if the response violates the API contract.
         """
         try:
-            return parse(answered)
+            return parse(received)
         except ContractViolation as error:
-            raise self.unusable(request, error, answered) from None
+            raise self.contract_error(request, error, received) from None
 
-    def unusable(
-        self, request: Request, error: ContractViolation, answered: object = None
+    def contract_error(
+        self, request: Request, error: ContractViolation, received: object = None
     ) -> SupermetricsError:
-        """The error for a success that is not what the API promises."""
+        """The error for a success that violates the API contract."""
         kind = SupermetricsPaginationError if isinstance(error, NoProgress) else SupermetricsResponseError
-        message = self._redact(str(error))
-        if isinstance(answered, bytes) and answered.lstrip()[:1] not in (b"{", b"["):
-            message += _of_body(excerpt(answered, self._redact))
-        message += f"; nothing of this response was used; {request}"
-        return kind(message, status_code=200)
+        what = self._redact(str(error))
+        if isinstance(received, bytes) and received.lstrip()[:1] not in (b"{", b"["):
+            what += _of_body(excerpt(received, self._redact))
+        return make_error(kind, what, None, "the response was discarded", str(request), status_code=200)
 
-    def connectors(self, request: Request, listed: ConnectorList) -> tuple[list[dict[str, Any]], str | None]:
-        """All connectors of a list, and what a person should know where there may be more of them.
-
-        :raises SupermetricsResponseError: where the API has cut the list.
-        """
-        connectors = self.read(request, ConnectorList.all, listed)
-        if not listed.is_partial:
-            return connectors, None
-        counted = "does not count them" if listed.count is None else f"counts {listed.count:,} connectors"
-        return connectors, (
-            f"The API {counted}, but lists {len(connectors):,} to Connection '{self.settings.conn_id}'; "
-            "others are left out. If they are needed, give its credential access, or name their identifiers"
-        )
-
-    def check_connector(
-        self, connector_identifier: str, team_id: int, listed: ConnectorList | SupermetricsError
-    ) -> str | None:
-        """Look for a connector whose history is empty; return a warning where it may not exist.
-
-        :param listed: the team's connectors, or why they could not be listed.
-        :raises SupermetricsRequestError: where the team has no such connector.
-        """
-        doubt = None
-        if isinstance(listed, SupermetricsError):
-            doubt = f"the connectors cannot be listed: {listed}"
-        elif all(connector["connector_identifier"] != connector_identifier for connector in listed.items):
-            number, conn_id = f"{len(listed.items):,}", self.settings.conn_id
-            if not listed.is_partial:
-                raise SupermetricsRequestError(
-                    f"Team {team_id} has no connector {connector_identifier} that Connection '{conn_id}' can "
-                    "see, and the API has no entries of it; check connector_identifier; "
-                    f"the closest of {number}: {_closest(connector_identifier, listed.items)}"
-                )
-            doubt = f"the API lists {number}{f' of {listed.count:,}' if listed.count else ''}, without it"
-        self.known_connectors.add((team_id, connector_identifier))
-        return doubt and (
-            f"The log of {connector_identifier} is empty, and it is unknown whether team {team_id} has such "
-            f"a connector: {doubt}; check connector_identifier"
-        )
-
-    def _pause_after(self, answer: Answer) -> _Pause | None:
-        if answer.meaning in (Meaning.RATE_LIMITED, Meaning.SERVER_FAILED) and answer.retry_after is not None:
-            reason = f"the API answered {answer.status} and named a time"
-            return _Pause(time_after(answer.retry_after), reason, is_given=True)
+    def _pause_after(self, response: ApiResponse) -> _Pause | None:
+        is_busy = response.outcome in (Outcome.RATE_LIMITED, Outcome.SERVER_FAILED)
+        if is_busy and response.retry_after is not None:
+            reason = f"the API responded {response.status} with Retry-After"
+            return _Pause(time_after(response.retry_after), reason, is_given=True)
         reserve = self.wait_policy.rate_limit_reserve
-        remaining = answer.rate_limit.remaining if answer.rate_limit else None
-        if answer.meaning is Meaning.OK and reserve and remaining is not None and remaining <= reserve:
-            reason = (
-                f"{remaining:,} requests are left in the hour, of which {reserve:,} are reserved for others"
-            )
+        remaining = response.rate_limit.remaining if response.rate_limit else None
+        if response.outcome is Outcome.OK and reserve and remaining is not None and remaining <= reserve:
+            reason = f"{remaining:,} requests are left in the hour, and {reserve:,} are reserved for others"
             return _Pause(time_after(default_rate_limit_delay(1)), reason, is_given=False)
         return None
 
-    def _describe(self, request: Request, answer: Answer) -> str:
-        said = ": ".join(one_line(text) for text in (answer.code, answer.message) if text)
-        parts = [f"{answer.status} {said}".rstrip(" .")]
-        parts[0] += f" ({one_line(answer.description)})" if answer.description else _of_body(answer.excerpt)
-        if answer.details:
-            parts.append(f"details: {one_line(answer.details)}")
-        parts.append(str(request))
-        if answer.request_id:
-            parts.append(f"request id {answer.request_id}")
-        if advice := self._advice(answer):
-            parts.append(advice)
-        return "; ".join(parts)
-
-    def _advice(self, answer: Answer) -> str:
+    def _remedy(self, response: ApiResponse) -> str | None:
         conn_id = self.settings.conn_id
-        if answer.meaning is Meaning.RATE_LIMITED:
-            if answer.retry_after is None:
-                return "wait before asking again; the API did not say how long"
-            return f"ask again in {answer.retry_after:.0f} s"
-        if answer.meaning is Meaning.EXPIRED:
+        if response.outcome is Outcome.RATE_LIMITED:
+            if response.retry_after is None:
+                return "wait before the next request; no Retry-After given"
+            return f"retry in {response.retry_after:.0f} s"
+        if response.outcome is Outcome.EXPIRED:
             return f"renew the access token in the password of Connection '{conn_id}'"
-        if answer.meaning is Meaning.NOT_THE_CONTRACT:
-            return "redirects are refused, for the credential's sake; check the Connection's host"
-        if answer.status == 404 and not answer.is_enveloped:
+        if response.outcome is Outcome.UNEXPECTED:
+            return "redirects are refused, to protect the credential; check the Connection's host"
+        if response.status == 404 and not response.is_enveloped:
             return "this is not a response of the Supermetrics API; check the Connection's host"
         return {
             401: f"check the API key or access token in the password of Connection '{conn_id}'",
-            403: f"the credential of Connection '{conn_id}' has no right to this team or connector; check "
+            403: f"the credential of Connection '{conn_id}' has no access to this team or connector; check "
             "team_id and connector_identifier, or give it access",
-            404: "check team_id and connector_identifier, or the entry's id",
-        }.get(answer.status, "")
+            404: "not found, or not visible to this credential; check team_id, connector_identifier "
+            "and log id",
+        }.get(response.status)
+
+
+def _summary(response: ApiResponse) -> str:
+    """An error response in a few words: status, code, message, description."""
+    said = ": ".join(one_line(text) for text in (response.code, response.message) if text)
+    summary = f"{response.status} {said}".rstrip(" .")
+    if response.description:
+        return f"{summary} ({one_line(response.description)})"
+    return summary + _of_body(response.excerpt)
 
 
 def _of_body(piece: str | None) -> str:
     return f" (body: {piece})" if piece else ""
-
-
-def connector_label(connector: Mapping[str, Any]) -> str:
-    """A connector's identifier and, in parentheses, its name, as one line."""
-    identifier, name = one_line(connector["connector_identifier"], 100), connector.get("name")
-    return f"{identifier} ({one_line(name, 100)})" if isinstance(name, str) and name else identifier
-
-
-def _closest(connector_identifier: str, connectors: list[dict[str, Any]]) -> str:
-    """The connectors, three at most, whose identifier or name is most like the one that was meant."""
-
-    def likeness(connector: Mapping[str, Any]) -> float:
-        texts = (connector["connector_identifier"], connector.get("name"))
-        return max(
-            SequenceMatcher(None, connector_identifier.casefold(), text[:100].casefold()).ratio()
-            for text in texts
-            if isinstance(text, str)
-        )
-
-    return ", ".join(map(connector_label, sorted(connectors, key=likeness, reverse=True)[:3])) or "none"
-
-
-def connection_verdict(settings: ConnectionSettings, connectors: ConnectorList | None) -> tuple[bool, str]:
-    """What ``test_connection`` says where nothing was raised.
-
-    :param connectors: what the API listed, or None where nothing could be asked for want of a team.
-    """
-    if connectors is None:
-        return (
-            False,
-            "Not tested: this Connection has no Team ID. Set it (team_id in the extra), or in every task.",
-        )
-    number, count = len(connectors.items), connectors.count or 0
-    seen = f"{number:,} of {count:,}" if count > number else f"{number:,}"
-    seen += " connector" if max(number, count) == 1 else " connectors"
-    return True, f"Connected to {settings.base_url}: the credential sees {seen} of team {settings.team_id}."
-
-
-def connection_complaint(error: SupermetricsError, conn_id: str) -> str:
-    """What ``test_connection`` says where something was raised: Airflow tests under a made-up id."""
-    return str(error).replace(f"Connection '{conn_id}'", "this Connection")

@@ -1,4 +1,4 @@
-"""What a Connection of type ``supermetrics`` says, checked before anything is sent."""
+"""The settings of a Connection of type ``supermetrics``, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import msgspec
 import requests
 
-from airflow_provider_supermetrics._api.calls import valid_team_id
+from airflow_provider_supermetrics._api.calls import MAX_TEAM_ID
 from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._compat import AirflowNotFoundException
 from airflow_provider_supermetrics._wait import WaitPolicy
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConnectionError,
     SupermetricsValidationError,
+    make_error,
 )
 
 if TYPE_CHECKING:
@@ -41,17 +43,80 @@ _HOST_NAME = re.compile(r"(?!.{254})[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[ \t!-~]*")
 _CREDENTIAL = re.compile(r"[!-~]+")
-# Of a pasted private key, nothing may be quoted, and its base64 looks like a relative path.
+# No part of a pasted private key may be quoted, and its base64 looks like a relative path.
 _QUOTABLE_PATH = re.compile(r"(?!.*-----)(~|\.{0,2})/.{1,200}")
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
+_BOOLEANS |= {"false": False, "0": False, "no": False, "off": False}
+
+
+class _Extra(msgspec.Struct):
+    """The keys of the extra and their types. Numbers of the wait policy are checked by it."""
+
+    team_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_TEAM_ID)] | None = None
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = DEFAULT_TIMEOUT
+    proxies: str | dict[str, str] = {}
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    headers: dict[str, str] = {}
+    allow_http: bool = False
+
+
+#: Messages about wrong types. None quotes the value, which may be a secret in the wrong field.
+_MUST_BE = {
+    "team_id": "must be a positive integer such as 936506",
+    "timeout": "must be a number of seconds, more than 0 and at most 3600",
+    "proxies": f'must be a URL, or an object such as {{"https": {_PROXY}}}',
+    "verify": "must be true, false or the path of a certificate bundle",
+    "cert": "must be the path of a certificate, or a list of the paths of certificate and key",
+    "headers": 'must be an object of strings, such as {"X-Gateway": "a"}',
+    "allow_http": "must be true or false",
+}
+
+
+def _read_extra(conn_id: str, extra: str | None) -> tuple[_Extra, WaitPolicy]:
+    try:
+        given = json.loads(extra) if extra and extra.strip() else {}
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise _wrong(conn_id, "extra", 'is not a JSON object such as {"team_id": 936506}')
+    policy = WaitPolicy()
+    settings = {key: value for key in given if (value := _decoded(key, given[key])) is not None}
+    for name in [item.name for item in fields(WaitPolicy) if item.name in settings]:
+        try:
+            policy = policy.override({name: settings[name]})
+        except InvalidRequest as error:
+            raise _wrong(conn_id, name, str(error).removeprefix(f"{name} ")) from None
+    try:
+        return msgspec.convert({key: settings[key] for key in _MUST_BE if key in settings}, _Extra), policy
+    except msgspec.ValidationError as error:
+        name = str(error).rpartition("$.")[2].partition("`")[0].partition("[")[0]
+    raise _wrong(conn_id, name, _MUST_BE[name])
+
+
+def _decoded(key: str, value: Any) -> Any:
+    """The value of a key of the extra: forms and URIs give all of them as strings, empty ones too."""
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    if key in ("verify", "allow_http"):
+        return _BOOLEANS.get(value.lower(), value or None)
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value or None
+
+
+def _wrong(conn_id: str, name: str, what: str, remedy: str | None = None) -> SupermetricsValidationError:
+    return make_error(SupermetricsValidationError, f"Connection '{conn_id}': {name} {what}", remedy)
 
 
 @contextmanager
 def fetching(conn_id: str) -> Iterator[None]:
-    """Turn whatever Airflow raises while it fetches a Connection into an error that names it.
+    """Translate whatever Airflow raises while it provides a Connection.
 
-    Each of them may be gone at the next attempt: Airflow also says "not defined" where a secrets backend or
-    its API server was unreachable. Airflow's own message is not quoted, because it may quote the Connection.
+    Each of them may be gone at the next attempt: Airflow also says "not defined" if a secrets backend or
+    its API server was unreachable. Airflow's message is not quoted, because it may quote the Connection.
 
     :raises SupermetricsConnectionError: for any exception.
     """
@@ -65,25 +130,28 @@ def fetching(conn_id: str) -> Iterator[None]:
             if name == "AirflowRuntimeError":  # of the task SDK; it begins with a code
                 name += f" {str(error).partition(':')[0]}"
             what = f"could not be read ({name})"
-        raise SupermetricsConnectionError(
-            f"Connection '{conn_id}' {what}; check that it is defined as Airflow expects, and that "
-            "the secrets backend and Airflow's API server can be reached"
+        raise make_error(
+            SupermetricsConnectionError,
+            f"Connection '{conn_id}' {what}",
+            "check that it is defined as Airflow expects, and that the secrets backend and Airflow's API "
+            "server can be reached",
         ) from None
 
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """A Connection's settings, valid and typed. What may hold a secret is left out of the repr.
+    """A Connection's settings, valid and typed. The repr leaves out what may contain a secret.
 
     :param conn_id: the Connection's id, for messages.
     :param base_url: scheme, host, port and any path in front of ``/v1``, normalized; no slash at the end.
     :param credential: API key or OAuth access token.
-    :param team_id: the team that is meant where a call names none.
+    :param team_id: the team of calls without one.
     :param timeout: seconds to wait for a connection, and for each piece of a response.
     :param proxies: the proxy for ``base_url``, by its scheme: the Connection's or the environment's.
-    :param verify: whether to verify the server's certificate, or the path of a bundle to verify it with.
+    :param verify: whether to verify the server's certificate, or the path of a bundle to verify it with:
+        the Connection's or the environment's.
     :param cert: path of a client certificate, or the paths of certificate and key.
-    :param tls: what verifies the server and identifies the client; a boolean where no file is needed.
+    :param tls: ``verify`` and ``cert`` for aiohttp; a boolean if no file is needed.
     :param headers: further headers of every request.
     :param wait_policy: how long to wait for a failing API, and how much of its budget to leave to others.
     """
@@ -101,13 +169,13 @@ class ConnectionSettings:
     wait_policy: WaitPolicy = field(default_factory=WaitPolicy)
 
     @property
-    def answer_timeout(self) -> float:
-        """Seconds for a whole answer, because one whose pieces just come in time may never end."""
+    def total_timeout(self) -> float:
+        """Seconds for a complete response: one whose pieces just arrive in time may never end."""
         return 10 * self.timeout
 
     @property
     def secrets(self) -> Iterator[str]:
-        """What no message may contain: the credential, proxy passwords, values of headers."""
+        """What must not be in a message: the credential, proxy passwords, values of headers."""
         yield self.credential
         for url in self.proxies.values():
             user_info = urlsplit(url).netloc.rpartition("@")[0]
@@ -118,45 +186,44 @@ class ConnectionSettings:
 
     @classmethod
     def from_connection(cls, conn: Connection) -> ConnectionSettings:
-        """Read a Connection; blocks, because Airflow masks its secrets and certificates are files.
+        """Read a Connection. Blocks, because certificates are files, and so may be the masking of secrets.
 
-        :raises SupermetricsConnectionError: where Airflow cannot read the Connection.
-        :raises SupermetricsValidationError: for anything that cannot work or is not safe.
+        :raises SupermetricsConnectionError: if Airflow cannot read the Connection.
+        :raises SupermetricsValidationError: for a setting that cannot work or is not safe.
         """
         with fetching(conn.conn_id):
             conn_type, host, schema, port = conn.conn_type, conn.host, conn.schema, conn.port
             password, extra = conn.password, conn.extra
-        reader = _Reader(conn.conn_id)
-        reader.check_type(conn_type)
-        reader.read_extra(extra)
+        reader = _Reader(conn.conn_id, conn_type, extra)
         with fetching(conn.conn_id):
             conn.extra_dejson  # noqa: B018  # for Airflow to mask its secrets
         base_url = reader.base_url(host, schema, port)
+        _, verify = reader.verify(base_url)
         return cls(
             conn_id=conn.conn_id,
             base_url=base_url,
             credential=reader.credential(password),
-            team_id=reader.team_id(),
-            timeout=reader.timeout(),
+            team_id=reader.extra.team_id,
+            timeout=reader.extra.timeout,
             proxies=reader.proxies(base_url),
-            verify=reader.verify(),
+            verify=verify,
             cert=reader.cert(),
             tls=reader.tls(base_url),
             headers=reader.headers(),
-            wait_policy=reader.wait_policy(),
+            wait_policy=reader.wait_policy,
         )
 
 
 def _web_url(url: str) -> SplitResult:
-    """The parts of an http or https URL that both HTTP libraries understand, and alike; normalized.
+    """Split and normalize an http or https URL that both HTTP libraries read alike.
 
-    :raises ValueError: for any other; its message may quote the URL.
+    :raises ValueError: for any other URL; its message may quote it.
     """
     if not url.isprintable() or any(character in url for character in " \\?#"):
-        raise ValueError("a character that libraries read in different ways, or a query")
+        raise ValueError("a query, or a character that libraries read in different ways")
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or parts.port == 0 or "%" in (parts.hostname or "%"):
-        raise ValueError("no http or https URL")
+        raise ValueError("not an http or https URL")
     user_info, at, _ = parts.netloc.rpartition("@")
     host_and_port = parts.netloc[len(user_info + at) :]
     prepared = requests.Request("GET", f"{parts.scheme}://{host_and_port}{parts.path}").prepare()
@@ -167,14 +234,14 @@ def _web_url(url: str) -> SplitResult:
     elif host.rstrip(".").rpartition(".")[2].isdigit():
         ipaddress.IPv4Address(host)
     elif not _HOST_NAME.fullmatch(host):
-        raise ValueError("no name of a host")
+        raise ValueError("not a host name")
     return normalized._replace(netloc=user_info + at + normalized.netloc)
 
 
 def _proxy_url(url: str) -> str:
-    """A proxy's URL, normalized.
+    """Normalize a proxy's URL.
 
-    :raises ValueError: for one that cannot work in both HTTP libraries; its message may quote the URL.
+    :raises ValueError: if it cannot work in both HTTP libraries; the message may quote the URL.
     """
     parts = _web_url(url)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
@@ -185,44 +252,34 @@ def _proxy_url(url: str) -> str:
 
 
 class _Reader:
-    """Reads one setting after the other; forms and URIs give every extra as a string, empty ones too."""
+    """Checks and normalizes the settings of one Connection.
 
-    def __init__(self, conn_id: str) -> None:
+    :raises SupermetricsValidationError: for another type of Connection, or a wrong extra.
+    """
+
+    def __init__(self, conn_id: str, conn_type: str | None, extra: str | None) -> None:
         self._conn_id = conn_id
-        self._extra: dict[str, Any] = {}
-
-    def check_type(self, conn_type: str | None) -> None:
-        if conn_type == CONN_TYPE:
-            return
-        # A password that was stored for another service must not be sent to this one, nor to its host.
-        kind = f"'{conn_type}'" if conn_type and re.fullmatch(r"[\w.-]{1,50}", conn_type) else "another one"
-        raise self._wrong(
-            "conn_type",
-            f"is {kind if conn_type else 'empty'}, not '{CONN_TYPE}'; choose the type Supermetrics, "
-            "or name another Connection in supermetrics_conn_id",
-        )
-
-    def read_extra(self, extra: str | None) -> None:
-        if not (extra or "").strip():
-            return
-        try:
-            value = json.loads(str(extra))
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise self._wrong("extra", 'is not a JSON object such as {"team_id": 936506}')
-        self._extra = value
+        if conn_type != CONN_TYPE:
+            # A password that was stored for another service must not be sent to this one, nor to its host.
+            is_quotable = conn_type and re.fullmatch(r"[\w.-]{1,50}", conn_type)
+            kind = f"'{conn_type}'" if is_quotable else "another one" if conn_type else "empty"
+            raise self._wrong(
+                "conn_type",
+                f"is {kind}, not '{CONN_TYPE}'",
+                "choose the type Supermetrics, or pass another Connection as supermetrics_conn_id",
+            )
+        self.extra, self.wait_policy = _read_extra(conn_id, extra)
 
     def base_url(self, host: str | None, schema: str | None, port: int | None) -> str:
         host = (host or "").strip() or DEFAULT_HOST
         if "@" in host:
             raise self._wrong(
-                "host", "has a user name or password in it; the credential belongs in the password"
+                "host", "has a user name or password in it", "the credential belongs in the password"
             )
         # In a URI, Airflow takes what follows the host for the schema.
         schema = (schema or "").strip("/ ")
         if schema not in ("", "https", "http") and not _API_VERSION.fullmatch(f"/{schema}"):
-            raise self._wrong("schema", "must be empty, 'https' or 'http'; a path belongs in the host")
+            raise self._wrong("schema", "must be empty, 'https' or 'http'", "a path belongs in the host")
         if "://" not in host:
             host = f"{'http' if schema == 'http' else 'https'}://{host}"
         try:
@@ -231,14 +288,11 @@ class _Reader:
                 url = _web_url(url._replace(netloc=f"{url.netloc}:{port}").geturl())
         except ValueError:
             raise self._wrong("host", "is not a URL such as https://api.supermetrics.com") from None
-        if (
-            url.scheme == "http"
-            and not _LOOPBACK.fullmatch(str(url.hostname))
-            and not self._flag("allow_http")
-        ):
+        is_open = url.scheme == "http" and not _LOOPBACK.fullmatch(str(url.hostname))
+        if is_open and not self.extra.allow_http:
             raise self._wrong(
                 "host",
-                "says http://, which would send the credential readable for everyone on the way; "
+                "says http://, which would send the credential without encryption",
                 'write https://, or set "allow_http": true in the extra',
             )
         return url._replace(path=_API_VERSION.sub("", url.path.rstrip("/"))).geturl()
@@ -246,46 +300,27 @@ class _Reader:
     def credential(self, password: str | None) -> str:
         credential = (password or "").strip()
         if not credential:
-            raise self._wrong("password", "is empty; put the API key or access token there")
+            raise self._wrong("password", "is empty", "put the API key or access token there")
         if not _CREDENTIAL.fullmatch(credential):
             raise self._wrong(
                 "password",
-                "has a space or another character that no API key has; put the bare key there, no Bearer",
+                "has a space or another character that no API key has",
+                "put the bare key there, without Bearer",
             )
         return credential
 
-    def team_id(self) -> int | None:
-        value = self._get("team_id")
-        try:
-            return None if value is None else valid_team_id(value)
-        except InvalidRequest:
-            # Not quoted: the field beside it in the form is the credential's.
-            raise self._wrong("team_id", "must be a positive integer such as 936506") from None
-
-    def timeout(self) -> float:
-        value = self._get("timeout")
-        try:
-            timeout = DEFAULT_TIMEOUT if value is None else float(value)
-        except (TypeError, ValueError, OverflowError):
-            timeout = 0.0
-        if isinstance(value, bool) or not 0 < timeout <= 3600:
-            raise self._wrong("timeout", "must be a number of seconds, more than 0 and at most 3600")
-        return timeout
-
     def proxies(self, base_url: str) -> Mapping[str, str]:
-        value = self._object("proxies", accept_text=True)
-        own = {"http": value, "https": value} if isinstance(value, str) else value
+        own = self.extra.proxies
+        if isinstance(own, str):
+            own = {"http": own, "https": own}
         try:
-            own = {scheme: _proxy_url(url if isinstance(url, str) else "") for scheme, url in own.items()}
+            own = {scheme: _proxy_url(url) for scheme, url in own.items()}
         except ValueError:
-            # Not quoted: a proxy's URL may hold a password.
-            raise self._wrong(
-                "proxies", f'must be a URL, or an object such as {{"https": {_PROXY}}}'
-            ) from None
+            raise self._wrong("proxies", _MUST_BE["proxies"]) from None
         scheme = urlsplit(base_url).scheme
         if proxy := requests.utils.select_proxy(base_url, own):
             return {scheme: proxy}
-        # aiohttp's trust_env would also bring in .netrc, whose entries it cannot combine with a header.
+        # Not aiohttp's trust_env: it also reads .netrc, whose entries it cannot combine with a header.
         environment = requests.utils.get_environ_proxies(base_url)
         proxy = requests.utils.select_proxy(base_url, environment)
         if not proxy:
@@ -295,40 +330,29 @@ class _Reader:
         except ValueError:
             raise self._wrong(
                 f"{scheme.upper()}_PROXY",
-                f"of the environment (or ALL_PROXY) must be a URL such as {_PROXY}; "
+                f"of the environment (or ALL_PROXY) must be a URL such as {_PROXY}",
                 "percent-encode special characters of its user name and password",
             ) from None
 
-    def verify(self) -> bool | str:
-        value = self._get("verify")
-        if value is None or isinstance(value, bool):
-            return value is not False
-        if not isinstance(value, str):
-            raise self._wrong("verify", "must be true, false or the path of a certificate bundle")
-        if value.lower() in _TRUE + _FALSE:
-            return value.lower() in _TRUE
-        return self._path("verify", value, folders=True)
+    def verify(self, base_url: str) -> tuple[str, bool | str]:
+        """What to verify the server's certificate with, after the name of the setting."""
+        value = self.extra.verify
+        if isinstance(value, str):
+            return "verify", self._path("verify", value, folders=True)
+        # The variables of requests, for aiohttp as well.
+        for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            if value and base_url.startswith("https:") and (path := os.environ.get(variable)):
+                return variable, self._path(variable, path, folders=True)
+        return "verify", value
 
     def cert(self) -> str | tuple[str, str] | None:
-        value = self._get("cert")
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return self._path("cert", value)
-        if isinstance(value, list) and len(value) == 2 and all(isinstance(path, str) for path in value):
+        value = self.extra.cert
+        if isinstance(value, tuple):
             return (self._path("cert", value[0]), self._path("cert", value[1]))
-        raise self._wrong(
-            "cert", "must be the path of a certificate, or a list of the paths of certificate and key"
-        )
+        return value and self._path("cert", value)
 
     def tls(self, base_url: str) -> ssl.SSLContext | bool:
-        name, bundle, cert = "verify", self.verify(), self.cert()
-        if bundle is True and base_url.startswith("https:"):
-            # requests knows these two variables, aiohttp does not.
-            for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-                if value := os.environ.get(variable):
-                    name, bundle = variable, self._path(variable, value, folders=True)
-                    break
+        (name, bundle), cert = self.verify(base_url), self.cert()
         if cert is None and isinstance(bundle, bool):
             return bundle
         with self._loading(name, "no certificate in PEM format"):
@@ -348,7 +372,7 @@ class _Reader:
         is_encrypted = False
 
         def passphrase() -> str:
-            # Without this, OpenSSL asks for it on the terminal, and waits.
+            # Without this, OpenSSL prompts for it on the terminal, and waits.
             nonlocal is_encrypted
             is_encrypted = True
             return ""
@@ -359,38 +383,26 @@ class _Reader:
             finally:
                 if is_encrypted:
                     raise self._wrong(
-                        "cert", "has an encrypted private key; store the key without a passphrase"
+                        "cert", "has an encrypted private key", "store the key without a passphrase"
                     ) from None
 
-    def wait_policy(self) -> WaitPolicy:
-        policy = WaitPolicy()
-        for name in (item.name for item in fields(WaitPolicy)):
-            if (value := self._get(name)) is not None:
-                try:
-                    policy = policy.override({name: value})
-                except InvalidRequest as error:
-                    raise self._wrong(name, str(error).removeprefix(f"{name} ")) from None
-        return policy
-
     def headers(self) -> Mapping[str, str]:
-        headers = self._object("headers")
-        assert isinstance(headers, dict)
-        for name, value in headers.items():
+        for name, value in self.extra.headers.items():
             if not _HEADER_NAME.fullmatch(name):
-                # Not quoted: it may be "name: value" in one.
+                # Not quoted: it may be "name: value".
                 raise self._wrong("headers", "has a name that no header can have")
-            if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            if not _HEADER_VALUE.fullmatch(value):
                 raise self._wrong("headers", f"has a header {name[:100]!r} whose value is no ASCII string")
             if name.lower() == "authorization":
                 raise self._wrong(
-                    "headers", "may not have Authorization; the credential belongs in the password"
+                    "headers", "must not have Authorization", "the credential belongs in the password"
                 )
-        return {name: value.strip() for name, value in headers.items()}
+        return {name: value.strip() for name, value in self.extra.headers.items()}
 
     def _path(self, name: str, value: str, *, folders: bool = False) -> str:
         if not value.isprintable() or "-----" in value:
             raise self._wrong(
-                name, "must be a path; store the certificate or key in a file and name that here"
+                name, "must be a path", "store the certificate or key in a file and put its path here"
             )
         quoted = f": {value}" if _QUOTABLE_PATH.fullmatch(value) else ""
         try:
@@ -414,31 +426,5 @@ class _Reader:
         except OSError as error:
             raise self._wrong(name, f"names a file that cannot be read here ({error.strerror})") from None
 
-    def _get(self, key: str) -> Any:
-        value = self._extra.get(key)
-        return None if isinstance(value, str) and not value.strip() else value
-
-    def _flag(self, key: str) -> bool:
-        value = self._get(key)
-        if value is None or isinstance(value, bool):
-            return bool(value)
-        if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
-            return value.lower() in _TRUE
-        raise self._wrong(key, "must be true or false")
-
-    def _object(self, key: str, *, accept_text: bool = False) -> dict[str, Any] | str:
-        value: Any = self._get(key)
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
-                if accept_text:
-                    return str(value)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise self._wrong(key, "must be an object")
-        return dict(value)
-
-    def _wrong(self, name: str, what: str) -> SupermetricsValidationError:
-        return SupermetricsValidationError(f"Connection '{self._conn_id}': {name} {what}")
+    def _wrong(self, name: str, what: str, remedy: str | None = None) -> SupermetricsValidationError:
+        return _wrong(self._conn_id, name, what, remedy)

@@ -1,4 +1,4 @@
-"""The Connection form, in the two shapes that Airflow reads: one description, told once."""
+"""The Connection form for Airflow before 3.2, from the description in ``provider_info``."""
 
 from __future__ import annotations
 

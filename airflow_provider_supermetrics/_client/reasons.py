@@ -1,7 +1,8 @@
-"""Why no response came, in the same words for both HTTP libraries."""
+"""Why there is no response, in the same words for both HTTP libraries."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import re
@@ -12,9 +13,18 @@ import aiohttp
 import requests
 import urllib3
 
+LOST = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    aiohttp.ClientError,
+    asyncio.TimeoutError,
+    OSError,
+)
+"""What either library raises if a response is not received completely."""
+
 
 def reason_of(error: Exception) -> str:
-    """The cause of an HTTP library's error; its own text where the cause is none of the usual ones.
+    """The cause of an HTTP library's error, or the error's own message if the cause is not a usual one.
 
     The libraries wrap one cause in different errors, and quote hosts, URLs and pool names around it.
     """

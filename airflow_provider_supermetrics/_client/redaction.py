@@ -1,4 +1,4 @@
-"""Remove secrets from texts that others wrote: the API, servers on the way, libraries."""
+"""Remove secrets from strings that others wrote: the API, servers in between, libraries."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from urllib.parse import unquote_to_bytes
 SHORTEST_SECRET = 5
 MASK = "***"
 
-# A text is searched as it is and through up to so many encodings, such as percent-encoded JSON in HTML.
+# A string is searched as it is and through up to so many encodings, such as percent-encoded JSON in HTML.
 _MAX_ENCODINGS = 3
-# Messages hold some thousand characters at most; searching a hostile megabyte would block an event loop.
+# Messages have some thousand characters at most; searching a hostile megabyte would block an event loop.
 _LONGEST_TEXT = 32_768
 # Bytes for one byte of a secret, in the longest of usual forms: "&#x25;2F".
 _LONGEST_FORM = 8
@@ -30,7 +30,7 @@ _PLUS_AS_SPACE = bytes.maketrans(b"+", b" ")
 
 @dataclass(frozen=True)
 class _Encoding:
-    """One way to escape characters: what its escapes are, and the bytes that each stands for."""
+    """One way to escape characters: its escapes, and the bytes that each stands for."""
 
     escape: re.Pattern[bytes]
     decode: Callable[[bytes], bytes]
@@ -41,7 +41,7 @@ def _without_backslash(escape: bytes) -> bytes:
         return bytes.fromhex(escape.replace(rb"\u", b"").decode()).decode("utf-16-be", "replace").encode()
     if escape[:2] == rb"\x" and len(escape) == 4:
         return bytes.fromhex(escape[2:].decode())
-    # No secret holds a control character, so a "\n" in front of one may count as an "n".
+    # No secret contains a control character, so a "\n" in front of one may count as an "n".
     return escape[1:]
 
 
@@ -59,7 +59,7 @@ _ENCODINGS = (
 
 @dataclass(frozen=True)
 class _View:
-    """A text with some escapes resolved; for each byte, where in the text it begins and ends."""
+    """A string with some escapes resolved; for each byte, where in the string it begins and ends."""
 
     data: bytes
     begins: list[int]
@@ -83,7 +83,7 @@ class _View:
 
 
 class Redactor:
-    """Replaces secrets in a text by ``***``, whichever way they are written there.
+    """Replaces secrets in a string by ``***``, in whatever form they are written there.
 
     It finds them as they are; percent-encoded, also with ``+`` for a space; with the escapes of JSON,
     Python and HTML; these within each other; and in base64, alone or within something longer, such as

@@ -1,4 +1,4 @@
-"""How responses travel: within a time and a size, and without what they would leave behind."""
+"""The sessions of both HTTP libraries: bounded in time and size, without redirects and cookies."""
 
 from __future__ import annotations
 
@@ -17,28 +17,24 @@ from typing import Any
 
 import aiohttp
 import requests
+import requests.auth
 import urllib3
 from aiohttp.client_proto import ResponseHandler
 from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
 
 from airflow_provider_supermetrics._api.body import Body
+from airflow_provider_supermetrics._api.calls import Request
 from airflow_provider_supermetrics._api.errors import ContractViolation
+from airflow_provider_supermetrics._client.client import ApiClient, Reply
+from airflow_provider_supermetrics._client.connection import ConnectionSettings
+from airflow_provider_supermetrics._client.reasons import LOST
 
 _PIECE = 1 << 16
 _MOST_BESIDE_THE_BODY = 1 << 20
 
-LOST = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    aiohttp.ClientError,
-    asyncio.TimeoutError,
-    OSError,
-)
-"""What either library raises for a response that does not arrive completely."""
-
 
 class _Deadline:
-    """When an exchange must be over.
+    """The time by which a response must be complete.
 
     :param timeout: the longest wait for a piece of it, in seconds.
     :param seconds: the longest time for all of it.
@@ -56,7 +52,7 @@ class _Deadline:
     @property
     def error(self) -> TimeoutError:
         """What to raise once it is over."""
-        return incomplete(self._seconds)
+        return _incomplete(self._seconds)
 
     def next_wait(self) -> float:
         """Seconds to wait for the next piece."""
@@ -68,19 +64,36 @@ class _Deadline:
 _deadline: ContextVar[_Deadline] = ContextVar("deadline")
 
 
+class _BearerAuth(requests.auth.AuthBase):
+    """Sends the credential to the API only, whatever address the session is used for."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if (prepared.url or "").startswith(self._client.settings.base_url + "/"):
+            prepared.headers["Authorization"] = self._client.authorization
+        return prepared
+
+
 class Session(requests.Session):
-    """A session that reads each response as a whole, within bounds.
+    """A session with the settings of a Connection that reads each response completely, within bounds.
 
     A library's timeout counts for each read from the socket, of which a server can cause any number. Here
-    all of an exchange, from connecting to the last byte, has one deadline.
-
-    :param timeout: the longest wait for a piece of a response, in seconds.
-    :param seconds: the longest time for an exchange.
+    everything from connecting to the last byte has one deadline.
     """
 
-    def __init__(self, timeout: float, seconds: float) -> None:
+    def __init__(self, client: ApiClient) -> None:
         super().__init__()
-        self._limits = timeout, seconds
+        settings = client.settings
+        self._limits = settings.timeout, settings.total_timeout
+        # The environment is part of the settings; .netrc must not replace the credential.
+        self.trust_env = False
+        self.auth = _BearerAuth(client)
+        self.headers.update(client.headers)
+        self.proxies.update(settings.proxies)
+        self.verify = settings.verify
+        self.cert = settings.cert
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Adapter())
@@ -88,7 +101,7 @@ class Session(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request, and read the response.
 
-        ``flaw`` of the response says why the body of an error is not there.
+        ``flaw`` of the response says why the body of an error is missing.
 
         :raises ContractViolation: for a success with a body that is too large, or has another encoding than
             those requested.
@@ -96,7 +109,7 @@ class Session(requests.Session):
         deadline = _Deadline(*self._limits)
         token = _deadline.set(deadline)
         try:
-            with super().send(request, **{**kwargs, "stream": True}) as response:
+            with super().send(request, **{**kwargs, "timeout": self._limits[0], "stream": True}) as response:
                 response._content, response.flaw = _read(response)  # type: ignore[attr-defined]
                 response._content_consumed = True  # type: ignore[attr-defined]
             return response
@@ -108,12 +121,13 @@ class Session(requests.Session):
         raise deadline.error  # here, so that its context is not what the library made of it
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Follow no redirect, nor read its Location, which may be anything."""
+        """Follow no redirect, and do not read its Location, which may be anything."""
 
 
-def flaw(response: requests.Response) -> str | None:
-    """Why the body of a session's response is missing."""
-    return getattr(response, "flaw", None)
+def reply_of(response: requests.Response) -> Reply:
+    """What a session has received."""
+    flaw = getattr(response, "flaw", None)
+    return Reply(response.status_code, response.headers, response.content, flaw)
 
 
 def _read(response: requests.Response) -> tuple[bytes, str | None]:
@@ -150,7 +164,7 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_File(sock, self.fp.detach()))
 
     def begin(self) -> None:
-        """Read the head; http.client skips no interim response but 100, and takes others for the last."""
+        """Read the head, and skip interim responses; http.client skips 100 only."""
         super().begin()
         while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
             self.headers = None  # type: ignore[assignment]  # so that there is another head to read
@@ -158,7 +172,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection:
-    """What makes a connection of urllib3's keep to the deadline, the proxy's own responses included."""
+    """Makes a connection of urllib3 keep to the deadline, the responses of a proxy included."""
 
     response_class = _Response
 
@@ -167,7 +181,7 @@ class _Connection:
 
 
 class _File(io.RawIOBase):
-    """A socket's file, of which no read outlasts the deadline."""
+    """A socket's file; no read takes longer than the deadline."""
 
     def __init__(self, sock: socket.socket, file: io.RawIOBase) -> None:
         self._sock = sock
@@ -186,7 +200,7 @@ class _File(io.RawIOBase):
 
 
 class _ProxySocket:
-    """TLS to a proxy, of which urllib3 reads any number of times for one read of the TLS within it."""
+    """TLS to a proxy: urllib3 reads from it any number of times for one read of the TLS inside."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
@@ -200,13 +214,30 @@ class _ProxySocket:
 
 
 def client_session() -> aiohttp.ClientSession:
-    """The other library's session, to be read with :func:`read`: its deadline is a request's option."""
+    """A session of aiohttp for :func:`get`, without settings, so that its repr shows none."""
     session = aiohttp.ClientSession(
         auto_decompress=False, connector=_Connector(), cookie_jar=aiohttp.DummyCookieJar()
     )
-    # aiohttp would repeat a GET by itself when the connection is lost: unseen, uncounted, at once.
+    # aiohttp would repeat a GET by itself after a lost connection: immediately, without a log, uncounted.
     session._retry_connection = False
     return session
+
+
+def request_options(settings: ConnectionSettings) -> dict[str, Any]:
+    """A Connection's settings, as arguments of aiohttp's requests."""
+    return {
+        "timeout": aiohttp.ClientTimeout(
+            total=settings.total_timeout, sock_connect=settings.timeout, sock_read=settings.timeout
+        ),
+        "allow_redirects": False,
+        "proxy": next(iter(settings.proxies.values()), None),
+        "ssl": settings.tls,
+    }
+
+
+def request_headers(client: ApiClient) -> dict[str, str]:
+    """All headers of a request, the credential included."""
+    return {**client.headers, "Authorization": client.authorization}
 
 
 class _Protocol(ResponseHandler):
@@ -227,7 +258,7 @@ class _Protocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         size = getattr(self._body, "total_bytes", 0)
-        # Small chunks have much around them: only what comes before the body, or after it, counts.
+        # Small chunks have much framing: only what comes before the body, or after it, counts.
         self._beside = self._beside + len(data) if size == self._body_size else 0
         self._body_size = size
         if self._beside > _MOST_BESIDE_THE_BODY and self.transport is not None:
@@ -241,18 +272,34 @@ class _Connector(aiohttp.TCPConnector):
         self._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]
 
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
-        # TLS would wait for the goodbye of a server that has just been given up.
+        # TLS would wait for the close of a server that has just been given up.
         if should_close and protocol.transport is not None:
             protocol.transport.abort()
         super()._release(key, protocol, should_close=should_close)
 
 
-async def read(response: aiohttp.ClientResponse) -> tuple[bytes, str | None]:
-    """The body, and why it is missing where it is an error's.
+async def get(session: aiohttp.ClientSession, client: ApiClient, request: Request) -> Reply:
+    """Send a request, and read the response.
 
     :raises ContractViolation: for a success with a body that is too large, or has another encoding than
         those requested.
     """
+    settings = client.settings
+    try:
+        async with session.get(
+            settings.base_url + request.path,
+            params=request.params,
+            headers=request_headers(client),
+            **request_options(settings),
+        ) as response:
+            return Reply(response.status, response.headers, *await _read_async(response))
+    except asyncio.TimeoutError as error:
+        if isinstance(error, aiohttp.ClientError):
+            raise
+        raise _incomplete(settings.total_timeout) from None
+
+
+async def _read_async(response: aiohttp.ClientResponse) -> tuple[bytes, str | None]:
     try:
         body = Body(response.status, ", ".join(response.headers.getall("Content-Encoding", ())))
         async for data in response.content.iter_any():
@@ -270,7 +317,7 @@ def _let_others_run() -> Generator[None, None, None]:
 
 
 def _flaw(status: int, error: Exception) -> str:
-    """Why the body of an error is missing, which its status and headers make up for; nothing does for a page.
+    """Why the body of an error is missing; its status and headers are enough.
 
     :raises Exception: the error, for a success.
     """
@@ -279,6 +326,6 @@ def _flaw(status: int, error: Exception) -> str:
     return str(error) if isinstance(error, ContractViolation) else "its body did not arrive completely"
 
 
-def incomplete(seconds: float) -> TimeoutError:
-    """What went wrong where an exchange takes too long."""
+def _incomplete(seconds: float) -> TimeoutError:
+    """The error for a response that takes too long."""
     return TimeoutError(f"the response was not complete after {seconds:g} s")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
-from airflow_provider_supermetrics._client.client import connector_label
+from airflow_provider_supermetrics._client.flows import connector_label
 from airflow_provider_supermetrics._compat import (
     Asset,
     BaseOperator,
@@ -206,7 +206,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         with self._hook() as hook:
             plan = ExportPlan(
                 connector_identifier,
-                hook.team_id(self.team_id),
+                hook.resolve_team_id(self.team_id),
                 window,
                 self._file_format,
                 self.entries_per_file,

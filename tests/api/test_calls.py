@@ -1,4 +1,4 @@
-"""Queries are checked before anything is sent."""
+"""Arguments are checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 def test_a_page_of_logs() -> None:
     """Path and parameters are those of the API's page."""
-    made = calls.list_logs(936506, "T3S70", limit=100, before=NOON)
+    made = calls.list_logs(936506, "T3S70", limit=100, before=NOON).request
     assert (made.method, made.path) == ("GET", "/v1/teams/936506/connector_builder/connectors/T3S70/logs")
     assert made.params == {"limit": "100", "before": "2026-01-01T12:00:00Z"}
 
 
 def test_without_before_nothing_is_said_of_it() -> None:
     """The latest page is asked for by leaving `before` out."""
-    assert calls.list_logs(1, "A").params == {"limit": "1000"}
+    assert calls.list_logs(1, "A").request.params == {"limit": "1000"}
 
 
 def test_the_list_of_connectors() -> None:
     """The path is that of the API's facts."""
-    assert calls.list_connectors("936506").path == "/v1/teams/936506/connector_builder/connectors"
+    assert calls.list_connectors("936506").request.path == "/v1/teams/936506/connector_builder/connectors"
 
 
 @pytest.mark.parametrize("team_id", [0, -1, 2**63, 1.0, True, None, "", "x", "1e3", "-5", "0", "9" * 20, "१"])
@@ -44,7 +44,7 @@ def test_no_team_but_1_to_int64(team_id: Any) -> None:
 
 @pytest.mark.parametrize("team_id", [1, 936506, 2**63 - 1, "936506", " 7 "])
 def test_teams(team_id: Any) -> None:
-    """Numbers and texts of digits are teams."""
+    """Integers and strings of digits are teams."""
     assert calls.valid_team_id(team_id) == int(team_id)
 
 
@@ -59,7 +59,7 @@ def test_no_identifier_that_could_change_the_path(identifier: Any) -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, 1.5, True, "10", None])
 def test_limits(limit: Any) -> None:
-    """A limit is a whole number from 1 to 1000."""
+    """A limit is an integer from 1 to 1000."""
     with pytest.raises(InvalidRequest, match="limit"):
         calls.list_logs(1, "A", limit=limit)
 
@@ -81,7 +81,7 @@ def test_a_naive_before_is_refused() -> None:
 
 @pytest.mark.parametrize("log_id", ["", ".", "..", "x" * 256, None, 7])
 def test_log_ids(log_id: Any) -> None:
-    """A log id is a text of 1 to 255 characters, and no dots that a URL would resolve."""
+    """A log id is a string of 1 to 255 characters, and no dots that a URL would resolve."""
     with pytest.raises(InvalidRequest, match="log_id"):
         calls.get_log(1, "A", log_id)
 
@@ -93,7 +93,7 @@ def test_any_log_id_stays_one_segment_of_the_path(log_id: str) -> None:
         with pytest.raises(InvalidRequest):
             calls.get_log(1, "A", log_id)
         return
-    path = calls.get_log(1, "A", log_id).path
+    path = calls.get_log(1, "A", log_id).request.path
     prefix = "/v1/teams/1/connector_builder/connectors/A/logs/"
     assert path.startswith(prefix)
     segment = path.removeprefix(prefix)
@@ -108,7 +108,7 @@ def test_any_log_id_stays_one_segment_of_the_path(log_id: str) -> None:
 def test_a_time_survives_being_sent(naive: datetime, minutes: int) -> None:
     """`before` names the same moment, in UTC, whatever zone it was given in."""
     time = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
-    text = calls.list_logs(1, "A", before=time).params["before"]
+    text = calls.list_logs(1, "A", before=time).request.params["before"]
     assert text.endswith("Z")
     assert len(text) <= 30
     assert parse_log_time(text).at == time

@@ -1,4 +1,4 @@
-"""What answers mean."""
+"""Responses are classified and parsed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_supermetrics._api.entry import read_page
 from airflow_provider_supermetrics._api.errors import ContractViolation
 from airflow_provider_supermetrics._api.responses import (
-    Meaning,
+    Outcome,
     RateLimit,
     classify,
     parse_connectors,
@@ -30,43 +30,43 @@ ENVELOPE = {
 
 
 @pytest.mark.parametrize(
-    ("status", "meaning"),
+    ("status", "outcome"),
     [
-        (200, Meaning.OK),
-        (201, Meaning.OK),
-        (301, Meaning.NOT_THE_CONTRACT),
-        (304, Meaning.NOT_THE_CONTRACT),
-        (400, Meaning.REFUSED),
-        (401, Meaning.REFUSED),
-        (403, Meaning.REFUSED),
-        (404, Meaning.REFUSED),
-        (408, Meaning.SERVER_FAILED),
-        (418, Meaning.REFUSED),
-        (422, Meaning.REFUSED),
-        (429, Meaning.RATE_LIMITED),
-        (500, Meaning.SERVER_FAILED),
-        (503, Meaning.SERVER_FAILED),
-        (599, Meaning.SERVER_FAILED),
+        (200, Outcome.OK),
+        (201, Outcome.OK),
+        (301, Outcome.UNEXPECTED),
+        (304, Outcome.UNEXPECTED),
+        (400, Outcome.REFUSED),
+        (401, Outcome.REFUSED),
+        (403, Outcome.REFUSED),
+        (404, Outcome.REFUSED),
+        (408, Outcome.SERVER_FAILED),
+        (418, Outcome.REFUSED),
+        (422, Outcome.REFUSED),
+        (429, Outcome.RATE_LIMITED),
+        (500, Outcome.SERVER_FAILED),
+        (503, Outcome.SERVER_FAILED),
+        (599, Outcome.SERVER_FAILED),
     ],
 )
-def test_a_status_means_what_to_do(status: int, meaning: Meaning) -> None:
+def test_a_status_says_what_to_do(status: int, outcome: Outcome) -> None:
     """Errors are sorted by what the caller should do about them."""
-    assert classify(status, {}, b"", now=NOW).meaning is meaning
+    assert classify(status, {}, b"", now=NOW).outcome is outcome
 
 
 def test_the_facts_of_an_error() -> None:
     """All that the envelope and the headers say is kept, whatever the headers' letter case."""
-    answer = classify(
+    response = classify(
         429,
         {"retry-AFTER": "3600", "x-ratelimit-limit": "5000", "X-RateLimit-Remaining": "0"},
         json.dumps(ENVELOPE).encode(),
         now=NOW,
     )
-    assert (answer.code, answer.message) == ("NOT_FOUND", "No such team.")
-    assert answer.description == "Team 7 does not exist."
-    assert answer.request_id == "BXaEFVtjc7TXaJxgZhmFgSUD9edqq_CN"
-    assert answer.retry_after == 3600
-    assert answer.rate_limit == RateLimit(5000, 0)
+    assert (response.code, response.message) == ("NOT_FOUND", "No such team.")
+    assert response.description == "Team 7 does not exist."
+    assert response.request_id == "BXaEFVtjc7TXaJxgZhmFgSUD9edqq_CN"
+    assert response.retry_after == 3600
+    assert response.rate_limit == RateLimit(5000, 0)
 
 
 @pytest.mark.parametrize(
@@ -81,21 +81,21 @@ def test_the_facts_of_an_error() -> None:
     ],
 )
 def test_an_error_without_an_envelope_is_still_an_error(body: bytes) -> None:
-    """Gateways answer in their own words; the status says enough."""
-    answer = classify(502, {}, body, now=NOW)
-    assert answer.meaning is Meaning.SERVER_FAILED
-    assert answer.code is answer.message is answer.request_id is None
+    """Gateways respond in their own words; the status says enough."""
+    response = classify(502, {}, body, now=NOW)
+    assert response.outcome is Outcome.SERVER_FAILED
+    assert response.code is response.message is response.request_id is None
 
 
 def test_texts_are_short_and_of_one_line() -> None:
-    """What goes to a log line is cut to what the API's page promises."""
+    """Strings for a log line are cut to the lengths that the API documents."""
     body = {"error": {"code": "C" * 500, "message": "a\nb " + "m" * 500, "description": "d" * 5000}}
-    answer = classify(400, {}, json.dumps(body).encode(), now=NOW)
-    assert len(answer.code or "") == 100
-    assert answer.message is not None
-    assert answer.message.startswith("a b ")
-    assert len(answer.message) == 255
-    assert len(answer.description or "") == 2048
+    response = classify(400, {}, json.dumps(body).encode(), now=NOW)
+    assert len(response.code or "") == 100
+    assert response.message is not None
+    assert response.message.startswith("a b ")
+    assert len(response.message) == 255
+    assert len(response.description or "") == 2048
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_page() -> None:
 
 
 def test_numbers_beyond_64_bits_stay_exact() -> None:
-    """A fast JSON library must not make a float of a large whole number."""
+    """A fast JSON library must not make a float of a large integer."""
     page = read_page(b'{"logs": [{"log_time": "2025-01-01", "n": 123456789012345678901234567890}]}')
     assert page[0].fields["n"] == 123456789012345678901234567890
 
@@ -238,10 +238,10 @@ def test_what_is_no_entry() -> None:
         lambda s: st.dictionaries(st.sampled_from(["error", "meta", "code", "message", "request_id"]), s),
     ).map(lambda d: json.dumps(d).encode()),
 )
-def test_no_answer_can_break_the_client(status: int, headers: dict[str, str], body: bytes) -> None:
+def test_no_response_can_break_the_client(status: int, headers: dict[str, str], body: bytes) -> None:
     """Whatever arrives is classified."""
-    answer = classify(status, headers, body, now=NOW)
-    assert answer.retry_after is None or answer.retry_after >= 0
+    response = classify(status, headers, body, now=NOW)
+    assert response.retry_after is None or response.retry_after >= 0
 
 
 @given(st.binary(max_size=200) | st.from_type(dict).map(lambda d: repr(d).encode()))

@@ -297,7 +297,7 @@ def test_what_a_person_reads(
     text = caplog.text + capfd.readouterr().out
     for said in (
         "429 TOO_MANY_REQUESTS",
-        "ask again in 3600 s",
+        "retry in 3600 s",
         "without a worker slot",
         f"entries read so far; the next try goes on from file://{exported.folder}/{CHECKPOINT}",
         "Going on from the checkpoint of 20",

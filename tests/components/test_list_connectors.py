@@ -11,7 +11,7 @@ from airflow_provider_supermetrics.operators.supermetrics import SupermetricsLis
 from dev.simulator import Connector, Fault, Simulator
 from tests.components.conftest import context
 from tests.conftest import TEAM
-from tests.hooks.test_responses import HOSTILE
+from tests.support.responses import HOSTILE
 
 pytestmark = pytest.mark.airflow_2
 

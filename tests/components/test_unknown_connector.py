@@ -18,8 +18,8 @@ from dev.simulator import Connector, Fault, Simulator
 from tests.components.conftest import Exported
 from tests.components.test_export_waiting import CHECKPOINT, Task
 from tests.conftest import CONNECTOR, TEAM
-from tests.hooks.test_responses import listed
 from tests.support.compat import AirflowFailException, AirflowSensorTimeout
+from tests.support.responses import listed
 from tests.support.sensors import MODES, Wait, at, keep_first_start
 
 pytestmark = pytest.mark.airflow_2

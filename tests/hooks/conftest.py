@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_supermetrics._api.entry import Fields
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook, SupermetricsHook
-from dev.simulator.loopback import LoopbackHandler, LoopbackServer
+from tests.support.raw_server import RawHandler, RawServer
 
 
 class _Awaited:
@@ -70,36 +70,10 @@ def hook(new_hook: Callable[..., Any]) -> Any:
     return new_hook()
 
 
-class _RawHandler(LoopbackHandler):
-    """Reads a request, or what TLS begins with, sends the server's bytes and closes the connection."""
-
-    server: RawServer
-
-    def handle(self) -> None:
-        received = self.connection.recv(65536)
-        while received[:1].isalpha() and not received.endswith(b"\r\n\r\n"):
-            received += self.connection.recv(65536)
-        self.server.seen += 1
-        self.wfile.write(self.server.response)
-
-
-class RawServer(LoopbackServer):
-    """Responds with any bytes, HTTP or not."""
-
-    response = b""
-    seen = 0
-
-    def error(self, status: int, body: bytes) -> None:
-        """Respond with this status and body from now on."""
-        self.response = (
-            f"HTTP/1.1 {status} \r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
-        )
-
-
 @pytest.fixture
 def raw_server() -> Iterator[RawServer]:
     """A server whose bytes a test writes itself."""
-    server = RawServer(0, _RawHandler, "raw server")
+    server = RawServer(0, RawHandler, "raw server")
     yield server
     server.stop()
 

@@ -127,7 +127,7 @@ def test_a_bomb_leaves_the_event_loop_to_others(simulate: Simulate) -> None:
 
     async def run() -> None:
         hook = SupermetricsAsyncHook()
-        await hook.team_id()
+        await hook.resolve_team_id()
         task = asyncio.create_task(others())
         with pytest.raises(SupermetricsResponseError):
             await hook.list_logs(CONNECTOR)

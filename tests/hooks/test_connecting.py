@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way to a Connection and with its settings: both hooks judge alike."""
+"""Connections that are missing, refused or out of reach: both hooks say the same."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from airflow_provider_supermetrics.exceptions import (
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook, SupermetricsHook
 from dev.simulator import Simulator
 from tests.conftest import KEY, TEAM
-from tests.hooks.certificates import certificate_of, pem_of
-from tests.hooks.conftest import RawServer
+from tests.support.certificates import certificate_of, pem_of
+from tests.support.raw_server import RawServer
 
 pytestmark = pytest.mark.airflow_2
 
@@ -74,7 +74,7 @@ def refuse(
     "conn_type", ["http", "postgres", "Supermetrics", "SUPERMETRICS", "supermetrics_v1", "super metrics", " "]
 )
 def test_a_connection_of_another_type_sends_no_password(refuse: Refuse, conn_type: str) -> None:
-    """A password that is meant for another service goes neither to its host nor to the API."""
+    """A password of another service is sent neither to its host nor to the API."""
     message = refuse(conn_type=conn_type, conn_id="warehouse")
     kind = f"'{conn_type}'" if " " not in conn_type else "another one"
     assert message.startswith(f"conn_type is {kind}, not 'supermetrics'; ")
@@ -138,7 +138,7 @@ _JSON = st.recursive(
 )
 _KEYS = (
     "team_id", "timeout", "proxies", "verify", "cert", "headers", "allow_http",
-    "max_inline_wait", "max_attempts", "max_total_wait", "backoff_first", "backoff_longest",
+    "max_inline_wait", "max_attempts", "max_total_wait", "backoff_initial", "backoff_max",
     "rate_limit_reserve",
 )  # fmt: skip
 
@@ -294,7 +294,7 @@ def test_a_uri_with_a_path(refuse: Refuse) -> None:
 def test_a_host_in_another_spelling_gets_the_credential(
     simulate: Simulate, connection: Callable[..., None], hook: Any, host: str, path: str | None
 ) -> None:
-    """The libraries normalize URLs, and the credential still goes with the request."""
+    """The libraries normalize URLs, and the credential is still sent."""
     sim = simulate()
     connection(host.format(port=sim.url.rpartition(":")[2]))
     if path is None:
@@ -657,8 +657,8 @@ def unreachable(connection: Callable[..., None], new_hook: Callable[..., Any], *
     begin, end = (
         f"No response from {parts['url']} (",
         (
-            f") to GET /v1/teams/{TEAM}/connector_builder/connectors; check the host of Connection "
-            "'supermetrics_default', the network and any proxy"
+            "); check the host of Connection 'supermetrics_default', the network and any proxy; "
+            f"GET /v1/teams/{TEAM}/connector_builder/connectors"
         ),
     )
     assert message.startswith(begin)

@@ -24,7 +24,7 @@ from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from dev.simulator import Fault, Simulator
 from dev.simulator.raw import bomb
 from tests.conftest import KEY, TEAM
-from tests.hooks.certificates import certificate_of, pem_of
+from tests.support.certificates import certificate_of, pem_of
 from tests.support.compat import AirflowOptionalProviderFeatureException, Connection
 
 pytestmark = pytest.mark.airflow_2
@@ -95,10 +95,10 @@ def test_where_requests_go(parts: dict[str, Any], url: str) -> None:
         ({"extra": {"proxies": {"https": 1}}}, "proxies must be"),
         ({"extra": {"headers": "X: y"}}, "headers must be an object"),
         ({"extra": {"headers": ["X"]}}, "headers must be an object"),
-        ({"extra": {"headers": {"X": 1}}}, "headers has a header 'X'"),
+        ({"extra": {"headers": {"X": 1}}}, "headers must be an object of strings"),
         ({"extra": {"headers": {"X Y": "1"}}}, "headers has a name that no header can have"),
         ({"extra": {"headers": {"X": "a\r\nY: b"}}}, "headers has a header 'X'"),
-        ({"extra": {"headers": {"authorization": "x"}}}, "headers may not have Authorization"),
+        ({"extra": {"headers": {"authorization": "x"}}}, "headers must not have Authorization"),
     ],
 )
 def test_what_cannot_work_is_said_at_once(parts: dict[str, Any], complaint: str) -> None:
@@ -132,8 +132,8 @@ def test_every_setting_is_typed(tmp_path: Path) -> None:
     assert made.headers == {"X-A": "b"}
 
 
-def test_texts_of_forms_and_uris_are_understood() -> None:
-    """Forms and URIs know texts only, and leave empty ones."""
+def test_strings_of_forms_and_uris_are_understood() -> None:
+    """Forms and URIs give strings only, empty ones included."""
     made = settings(
         extra={
             "team_id": "7",
@@ -214,7 +214,7 @@ def test_the_inherited_run_has_the_timeout_of_the_connection(
 def test_the_inherited_run_raises_what_our_methods_raise(
     simulate: Simulate, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its error is typed, and the answer's body, which may quote the credential, is in no log."""
+    """Its error is typed, and the response's body, which may quote the credential, is in no log."""
     sim = simulate(faults=[Fault(403, message=f"not for {KEY}"), Fault(302, headers={"Location": "/x"})])
     with SupermetricsHook() as hook:
         for kind in (SupermetricsRequestError, SupermetricsResponseError):
@@ -226,7 +226,7 @@ def test_the_inherited_run_raises_what_our_methods_raise(
 
 
 def test_the_inherited_run_is_as_bounded(simulate: Simulate) -> None:
-    """Its responses are read as ours are, whatever it is told of redirects and of the response's check."""
+    """Its responses are read as ours are, whatever its options say of redirects and of the check."""
     faults = [Fault(raw=bomb(status, ["gzip"], 1 << 30, [("Location", "/")])) for status in (500, 302, 302)]
     page = Fault(raw=bomb(200, ["gzip"], 1 << 30))
     simulate(faults=[*faults, Fault(headers={"Set-Cookie": "a=b"}), page])

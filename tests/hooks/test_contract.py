@@ -35,7 +35,7 @@ Simulate = Callable[..., Simulator]
 
 
 def ids(entries: list[dict[str, Any]]) -> list[str]:
-    """What tells entries apart, sorted, because the order of ties is free."""
+    """The ids, sorted, because the order of ties is free."""
     return sorted(entry["id"] for entry in entries)
 
 
@@ -43,7 +43,7 @@ def ids(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def test_list_logs_is_one_request(simulate: Simulate, hook: Any) -> None:
-    """One page, newest first, with the budget that the answer told of."""
+    """One page, newest first, with the budget that the response reports."""
     sim = simulate()
     page = hook.list_logs(CONNECTOR, limit=10, before=START + HOUR)
     assert page.entries == sim.truth(CONNECTOR, end=START + HOUR)[:10]
@@ -292,7 +292,7 @@ def test_errors(
 def test_a_passing_fault_costs_one_request(
     simulate: Simulate, hook: Any, waits: list[float], fault: Fault
 ) -> None:
-    """After it the walk goes on where it was, and nothing is lost or repeated."""
+    """After it the reading continues, and nothing is lost or repeated."""
     entries = generate_entries(count=2500, start=START, end=START + HOUR, seed=3)
     sim = simulate(entries, faults=[None, fault])
     assert ids(hook.iter_logs(CONNECTOR)) == ids(sim.truth(CONNECTOR))
@@ -320,7 +320,7 @@ def test_the_facts_of_an_error(simulate: Simulate, hook: Any) -> None:
         "429",
         "TOO_MANY_REQUESTS",
         error.request_id,
-        "ask again in",
+        "retry in",
     ):
         assert part in message
     assert "\n" not in message
@@ -359,7 +359,7 @@ def test_nothing_tells_the_credential(
     hook.list_logs(CONNECTOR)
     inner = hook.hook
     told = [caplog.text, repr(inner), *(repr(value) for value in vars(inner).values())]
-    told += [repr(value) for value in vars(inner._exchange).values()]
+    told += [repr(value) for value in vars(inner._client).values()]
     assert len(waits) >= 1
     assert not [text for text in told if KEY in text]
 
@@ -389,7 +389,7 @@ def test_a_failing_proxy_keeps_its_password(
     new_hook: Callable[..., Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What goes wrong with a proxy is told without its user name and password."""
+    """An error with a proxy does not quote its user name and password."""
     caplog.set_level(logging.DEBUG)
     sim = simulate(faults=[Fault(407), Fault(kind="reset")])
     proxy = sim.url.replace("http://", "http://corp-user:corp-password@")
@@ -439,7 +439,7 @@ def test_testing_a_connection_changes_no_policy(simulate: Simulate, hook: Any, w
 
 
 def test_a_redirect_is_refused(simulate: Simulate, hook: Any) -> None:
-    """Nothing goes to where a redirect points."""
+    """Nothing is sent to the target of a redirect."""
     elsewhere = Simulator(connectors=[Connector(CONNECTOR, team_id=TEAM)], tokens={KEY: {TEAM}})
     with elsewhere:
         simulate(faults=[Fault(307, headers={"Location": elsewhere.url + "/v1/"})])
@@ -462,7 +462,7 @@ def test_a_server_that_says_nothing(
 def test_a_server_that_drips(
     simulate: Simulate, connection: Callable[..., None], new_hook: Callable[..., Any]
 ) -> None:
-    """An answer whose pieces come in time, and which is not whole after ten times that: it is lost."""
+    """A response whose pieces arrive in time, but which is incomplete after ten times that, is lost."""
     sim = simulate(faults=[Fault(kind="drip", delay=0.02)])
     connection(sim.url, extra={"team_id": TEAM, "timeout": "0.2"})
     hook = new_hook(wait_policy={"max_attempts": 1})
@@ -471,7 +471,7 @@ def test_a_server_that_drips(
 
 
 def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
-    """None before any answer; an answer without headers changes nothing."""
+    """None before any response; a response without headers changes nothing."""
     sim = simulate(rate_limit_headers="never")
     assert hook.rate_limit is None
     hook.list_connectors()
@@ -481,7 +481,7 @@ def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
 
 
 def test_an_answer_without_rate_limit_headers_changes_nothing(simulate: Simulate, hook: Any) -> None:
-    """Absent headers are no opinion: what was told before still stands."""
+    """Absent headers are no opinion: the latest values still stand."""
     simulate(rate_limit_headers="errors")
     with pytest.raises(SupermetricsRequestError):
         hook.get_log(CONNECTOR, "no-such-id")
@@ -511,8 +511,8 @@ def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
             {"password": "wrong-key"},
             "401 UNAUTHORIZED.*check the API key or access token in the password of this Connection",
         ),
-        ({"extra": {"team_id": 7}}, "403 FORBIDDEN.*no right to this team"),
-        ({"extra": {"team_id": 8}}, "403 FORBIDDEN.*no right to this team.*check team_id"),
+        ({"extra": {"team_id": 7}}, "403 FORBIDDEN.*no access to this team"),
+        ({"extra": {"team_id": 8}}, "403 FORBIDDEN.*no access to this team.*check team_id"),
         ({"password": ""}, "this Connection: password is empty"),
         ({"extra": {}}, "Not tested: this Connection has no Team ID"),
         ({"url": "http://example.com"}, "https"),

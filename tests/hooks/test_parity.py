@@ -11,8 +11,8 @@ from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHo
 pytestmark = pytest.mark.airflow_2
 
 METHODS = [
-    "list_logs", "iter_logs", "read_pages", "get_log", "list_connectors", "team_id", "test_connection",
-    "close",
+    "list_logs", "iter_logs", "read_pages", "get_log", "list_connectors", "resolve_team_id",
+    "test_connection", "close",
 ]  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def test_same_methods_with_the_same_arguments(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rate_limit", "requests_sent"])
 def test_same_properties(name: str) -> None:
-    """The facts of the last answers are read in the same way."""
+    """The facts of the latest responses are read in the same way."""
     assert all(
         isinstance(getattr(hook, name), property) for hook in (SupermetricsHook, SupermetricsAsyncHook)
     )

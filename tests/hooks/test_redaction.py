@@ -19,7 +19,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsResponseError,
 )
 from tests.conftest import CONNECTOR, KEY, TEAM
-from tests.hooks.conftest import RawServer
+from tests.support.raw_server import RawServer
 
 pytestmark = pytest.mark.airflow_2
 

@@ -90,7 +90,7 @@ def test_verify_with_a_bundle(
     new_hook: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The Connection's bundle goes before the environment's."""
+    """The Connection's bundle takes precedence over the environment's."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
     connection(server, extra={"team_id": TEAM, "verify": str(certificate)})
     assert ask(new_hook) == []

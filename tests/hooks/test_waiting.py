@@ -131,12 +131,12 @@ def test_nothing_listens(connection: Callable[..., None], new_hook: NewHook, wai
 
 
 def test_no_request_before_the_time(simulate: Simulate, hook: Any, waits: list[float]) -> None:
-    """A hook that was told to come back in an hour sends nothing before, whoever asks for what."""
+    """After a Retry-After of an hour, a hook sends nothing before, whatever is called."""
     sim = simulate(faults=[asking("3600")])
     with pytest.raises(SupermetricsRateLimitError):
         hook.list_logs(CONNECTOR)
     for call in (lambda: hook.list_logs(CONNECTOR), hook.list_connectors):
-        with pytest.raises(SupermetricsRateLimitError, match=r"not sent.*429.*ask again in") as raised:
+        with pytest.raises(SupermetricsRateLimitError, match=r"^Not sent: .*429.*retry in") as raised:
             call()
         assert 3590 < (raised.value.retry_after or 0) <= 3600
     assert len(sim.requests) == hook.requests_sent == 1
@@ -161,7 +161,7 @@ def test_a_walk_through_a_limit(simulate: Simulate, new_hook: NewHook, waits: li
     refused = [request for request in sim.requests if request.status == 429]
     assert len(refused) == len(waits) >= 3
     assert len(sim.requests) == len(free.requests) + len(waits)
-    # Nothing lies between a refusal and the time it named.
+    # There is no request between a refusal and the end of its Retry-After.
     for request in refused:
         following = sim.requests[request.number]
         assert following.status == 200
