@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_supermetrics._api.errors import InvalidRequest
@@ -94,6 +95,17 @@ def valid_limit(limit: int) -> int:
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
         raise InvalidRequest(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {quoted(limit)}")
     return limit
+
+
+def valid_integer(name: str, value: Any, least: int) -> int:
+    """``value`` itself.
+
+    :param name: the argument's name, for the message.
+    :raises InvalidRequest: unless it is an integer of ``least`` or more, and no bool.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidRequest(f"{name} must be an integer of {least} or more, not {quoted(value)}")
+    return value
 
 
 def valid_connector_identifier(connector_identifier: str) -> str:

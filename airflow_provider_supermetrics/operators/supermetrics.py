@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
 
-from airflow_provider_supermetrics._api.calls import valid_connector_identifier
+from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
 from airflow_provider_supermetrics._client.client import connector_label
 from airflow_provider_supermetrics._compat import (
     Asset,
@@ -188,14 +188,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             raise SupermetricsValidationError(f"align must be True or False, not {align!r}")
         if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
             raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
-        if (
-            isinstance(entries_per_file, bool)
-            or not isinstance(entries_per_file, int)
-            or entries_per_file < 1
-        ):
-            raise SupermetricsValidationError(
-                f"entries_per_file must be a number from 1 on, not {entries_per_file!r}"
-            )
+        with public_errors():
+            valid_integer("entries_per_file", entries_per_file, 1)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the receipt's summary."""

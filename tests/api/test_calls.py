@@ -64,6 +64,15 @@ def test_limits(limit: Any) -> None:
         calls.list_logs(1, "A", limit=limit)
 
 
+@pytest.mark.parametrize("value", [0, 1.0, True, "3", None])
+def test_integers(value: Any) -> None:
+    """The message of a refused integer names the argument, the least value and what was passed."""
+    with pytest.raises(InvalidRequest) as refused:
+        calls.valid_integer("max_entries", value, 1)
+    assert str(refused.value) == f"max_entries must be an integer of 1 or more, not {value!r}"
+    assert calls.valid_integer("max_entries", 1, 1) == 1
+
+
 def test_a_naive_before_is_refused() -> None:
     """A time without a zone would mean another moment on every machine."""
     with pytest.raises(InvalidRequest, match="time zone"):
