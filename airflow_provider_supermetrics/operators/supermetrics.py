@@ -21,12 +21,13 @@ from airflow_provider_supermetrics._compat import (
     TimeDeltaTrigger,
     conf,
 )
+from airflow_provider_supermetrics._context import resolve_window
 from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics._export.plan import ExportPlan
 from airflow_provider_supermetrics._export.receipt import Receipt
 from airflow_provider_supermetrics._export.run import ExportRun
 from airflow_provider_supermetrics._export.storage import Destination, path_text, valid_path
-from airflow_provider_supermetrics._export.window import Window, resolve_window
+from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._lineage import openlineage_of, tell_hook_lineage
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,

@@ -21,7 +21,7 @@ from airflow_provider_supermetrics._compat import (
     PokeReturnValue,
     conf,
 )
-from airflow_provider_supermetrics._export.window import run_start
+from airflow_provider_supermetrics._context import run_start
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     Pace,

@@ -1,0 +1,183 @@
+"""What a task's run says: when it is due, and which window of logs it is for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_supermetrics._api.times import format_time, parse_time, to_utc
+from airflow_provider_supermetrics._export.window import Window
+from airflow_provider_supermetrics._schedule import Length, Schedule
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, public_errors
+
+log = logging.getLogger(__name__)
+
+# Airflow's default; another one may leave out the year, or change day and month.
+_KEY_FORMAT = "%Y-%m-%dT%H:%M:%S"
+
+
+def resolve_window(
+    start: datetime | str | None,
+    end: datetime | str | None,
+    window: timedelta | None,
+    context: Mapping[str, Any],
+    *,
+    align: bool = True,
+) -> Window:
+    """The window of a run.
+
+    With neither ``start`` nor ``end``, a run of a partition begins with it and is ``window`` long. Else
+    ``end`` is the given one, else the run's data interval end, else its logical date, else the time after
+    which it ran; and ``start`` is the given one, else ``end - window``, else the run's data interval start.
+
+    :param context: Airflow's task context; what the run does not have may be absent.
+    :param align: whether a run that is not of the schedule ends at the last multiple of ``window``.
+    :raises SupermetricsValidationError: for naive or unreadable times, an empty or reversed window, and a
+        partition that does not say which time it is for.
+    """
+    with public_errors():
+        start_time, end_time = parse_time("start", start), parse_time("end", end)
+    length = None if window is None else Length.of(window)
+    schedule = Schedule.of(context.get("dag"))
+    resolved = None
+    if start_time is None and end_time is None:
+        resolved = _partition_window(context, schedule, length) or _window_by_hand(
+            context, schedule, length, align
+        )
+    if resolved is None:
+        end_time = end_time or _run_end(context)
+        if start_time is None and length is not None:
+            start_time = schedule.before(end_time, length)
+        if start_time is None:
+            start_time = _run_time(context, "data_interval_start")
+        if start_time is None:
+            raise SupermetricsValidationError(
+                "this run has no data interval (an asset triggered it, or it has no logical date), so there "
+                f"is no window to export: write {schedule.advice(end_time)} in the task, or give start"
+            )
+        resolved = Window(start_time, end_time)
+    if resolved.start == resolved.end:
+        advice = "Start and end are the same."
+        if start is None and window is None:
+            advice = (
+                "In Airflow 3, schedules such as '@hourly' give every run a data interval of no length. "
+                f"Write {schedule.advice(resolved.end)} in the task, or give start and end."
+            )
+        raise SupermetricsValidationError(
+            f"the window {resolved} has no length, nothing would be exported. {advice}"
+        )
+    if resolved.start > resolved.end:
+        raise SupermetricsValidationError(f"the window {resolved} is reversed: start lies after end")
+    if (
+        length is not None
+        and length.is_elapsed
+        and length.rest > timedelta(hours=1)
+        and schedule.clocks_change(resolved.start, resolved.end)
+    ):
+        log.warning(
+            "The clocks of %s change in the window %s, which is %s of elapsed time: the schedule may have "
+            "more or less between two runs. Use CronDataIntervalTimetable without window, or UTC.",
+            schedule.zone.name,
+            resolved,
+            window,
+        )
+    return resolved
+
+
+def run_start(context: Mapping[str, Any]) -> datetime:
+    """When the time of a run begins: its data interval, or where it has none, when it was due."""
+    return _run_time(context, "data_interval_start") or _run_end(context)
+
+
+def _run_end(context: Mapping[str, Any]) -> datetime:
+    for name in ("data_interval_end", "logical_date"):
+        if time := _run_time(context, name):
+            return time
+    dag_run = context["dag_run"]
+    # Airflow 2 has no run_after; its logical date is always set, so this is Airflow 3.
+    return to_utc("run_after", dag_run.run_after)
+
+
+def _run_time(context: Mapping[str, Any], name: str) -> datetime | None:
+    time = context.get(name)
+    return None if time is None else to_utc(name, time)
+
+
+def _run_type(context: Mapping[str, Any]) -> str:
+    run_type = getattr(context["dag_run"], "run_type", "scheduled")
+    return str(getattr(run_type, "value", run_type))
+
+
+def _is_scheduled(context: Mapping[str, Any]) -> bool:
+    return _run_type(context) in ("scheduled", "backfill")
+
+
+def _window_by_hand(
+    context: Mapping[str, Any], schedule: Schedule, length: Length | None, align: bool
+) -> Window | None:
+    """The last complete window of a run that is not of the schedule; None where its own times count."""
+    if length is None or not align or _is_scheduled(context):
+        return None
+    end = _run_end(context)
+    has_interval = _run_time(context, "data_interval_start") not in (None, end)
+    if has_interval and schedule.has_intervals and _run_type(context) == "manual":
+        return None  # Such a timetable gives it the interval of the last scheduled run.
+    wall = schedule.last_multiple(end, length)
+    if wall is None:
+        log.warning(
+            "This run is not of the schedule (%s), and its window does not divide a day: it ends at %s, when "
+            "the run was due, and other runs may export the same entries. Give end to choose another one.",
+            _run_type(context),
+            format_time(end),
+        )
+        return None
+    end = schedule.at(wall, not_after=end)
+    window = Window(schedule.before(end, length, wall), end)
+    log.info(
+        "This run is not of the schedule (%s), so it exports the last complete window, %s",
+        _run_type(context),
+        window,
+    )
+    if schedule.crons and not schedule.is_due(wall):
+        log.warning(
+            "The window %s overlaps those of scheduled runs, because %r has no run at its end. Give end to "
+            "export one of theirs again.",
+            window,
+            schedule.crons[0],
+        )
+    return window
+
+
+def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Length | None) -> Window | None:
+    """The window of the run's partition, or None where it has none."""
+    key = context.get("partition_key") or getattr(context["dag_run"], "partition_key", None)
+    start = _run_time(context, "partition_date")
+    if start is None and key is None:
+        if schedule.key_format and _is_scheduled(context):
+            raise SupermetricsValidationError(
+                "this run has lost its partition, so there is no window to export: backfill or trigger the "
+                "partition. 'airflow dags clear' keeps it, 'airflow partitions clear' does not"
+            )
+        return None
+    if start is None:
+        start = _partition_date(context, schedule, str(key))
+    if length is None:
+        raise SupermetricsValidationError(
+            f"this run is for the partition {key or format_time(start)!r}, and nothing says how long that "
+            f"is: write {schedule.advice(start)} in the task, or give start and end"
+        )
+    return Window(start, schedule.after(start, length))
+
+
+def _partition_date(context: Mapping[str, Any], schedule: Schedule, key: str) -> datetime:
+    # Airflow 3.2 gives a task the key alone, and writes it in UTC, not in the timetable's zone as later ones.
+    if "partition_date" not in context and schedule.key_format == _KEY_FORMAT and schedule.zone.name == "UTC":
+        with suppress(ValueError):
+            return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=timezone.utc)
+    raise SupermetricsValidationError(
+        f"this run is for the partition {key[:100]!r}, and Airflow does not say which time that is: "
+        "give start and end"
+    )
