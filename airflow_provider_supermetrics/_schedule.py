@@ -1,4 +1,4 @@
-"""What of a DAG's schedule says where windows begin and end: its time zone, and when it has runs."""
+"""A DAG's schedule, by which windows begin and end: its time zone, and when it has runs."""
 
 from __future__ import annotations
 

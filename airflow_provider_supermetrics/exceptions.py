@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what the caller should do about it."""
+"""The exceptions of this provider, by what the caller should do about them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.text import one_line
 from airflow_provider_supermetrics._compat import AirflowException, AirflowFailException
 
+__all__ = [
+    "SupermetricsConflictError",
+    "SupermetricsConnectionError",
+    "SupermetricsError",
+    "SupermetricsPaginationError",
+    "SupermetricsRateLimitError",
+    "SupermetricsRequestError",
+    "SupermetricsResponseError",
+    "SupermetricsServerError",
+    "SupermetricsTokenError",
+    "SupermetricsValidationError",
+]
+
 _LONGEST_MESSAGE = 2000
 # The API's page allows its description that much.
 _LONGEST_TEXT = 2048
@@ -22,14 +35,15 @@ class SupermetricsError(AirflowException):
     Class attributes say what may help: ``transient``, the same request a little later; ``retryable``, another
     attempt of the task; ``resumable``, an attempt that continues with the page that was requested.
 
-    :param message: one line: what was asked, what came back, what to do.
-    :param status_code: the HTTP status, or None where no answer came.
+    :param message: one line: what is wrong, what to do, in which request.
+    :param remedy: the part of the message that says what to do, or None.
+    :param status_code: the HTTP status, or None without a response.
     :param code: the API's ``error.code``, such as ``TOO_MANY_REQUESTS``.
     :param description: the API's longer explanation.
     :param details: the API's ``error.details`` as JSON, at most 1,000 characters.
     :param request_id: the API's ``meta.request_id``, else its ``X-Request-Id``, for Supermetrics' support.
-    :param retry_after: seconds to wait, where the API named a time.
-    :param rate_limit: the hourly request budget that the answer told of.
+    :param retry_after: seconds to wait, by ``Retry-After``; None if the API sent none.
+    :param rate_limit: the hourly request budget, by the response's headers.
     """
 
     #: AirflowException has a class attribute of this name, meant for Airflow's own web server.
@@ -43,6 +57,7 @@ class SupermetricsError(AirflowException):
         self,
         message: str = "",
         *,
+        remedy: str | None = None,
         status_code: int | None = None,
         code: str | None = None,
         description: str | None = None,
@@ -52,6 +67,7 @@ class SupermetricsError(AirflowException):
         rate_limit: RateLimit | None = None,
     ) -> None:
         super().__init__(one_line(message, _LONGEST_MESSAGE))
+        self.remedy = remedy and one_line(remedy, _LONGEST_TEXT)
         self.status_code = status_code
         self.code = code and one_line(code, _LONGEST_TEXT)
         self.description = description and one_line(description, _LONGEST_TEXT)
@@ -62,38 +78,38 @@ class SupermetricsError(AirflowException):
 
 
 class SupermetricsRateLimitError(SupermetricsError):
-    """429, or the reserve of the budget is reached: wait ``retry_after`` seconds."""
+    """429, or the reserve of the budget is reached. Wait ``retry_after`` seconds."""
 
     transient = True
 
 
 class SupermetricsServerError(SupermetricsError):
-    """5xx, and 408: the API failed; the same request may work later."""
+    """5xx or 408: the API failed. The same request may succeed later."""
 
     transient = True
 
 
 class SupermetricsConnectionError(SupermetricsError):
-    """No complete answer: unreachable, timed out, or lost on the way; the same request may work later."""
+    """No complete response: unreachable, timed out or lost. The same request may succeed later."""
 
     transient = True
 
 
 class SupermetricsTokenError(SupermetricsError):
-    """401, because the access token has expired or is not valid: a retry may find a renewed one.
+    """401, because the access token has expired or is not valid. A retry may find a renewed one.
 
     Neither a :class:`SupermetricsRequestError` nor an ``AirflowFailException``.
     """
 
 
 class SupermetricsRequestError(SupermetricsError, AirflowFailException):
-    """Another 4xx: the same request will not get better, so Airflow spends no retries on it."""
+    """Another 4xx: the same request would fail again, so Airflow does not retry the task."""
 
     retryable = False
 
 
 class SupermetricsValidationError(SupermetricsRequestError, ValueError):
-    """The request was refused here, before anything was sent: an argument or the Connection is wrong."""
+    """An argument or the Connection is not valid. No request was sent."""
 
 
 class SupermetricsResponseError(SupermetricsError):
@@ -103,7 +119,7 @@ class SupermetricsResponseError(SupermetricsError):
 
 
 class SupermetricsConflictError(SupermetricsError):
-    """Another export of the same window ran at the same time; a retry, alone, gets through."""
+    """Another export of the same window ran at the same time. A retry that runs alone succeeds."""
 
     resumable = False
 
@@ -117,7 +133,7 @@ class SupermetricsPaginationError(SupermetricsError):
 
 @contextmanager
 def public_errors() -> Iterator[None]:
-    """Raise what the core refuses as :class:`SupermetricsValidationError`."""
+    """Raise InvalidRequest as :class:`SupermetricsValidationError`."""
     try:
         yield
     except InvalidRequest as error:
@@ -125,15 +141,19 @@ def public_errors() -> Iterator[None]:
 
 
 def as_supermetrics_error(error: Exception, conn_id: str) -> SupermetricsError:
-    """Return ``error``; for one that is not this provider's, one that names the Connection."""
+    """Return ``error``, or for one of another package an error that names the Connection."""
     if isinstance(error, SupermetricsError):
         return error
-    # Not quoted, because nobody has redacted it. Airflow masks the traceback that goes to the log.
-    return SupermetricsError(
-        f"Unexpected {type(error).__name__}: see its traceback in the log, and check Connection '{conn_id}'"
-    )
+    # Not quoted, because it is not redacted. Airflow masks the traceback in the log.
+    remedy = f"see its traceback in the log, and check Connection '{conn_id}'"
+    return SupermetricsError(f"Unexpected {type(error).__name__}: {remedy}", remedy=remedy)
 
 
 def reason(error: Exception) -> str:
-    """The kind and the message of an error that is not this provider's, in one short line."""
+    """The kind and the message of another package's error, on one short line."""
     return one_line(f"{type(error).__name__}: {error}")
+
+
+def invalid(what: str, remedy: str) -> SupermetricsValidationError:
+    """The error for ``what`` is not valid, and how to mend it."""
+    return SupermetricsValidationError(f"{what}: {remedy}", remedy=remedy)

@@ -28,8 +28,6 @@ LONG_LINES = {
     "docs/alerts.md",
     "docs/connection.md",
     "docs/design.md",
-    "docs/export.md",
-    "docs/formats.md",
     "docs/limits.md",
 }
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII)

@@ -9,9 +9,9 @@ import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsListConnectorsOperator
 from dev.simulator import Connector, Fault, Simulator
-from tests.components.conftest import context
 from tests.conftest import TEAM
 from tests.hooks.test_responses import HOSTILE
+from tests.support.export import context
 
 pytestmark = pytest.mark.airflow_2
 

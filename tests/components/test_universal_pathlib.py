@@ -18,7 +18,7 @@ airflow.sdk.ObjectStoragePath = airflow.sdk.io.path.ObjectStoragePath = ObjectSt
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
-from tests.components.conftest import context
+from tests.support.export import context
 
 task = SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///nowhere/logs")
 try:

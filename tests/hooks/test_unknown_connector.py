@@ -9,9 +9,9 @@ import pytest
 
 from airflow_provider_supermetrics.exceptions import SupermetricsRequestError
 from dev.simulator import Connector, Simulator
-from tests.components.test_unknown_connector import MISTYPED, lists
 from tests.conftest import CONNECTOR, START, TEAM
 from tests.hooks.test_responses import HOSTILE
+from tests.support.connectors import MISTYPED, lists
 
 pytestmark = pytest.mark.airflow_2
 

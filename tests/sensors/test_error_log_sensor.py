@@ -25,7 +25,6 @@ from airflow_provider_supermetrics.exceptions import (
 )
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, KEY, START
 from tests.support.airflow import deferred as as_deferred
 from tests.support.airflow import stored
@@ -35,6 +34,7 @@ from tests.support.compat import (
     AirflowSkipException,
     TaskDeferred,
 )
+from tests.support.export import context
 
 pytestmark = pytest.mark.airflow_2
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dev.simulator import Connector, Fault, Simulator
-from tests.components.test_unknown_connector import MISTYPED, lists
 from tests.conftest import CONNECTOR, TEAM
+from tests.support.connectors import MISTYPED, lists
 from tests.triggers.test_event_trigger import Triggerer, error, ids
 
 Simulate = Callable[..., Simulator]
