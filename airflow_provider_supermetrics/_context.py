@@ -35,7 +35,8 @@ def resolve_window(
     start of the run's data interval.
 
     :param context: Airflow's task context; entries that the run does not have may be absent.
-    :param align: whether a run that is not of the schedule ends at the last multiple of ``window``.
+    :param align: whether the window of a run that the schedule has not created ends at the last multiple of
+        ``window``.
     :raises SupermetricsValidationError: for naive or unreadable times, an empty or reversed window, and a
         partition that does not say which time it is for.
     """
@@ -45,7 +46,7 @@ def resolve_window(
     schedule = Schedule.of(context.get("dag"))
     resolved = None
     if start_time is None and end_time is None:
-        resolved = _partition_window(context, schedule, length) or _window_by_hand(
+        resolved = _partition_window(context, schedule, length) or _window_of_manual_run(
             context, schedule, length, align
         )
     if resolved is None:
@@ -91,7 +92,7 @@ def resolve_window(
 
 
 def run_start(context: Mapping[str, Any]) -> datetime:
-    """When the time of a run begins: its data interval, or where it has none, when it was due."""
+    """The start of a run's data interval, or without one, the time when the run was due."""
     return _run_time(context, "data_interval_start") or _run_end(context)
 
 
@@ -118,16 +119,16 @@ def _is_scheduled(context: Mapping[str, Any]) -> bool:
     return _run_type(context) in ("scheduled", "backfill")
 
 
-def _window_by_hand(
+def _window_of_manual_run(
     context: Mapping[str, Any], schedule: Schedule, length: Length | None, align: bool
 ) -> Window | None:
-    """The last complete window of a run that is not of the schedule; None where its own times count."""
+    """The last complete window of a run that the schedule has not created; None where its own times count."""
     if length is None or not align or _is_scheduled(context):
         return None
     end = _run_end(context)
     has_interval = _run_time(context, "data_interval_start") not in (None, end)
     if has_interval and schedule.has_intervals and _run_type(context) == "manual":
-        return None  # Such a timetable gives it the interval of the last scheduled run.
+        return None  # Such a timetable gives the run the interval of the last scheduled one.
     wall = schedule.last_multiple(end, length)
     if wall is None:
         log.warning(
@@ -155,7 +156,7 @@ def _window_by_hand(
 
 
 def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Length | None) -> Window | None:
-    """The window of the run's partition, or None where it has none."""
+    """The window of the run's partition, or None without a partition."""
     key = context.get("partition_key") or getattr(context["dag_run"], "partition_key", None)
     start = _run_time(context, "partition_date")
     if start is None and key is None:

@@ -164,40 +164,40 @@ class _SupermetricsOperator(BaseOperator):
 
 class SupermetricsExportLogsOperator(_SupermetricsOperator):
     """
-    Export the execution logs of a connector to object storage, all of a window or fail.
+    Export all entries of a window of a connector's logs to object storage, or fail.
 
-    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects (or ``.csv.gz``, ``.parquet``, …), each whole
-    or not at all, and at the end the receipt ``_manifest-{connector}-{start}-{end}.json``: where it is, the
-    window is complete. A rerun replaces the window. Returns the receipt's summary, which outlet asset events
-    carry too.
+    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects (or ``.csv.gz``, ``.parquet``, …), each
+    visible whole or not at all. The last object is the manifest ``_manifest-{connector}-{start}-{end}.json``:
+    where it exists, the window is complete. A rerun replaces the objects of the window. Returns the summary
+    of the manifest, which outlet asset events carry, too.
 
-    The window is ``[start, end)`` by ``log_time``. With neither, a run of a partition exports the
-    partition's date and the ``window`` after it. Else ``end`` defaults to the end of the run's data interval,
-    else its logical date, else the time it was due; ``start`` to ``end - window``, else to the start of the
-    data interval.
+    The window is ``[start, end)`` by ``log_time``. Without ``start`` and ``end``, a run for a partition
+    exports the time from the partition's date on, ``window`` long. Else ``end`` defaults to the end of the
+    run's data interval, else its logical date, else the time when the run was due; ``start`` to
+    ``end - window``, else to the start of the data interval.
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
     :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``, as a string or a
         path object. (templated)
     :param team_id: the team; by default the Connection's. (templated)
-    :param start: first time of the window, an aware datetime or ISO 8601 text. (templated)
+    :param start: first time of the window, an aware datetime or an ISO 8601 string. (templated)
     :param end: the time at which the window ends, likewise. (templated)
     :param window: length of the window, where ``start`` is not given: a ``timedelta`` or a
-        ``pendulum.duration(months=1)``. Days, weeks, months and years are those of the calendar in the time
-        zone of the DAG's schedule; less than a day is elapsed time.
-    :param align: whether a run that is not of the schedule, such as one by hand, exports the last complete
-        window, and not the ``window`` before the moment it was started.
+        ``pendulum.duration(months=1)``. Days, weeks, months and years are calendar units in the time zone of
+        the DAG's schedule; less than a day is elapsed time.
+    :param align: whether a run that the schedule has not created, such as a manual one, exports the last
+        complete window, and not the ``window`` before the time when it was started.
     :param settle: how long to wait after the window's end before reading it, because entries can appear
-        late in the log. The worker slot is free meanwhile.
+        late in the log. The wait occupies no worker slot.
     :param format: ``"jsonl"``, one JSON object a line; ``"csv"``; or ``"parquet"``.
-    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet ``"snappy"``, too. By default
+    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
         gzip, inside Parquet zstd.
     :param entries_per_file: entries in each object but the last; bounds the memory used.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
-    :param wait_policy: what of the Connection's waiting is different here, such as
+    :param wait_policy: settings for waiting that replace the Connection's, such as
         ``{"max_inline_wait": 300}``.
-    :param deferrable: whether to give up the worker slot while the API says to wait; by default what
-        ``[operators] default_deferrable`` says.
+    :param deferrable: whether to defer, without occupying a worker slot, while the API requires a wait; by
+        default Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = (
@@ -327,10 +327,10 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
 
     :param team_id: the team; by default the Connection's. (templated)
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
-    :param wait_policy: what of the Connection's waiting is different here, such as
+    :param wait_policy: settings for waiting that replace the Connection's, such as
         ``{"max_inline_wait": 300}``.
-    :param deferrable: whether to give up the worker slot while the API says to wait; by default what
-        ``[operators] default_deferrable`` says.
+    :param deferrable: whether to defer, without occupying a worker slot, while the API requires a wait; by
+        default Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("team_id", "supermetrics_conn_id")
@@ -366,7 +366,7 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
 
 
 def _path_or_template(path: Any) -> Any:
-    """The path as a string, checked where it is no template; another task's output as it is."""
+    """The path as a string, checked unless it is a template; another task's output unchanged."""
     if hasattr(path, "iter_references"):
         return path
     text = path_text(path)

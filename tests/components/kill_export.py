@@ -26,7 +26,7 @@ from tests.support.export import Exported, context
 STEPS = {
     "open", "write", "flush", "fsync", "close", "replace", "unlink", "mkdir", "rmdir", "scandir", "read",
 }  # fmt: skip
-OURS = ("airflow_provider_supermetrics/export", "pathlib", "gzip.py", "tempfile.py")
+OURS = ("airflow_provider_supermetrics/_export", "pathlib", "gzip.py", "tempfile.py")
 
 
 def dying_at(step: int) -> Callable[..., None]:

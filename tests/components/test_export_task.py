@@ -46,7 +46,7 @@ def test_the_example_of_the_documentation(simulate: Simulate, exported: Exported
     result = namespace["export_team"].function(START, START + HOUR)
     assert result == {"A1": 50, "B2": 50}
     assert len(exported.manifests) == 2
-    assert [manifest["requests"] for manifest in exported.manifests] == [2, 2]
+    assert [manifest["requests"] for manifest in exported.manifests] == [3, 3], "its own only"
 
 
 def test_it_writes_what_the_operator_writes(simulate: Simulate, exported: Exported, tmp_path: Path) -> None:
