@@ -1,8 +1,9 @@
-"""Write docs/reference.md from the docstrings of the public classes.
+"""Write docs/reference.md from the docstrings of the public classes and functions.
 
     python -m dev.reference
 
-Every class of a public module is in it, unless its name begins with an underscore. An argument without a
+Every class of a public module is in it, unless its name begins with an underscore, and every function in
+``__all__``. An argument without a
 description, or a description without an argument, is an error.
 """
 
@@ -12,7 +13,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -73,16 +74,17 @@ class Docstring:
 def render() -> str:
     """The whole page."""
     folders = [path.parent.name for path in sorted(PACKAGE.glob("*/supermetrics.py"))]
-    classes = {
-        folder: list(_public_classes(import_module(f"{PACKAGE.name}.{folder}.supermetrics")))
+    names = {
+        folder: [*_public_classes(module), *_public_functions(module)]
         for folder in folders
+        for module in [import_module(f"{PACKAGE.name}.{folder}.supermetrics")]
     }
-    known = [c.__name__ for group in [*classes.values(), _public_classes(exceptions), VALUES] for c in group]
-    page = [INTRODUCTION, _contents(classes)]
-    for folder, group in classes.items():
+    known = [c.__name__ for group in [*names.values(), _public_classes(exceptions), VALUES] for c in group]
+    page = [INTRODUCTION, _contents(names)]
+    for folder, group in names.items():
         page.append(f"## {folder.replace('_', ' ').capitalize()}")
         for documented in group:
-            page += _class(documented)
+            page += _class(documented) if isinstance(documented, type) else _function(documented)
     page += ["## Values", *(part for value in VALUES for part in _class(value))]
     page.append("## Exceptions")
     for kind in _public_classes(exceptions):
@@ -96,10 +98,16 @@ def _public_classes(module: Any) -> Iterator[type]:
             yield value
 
 
-def _contents(classes: Mapping[str, Iterable[type]]) -> str:
+def _public_functions(module: Any) -> Iterator[Callable[..., Any]]:
+    for name in getattr(module, "__all__", ()):
+        if inspect.isfunction(value := getattr(module, name)):
+            yield value
+
+
+def _contents(names: Mapping[str, Iterable[type | Callable[..., Any]]]) -> str:
     rows = [
         f"| {', '.join(f':class:`{c.__name__}`' for c in group)} | `{PACKAGE.name}.{folder}.supermetrics` |"
-        for folder, group in classes.items()
+        for folder, group in names.items()
     ]
     rows.append(f"| [exceptions](#exceptions) | `{exceptions.__name__}` |")
     return "\n".join(["| names | import from |", "|---|---|", *rows])
@@ -131,19 +139,28 @@ def _class(documented: type) -> Iterator[str]:
         yield "\n".join(brief)
 
 
+def _function(documented: Callable[..., Any]) -> Iterator[str]:
+    yield f"### {documented.__name__}"
+    yield from _callable(documented.__name__, documented)
+
+
 def _method(owner: type, name: str, method: Any) -> Iterator[str]:
-    docstring = Docstring(method)
     yield f"#### {owner.__name__}.{name}"
     if isinstance(method, property):
         returned = inspect.signature(method.fget).return_annotation  # type: ignore[arg-type]
         yield f"```python\n{name}: {returned}\n```"
+        yield _paragraphs(Docstring(method).text)
     else:
-        signature = inspect.signature(method)
-        parameters = {n: p for n, p in signature.parameters.items() if n != "self"}
-        yield _signature(name, parameters, returned=signature.return_annotation)
+        yield from _callable(name, method)
+
+
+def _callable(name: str, documented: Callable[..., Any]) -> Iterator[str]:
+    docstring, signature = Docstring(documented), inspect.signature(documented)
+    parameters = {n: p for n, p in signature.parameters.items() if n != "self"}
+    yield _signature(name, parameters, returned=signature.return_annotation)
     yield _paragraphs(docstring.text)
     if docstring.params:
-        yield _table(f"{owner.__name__}.{name}", parameters, docstring)
+        yield _table(name, parameters, docstring)
     yield from _raises(docstring)
 
 
