@@ -34,6 +34,6 @@ with DAG(
         connector_identifier="T3S70",
         path=PATH,
         window=timedelta(hours=1),
-        # A DAG with this asset as its schedule runs when an hour is complete, and is told where it is.
+        # A DAG with this asset as its schedule runs when an hour is complete; the event has its path.
         outlets=[Asset("supermetrics_logs")],
     )

@@ -11,7 +11,7 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
@@ -51,36 +51,27 @@ class Checkpoint:
     :param requests: how many requests the export has sent.
     :param waits: how many attempts in a row have ended early without getting far.
     :param manifest: the digest of an earlier export's manifest, as long as that exists.
+    :param saved_at: when it was saved.
     """
 
     pager: PagerState
-    written: Sequence[Written] = ()
-    pending: Sequence[bytes] = ()
-    open: Sequence[bytes] = ()
-    requests: int = 0
-    waits: int = 0
-    manifest: str | None = None
-    saved_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    written: Sequence[Written]
+    pending: Sequence[bytes]
+    open: Sequence[bytes]
+    requests: int
+    waits: int
+    manifest: str | None
+    saved_at: AwareTime
 
     def to_bytes(self, plan: ExportPlan) -> bytes:
         """The bytes of the object: a line of JSON, then the lines; compressed."""
-        head = _Head(
-            _VERSION,
-            plan.fingerprint,
-            self.saved_at,
-            self.pager,
-            list(self.written),
-            len(self.pending),
-            len(self.open),
-            self.requests,
-            self.waits,
-            self.manifest,
-        )
+        state = replace(self, pending=(), open=())
+        head = _Head(_VERSION, plan.fingerprint, len(self.pending), len(self.open), state)
         lines = [json.dumps(to_json(head)).encode(), *self.pending, *self.open]
         return gzip.compress(b"\n".join(lines), _GZIP_LEVEL, mtime=0)
 
-    @classmethod
-    def from_bytes(cls, data: bytes, plan: ExportPlan) -> Checkpoint:
+    @staticmethod
+    def from_bytes(data: bytes, plan: ExportPlan) -> Checkpoint:
         """The checkpoint that :meth:`to_bytes` made ``data`` of.
 
         :raises ContractViolation: where it is of another plan, or cannot be read.
@@ -98,16 +89,7 @@ class Checkpoint:
             raise ContractViolation(f"of an export with another {' and '.join(differing)}")
         if len(lines) != head.pending + head.open:
             raise ContractViolation("incomplete")
-        return cls(
-            pager=head.pager,
-            written=head.written,
-            pending=lines[: head.pending],
-            open=lines[head.pending :],
-            requests=head.requests,
-            waits=head.waits,
-            manifest=head.manifest,
-            saved_at=head.saved_at,
-        )
+        return replace(head.state, pending=lines[: head.pending], open=lines[head.pending :])
 
 
 @dataclass(frozen=True)
@@ -116,14 +98,9 @@ class _Head:
 
     version: int
     plan: dict[str, Any]
-    saved_at: AwareTime
-    pager: PagerState
-    written: list[Written]
     pending: int
     open: int
-    requests: int
-    waits: int
-    manifest: str | None
+    state: Checkpoint
 
 
 def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:

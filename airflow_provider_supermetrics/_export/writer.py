@@ -12,7 +12,7 @@ import logging
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from io import BytesIO
 from operator import itemgetter
 
@@ -110,6 +110,7 @@ class ExportWriter:
             requests=requests,
             waits=waits,
             manifest=self._previous_digest,
+            saved_at=datetime.now(timezone.utc),
         )
 
     def finish(self, requests: int, rate_limit: RateLimit | None) -> Manifest:

@@ -66,5 +66,5 @@ def _manifest_problem(folder: Path, identifier: str, files: Sequence[Path]) -> s
     if not manifest["complete"] or told != {
         file.name: sha256(file.read_bytes()).hexdigest() for file in files
     }:
-        return "the manifest does not tell of the files that are there"
+        return "the manifest does not list the files that are there"
     return ""

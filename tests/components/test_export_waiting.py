@@ -322,11 +322,11 @@ def test_a_checkpoint_that_is_none(
         if damage == "old":
             document["version"] = 0
         elif damage == "age":
-            document["saved_at"] = (datetime.now(timezone.utc) - timedelta(days=4)).isoformat()
+            document["state"]["saved_at"] = (datetime.now(timezone.utc) - timedelta(days=4)).isoformat()
         elif damage == "state":
-            del document["pager"]["step"]
+            del document["state"]["pager"]["step"]
         elif damage == "pager":
-            document["pager"] = None
+            document["state"]["pager"] = None
         else:
             lines = lines.rpartition(b"\n")[0]
         data = gzip.compress(json.dumps(document).encode() + b"\n" + lines)

@@ -80,7 +80,7 @@ def test_check_of_the_manifest(tmp_path):
     """A manifest that is missing, or tells of other bytes, is a problem although the entries are right."""
     file = export(tmp_path, TRUTH)
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()), compresslevel=1, mtime=1))
-    assert check(tmp_path, "T3S70", TRUTH).problem == "the manifest does not tell of the files that are there"
+    assert check(tmp_path, "T3S70", TRUTH).problem == "the manifest does not list the files that are there"
     (tmp_path / "_manifest-T3S70-hour.json").unlink()
     assert check(tmp_path, "T3S70", TRUTH).problem == "0 manifests where there should be one"
 
