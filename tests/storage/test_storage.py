@@ -244,8 +244,8 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
     objects = bucket.objects
     parts = sorted(name for name in objects if name.endswith(".jsonl.gz"))
     manifest = f"logs/_manifest-{BASE}.json"
-    manifest = json.loads(objects[manifest])
-    assert [item["name"] for item in manifest["objects"]] == [name.removeprefix("logs/") for name in parts]
+    listed_objects = json.loads(objects[manifest])["objects"]
+    assert [item["name"] for item in listed_objects] == [name.removeprefix("logs/") for name in parts]
     truth = sim.truth(CONNECTOR, START, START + HOUR)
     assert sorted(entry["id"] for entry in lines(objects, parts)) == sorted(entry["id"] for entry in truth)
     # After each part but the last, how far it is; in place of the one before.
