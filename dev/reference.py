@@ -74,7 +74,7 @@ class Docstring:
 def render() -> str:
     """The whole page."""
     folders = [path.parent.name for path in sorted(PACKAGE.glob("*/supermetrics.py"))]
-    names = {
+    names: dict[str, list[type | Callable[..., Any]]] = {
         folder: [*_public_classes(module), *_public_functions(module)]
         for folder in folders
         for module in [import_module(f"{PACKAGE.name}.{folder}.supermetrics")]
