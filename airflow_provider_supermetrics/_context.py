@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_supermetrics._api.times import format_time, parse_time, to_utc
 from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._schedule import Length, Schedule
-from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, public_errors
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, public_errors
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,14 @@ def resolve_window(
 ) -> Window:
     """The window of a run.
 
-    With neither ``start`` nor ``end``, a run of a partition begins with it and is ``window`` long. Else
-    ``end`` is the given one, else the run's data interval end, else its logical date, else the time after
-    which it ran; and ``start`` is the given one, else ``end - window``, else the run's data interval start.
+    With neither ``start`` nor ``end``, the window of a run for a partition begins with the partition and is
+    ``window`` long. Else ``end`` is the argument, else the end of the run's data interval, else its logical
+    date, else the time after which it ran; and ``start`` is the argument, else ``end - window``, else the
+    start of the run's data interval.
 
-    :param context: Airflow's task context; what the run does not have may be absent.
-    :param align: whether a run that is not of the schedule ends at the last multiple of ``window``.
+    :param context: Airflow's task context; entries that the run does not have may be absent.
+    :param align: whether the window of a run that the schedule has not created ends at the last multiple of
+        ``window``.
     :raises SupermetricsValidationError: for naive or unreadable times, an empty or reversed window, and a
         partition that does not say which time it is for.
     """
@@ -44,7 +46,7 @@ def resolve_window(
     schedule = Schedule.of(context.get("dag"))
     resolved = None
     if start_time is None and end_time is None:
-        resolved = _partition_window(context, schedule, length) or _window_by_hand(
+        resolved = _partition_window(context, schedule, length) or _window_of_manual_run(
             context, schedule, length, align
         )
     if resolved is None:
@@ -54,23 +56,25 @@ def resolve_window(
         if start_time is None:
             start_time = _run_time(context, "data_interval_start")
         if start_time is None:
-            raise SupermetricsValidationError(
-                "this run has no data interval (an asset triggered it, or it has no logical date), so there "
-                f"is no window to export: write {schedule.advice(end_time)} in the task, or give start"
+            raise invalid(
+                "no window to export, because this run has no data interval (an asset triggered it, or it "
+                "has no logical date)",
+                f"write {schedule.advice(end_time)} in the task, or give start",
             )
         resolved = Window(start_time, end_time)
     if resolved.start == resolved.end:
-        advice = "Start and end are the same."
         if start is None and window is None:
-            advice = (
-                "In Airflow 3, schedules such as '@hourly' give every run a data interval of no length. "
-                f"Write {schedule.advice(resolved.end)} in the task, or give start and end."
+            raise invalid(
+                f"the window has no length, so nothing would be exported: {resolved}. In Airflow 3, "
+                "schedules such as '@hourly' give every run a data interval of no length",
+                f"write {schedule.advice(resolved.end)} in the task, or give start and end",
             )
         raise SupermetricsValidationError(
-            f"the window {resolved} has no length, nothing would be exported. {advice}"
+            "the window has no length, so nothing would be exported. Start and end are the same: "
+            f"{format_time(resolved.end)}"
         )
     if resolved.start > resolved.end:
-        raise SupermetricsValidationError(f"the window {resolved} is reversed: start lies after end")
+        raise SupermetricsValidationError(f"the window is reversed, its start is after its end: {resolved}")
     if (
         length is not None
         and length.is_elapsed
@@ -78,8 +82,8 @@ def resolve_window(
         and schedule.clocks_change(resolved.start, resolved.end)
     ):
         log.warning(
-            "The clocks of %s change in the window %s, which is %s of elapsed time: the schedule may have "
-            "more or less between two runs. Use CronDataIntervalTimetable without window, or UTC.",
+            "The clocks of %s change in the window %s, which is %s of elapsed time, while the time between "
+            "two runs can be longer or shorter. Use CronDataIntervalTimetable without window, or UTC.",
             schedule.zone.name,
             resolved,
             window,
@@ -88,7 +92,7 @@ def resolve_window(
 
 
 def run_start(context: Mapping[str, Any]) -> datetime:
-    """When the time of a run begins: its data interval, or where it has none, when it was due."""
+    """The start of a run's data interval, or without one, the time when the run was due."""
     return _run_time(context, "data_interval_start") or _run_end(context)
 
 
@@ -115,16 +119,16 @@ def _is_scheduled(context: Mapping[str, Any]) -> bool:
     return _run_type(context) in ("scheduled", "backfill")
 
 
-def _window_by_hand(
+def _window_of_manual_run(
     context: Mapping[str, Any], schedule: Schedule, length: Length | None, align: bool
 ) -> Window | None:
-    """The last complete window of a run that is not of the schedule; None where its own times count."""
+    """The last complete window of a run that the schedule has not created; None where its own times count."""
     if length is None or not align or _is_scheduled(context):
         return None
     end = _run_end(context)
     has_interval = _run_time(context, "data_interval_start") not in (None, end)
     if has_interval and schedule.has_intervals and _run_type(context) == "manual":
-        return None  # Such a timetable gives it the interval of the last scheduled run.
+        return None  # Such a timetable gives the run the interval of the last scheduled one.
     wall = schedule.last_multiple(end, length)
     if wall is None:
         log.warning(
@@ -152,22 +156,23 @@ def _window_by_hand(
 
 
 def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Length | None) -> Window | None:
-    """The window of the run's partition, or None where it has none."""
+    """The window of the run's partition, or None without a partition."""
     key = context.get("partition_key") or getattr(context["dag_run"], "partition_key", None)
     start = _run_time(context, "partition_date")
     if start is None and key is None:
         if schedule.key_format and _is_scheduled(context):
-            raise SupermetricsValidationError(
-                "this run has lost its partition, so there is no window to export: backfill or trigger the "
-                "partition. 'airflow dags clear' keeps it, 'airflow partitions clear' does not"
+            raise invalid(
+                "no window to export, because this run has lost its partition",
+                "backfill or trigger the partition ('airflow dags clear' keeps it, 'airflow partitions "
+                "clear' does not)",
             )
         return None
     if start is None:
         start = _partition_date(context, schedule, str(key))
     if length is None:
-        raise SupermetricsValidationError(
-            f"this run is for the partition {key or format_time(start)!r}, and nothing says how long that "
-            f"is: write {schedule.advice(start)} in the task, or give start and end"
+        raise invalid(
+            f"no window to export, because the length of partition {key or format_time(start)!r} is unknown",
+            f"write {schedule.advice(start)} in the task, or give start and end",
         )
     return Window(start, schedule.after(start, length))
 
@@ -177,7 +182,7 @@ def _partition_date(context: Mapping[str, Any], schedule: Schedule, key: str) ->
     if "partition_date" not in context and schedule.key_format == _KEY_FORMAT and schedule.zone.name == "UTC":
         with suppress(ValueError):
             return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=timezone.utc)
-    raise SupermetricsValidationError(
-        f"this run is for the partition {key[:100]!r}, and Airflow does not say which time that is: "
-        "give start and end"
+    raise invalid(
+        f"no window to export, because Airflow does not say which time partition {key[:100]!r} is for",
+        "give start and end",
     )

@@ -1,4 +1,4 @@
-"""What an export tells those who follow data: hook lineage, and OpenLineage where it is installed."""
+"""Lineage of an export: Airflow's hook lineage, and OpenLineage where it is installed."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from urllib.parse import urlsplit
 
 from airflow_provider_supermetrics._api.entry import SCHEMA
 from airflow_provider_supermetrics._compat import get_hook_lineage_collector
-from airflow_provider_supermetrics._export.receipt import Receipt
+from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 
-def tell_hook_lineage(hook: Any, destination: Destination, receipt: Receipt) -> None:
-    """Tell Airflow which objects were written: the final ones, and no temporary or checkpoint.
+def report_hook_lineage(hook: Any, destination: Destination, manifest: Manifest) -> None:
+    """Report the parts to Airflow as outputs, and no manifest or checkpoint.
 
-    :param hook: who has read the entries.
+    :param hook: the hook that read the entries.
     """
     collector = get_hook_lineage_collector()
-    for item in receipt.objects:
+    for item in manifest.objects:
         collector.add_output_asset(context=hook, uri=destination.uri(item.name))
 
 
-def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) -> OperatorLineage[Any, Any]:
-    """One input, the connector's log, and one output, the folder, with its schema and the sums of the window.
+def openlineage_facets(
+    base_url: str, destination: Destination, manifest: Manifest
+) -> OperatorLineage[Any, Any]:
+    """One input, the connector's log, and one output, the folder, with its schema and statistics.
 
-    :param base_url: where the API is.
+    :param base_url: the address of the API.
     """
     from airflow.providers.common.compat.openlineage.facet import (
         Dataset,
@@ -45,18 +47,15 @@ def openlineage_of(base_url: str, destination: Destination, receipt: Receipt) ->
         )
 
     statistics = OutputStatisticsOutputDatasetFacet(
-        rowCount=sum(item.entries for item in receipt.objects),
-        size=sum(item.bytes for item in receipt.objects),
-        fileCount=len(receipt.objects),
+        rowCount=manifest.entries, size=manifest.bytes, fileCount=len(manifest.objects)
     )
-    plan = receipt.plan
     namespace, name = destination.dataset
-    is_jsonl = plan.file_format.format == "jsonl"
+    is_jsonl = manifest.format == "jsonl"
     return OperatorLineage(
         inputs=[
             Dataset(
                 namespace=f"supermetrics://{urlsplit(base_url).netloc}",
-                name=f"teams/{plan.team_id}/connectors/{plan.connector_identifier}/logs",
+                name=f"teams/{manifest.team_id}/connectors/{manifest.connector_identifier}/logs",
                 facets={"schema": schema(SCHEMA)},
             )
         ],

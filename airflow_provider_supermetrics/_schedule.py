@@ -1,4 +1,4 @@
-"""What of a DAG's schedule says where windows begin and end: its time zone, and when it has runs."""
+"""A DAG's schedule, by which windows begin and end: its time zone, and when it has runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RUNS_COMPARED = 13
 
 @dataclass(frozen=True)
 class Length:
-    """The length of a window: months and days of the calendar, and less than a day as elapsed time."""
+    """The length of a window: calendar months and days, and elapsed time of less than a day."""
 
     months: int
     days: int
@@ -28,7 +28,7 @@ class Length:
 
     @classmethod
     def of(cls, window: timedelta) -> Length:
-        """The length that was given; of 24 hours a ``timedelta`` does not know whether they are a day."""
+        """The length of the argument ``window``; 24 hours count as a day, as in a ``timedelta``."""
         months = 0
         if isinstance(window, pendulum.Duration):
             months = 12 * window.years + window.months
@@ -45,7 +45,7 @@ class Length:
 
     @property
     def is_elapsed(self) -> bool:
-        """Whether no day, week, month or year is in it."""
+        """Whether it contains no day, week, month or year."""
         return not (self.months or self.days)
 
 
@@ -53,11 +53,11 @@ class Length:
 class Schedule:
     """A DAG's time zone, and when it has runs.
 
-    :param zone: that of the timetable, where it has one, else that of the DAG.
-    :param crons: the cron expressions, where there are any.
+    :param zone: the zone of the timetable, where it has one, else of the DAG.
+    :param crons: the cron expressions, if any.
     :param delta: the time between two runs, where that is the schedule.
-    :param has_intervals: whether the data interval of a run reaches back to the run before.
-    :param key_format: how the keys of partitions are written, where it has partitions.
+    :param has_intervals: whether a run's data interval begins at the previous run.
+    :param key_format: the format of partition keys, where the schedule has partitions.
     """
 
     # As a plain default, a dataclass refuses the time zones of pendulum before 3.2.
@@ -69,7 +69,7 @@ class Schedule:
 
     @classmethod
     def of(cls, dag: Any) -> Schedule:
-        """The schedule of a DAG, or one in UTC where there is no DAG."""
+        """The schedule of a DAG; without a DAG, an empty one in UTC."""
         timetable = getattr(dag, "timetable", None)
         timetable = getattr(timetable, "timetable", timetable)  # of runs by assets or time
         first, *others = _part(timetable, "timetables") or [timetable]
@@ -86,18 +86,18 @@ class Schedule:
         return cls(_zone(zone), crons, None, has_intervals, _part(first, "key_format"))
 
     def before(self, end: datetime, length: Length, wall: pendulum.DateTime | None = None) -> datetime:
-        """When a window begins that ends at ``end``.
+        """The start of the window that ends at ``end``.
 
-        :param wall: what the clocks of the zone show at ``end``, where it is known.
+        :param wall: the wall clock of the zone at ``end``, where it is known.
         """
         return self._moved(end, length, -1, wall)
 
     def after(self, start: datetime, length: Length) -> datetime:
-        """When a window ends that begins at ``start``."""
+        """The end of the window that begins at ``start``."""
         return self._moved(start, length, 1)
 
     def last_multiple(self, time: datetime, length: Length) -> pendulum.DateTime | None:
-        """The last multiple of a length up to ``time``, by the clocks of the zone, or None where it has none.
+        """The last multiple of ``length`` up to ``time``, by the zone's wall clock; None for other lengths.
 
         Hours count from midnight, weeks from Monday, months from January.
         """
@@ -116,11 +116,11 @@ class Schedule:
         return midnight + since // length.rest * length.rest
 
     def at(self, wall: pendulum.DateTime, not_after: datetime | None = None) -> datetime:
-        """When the clocks of the zone show ``wall``: the second time of two, as Airflow's timetables have it.
+        """The time when the zone's wall clock shows ``wall``; the second of two, as in Airflow's timetables.
 
-        Where they never do, because they are put forward, it is as much later as they are put.
+        A wall time that is skipped when the clocks go forward is as much later as they go forward.
 
-        :param not_after: the first time of two, where the second one is after this.
+        :param not_after: return the first time of two where the second one is after this.
         """
         fields = (wall.year, wall.month, wall.day, wall.hour, wall.minute, wall.second, wall.microsecond)
         second, first = (
@@ -129,21 +129,21 @@ class Schedule:
         return second if not_after is None or second <= not_after else first
 
     def wall(self, time: datetime) -> pendulum.DateTime:
-        """What the clocks of the zone show at a time."""
+        """The wall clock of the zone at a time."""
         return pendulum.instance(time).in_timezone(self.zone).naive()
 
     def is_due(self, wall: pendulum.DateTime) -> bool:
-        """Whether the schedule has a run then; where nothing is known of it, whether a day begins."""
+        """Whether the schedule has a run at ``wall``; without a cron expression, whether a day begins."""
         if not self.crons:
             return wall == wall.start_of("day")
         return any(croniter.match(cron, wall) for cron in self.crons)
 
     def clocks_change(self, start: datetime, end: datetime) -> bool:
-        """Whether the zone has another offset at one time than at the other."""
+        """Whether the offset of the zone differs between the two times."""
         return self._offset(start) != self._offset(end)
 
     def advice(self, time: datetime) -> str:
-        """What to write for a window as long as the time between two runs."""
+        """The argument ``window`` to suggest: the time between two runs."""
         if isinstance(self.delta, timedelta):
             return f"window={_in_python(self.delta)}"
         if len(self.crons) == 1:
@@ -176,9 +176,9 @@ class Schedule:
             ) from None
 
     def _walls(self, time: datetime) -> list[pendulum.DateTime]:
-        """What the clocks show at a time, and what they would if they had not been put forward.
+        """The wall clock at a time, and the one that the clocks skipped there when they went forward.
 
-        A run at 2:00 is at 3:00 where there is no 2:00, and the day that ends then began at 2:00.
+        Where there is no 2:00, a run at 2:00 is at 3:00, and the day that ends with it began at 2:00.
         """
         wall = self.wall(time)
         skipped = wall - self._offset(time) + self._offset(time - _DAY)
@@ -193,7 +193,7 @@ class Schedule:
 
 
 def _part(holder: Any, name: str) -> Any:
-    # Airflow's own timetables keep to themselves what those of its SDK show.
+    # Private in Airflow's own timetables, public in those of its SDK.
     value = getattr(holder, name, None)
     return getattr(holder, f"_{name}", None) if value is None else value
 

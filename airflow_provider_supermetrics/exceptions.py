@@ -139,6 +139,11 @@ def make_error(kind: type[_Kind], what: str, remedy: str | None, *context: str |
     return kind("; ".join(part for part in (what, remedy, *context) if part), remedy=remedy, **facts)
 
 
+def invalid(what: str, remedy: str) -> SupermetricsValidationError:
+    """An error that says what is not valid, then what to do."""
+    return make_error(SupermetricsValidationError, what, remedy)
+
+
 @contextmanager
 def public_errors() -> Iterator[None]:
     """Raise InvalidRequest as :class:`SupermetricsValidationError`."""

@@ -42,7 +42,7 @@ TARGETS: Final[Sequence[tuple[str, tuple[tuple[str, ...], ...]]]] = (
     ("_api/*.py", (_CORE_TESTS, ("tests/hooks/test_waiting.py", "tests/hooks/test_contract.py"))),
     ("_wait.py", (("tests/wait",), ("tests/hooks/test_waiting.py", "tests/sensors"))),
     ("_export/writer.py", (_COMMIT_TESTS,)),
-    ("_export/run.py", (_COMMIT_TESTS,)),
+    ("_export/job.py", (_COMMIT_TESTS,)),
     ("_export/checkpoint.py", (_COMMIT_TESTS,)),
 )
 

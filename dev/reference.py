@@ -12,7 +12,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -132,29 +132,28 @@ def _class(documented: type) -> Iterator[str]:
         yield "\n".join(brief)
 
 
+def _function(documented: Callable[..., Any]) -> Iterator[str]:
+    yield f"### {documented.__name__}"
+    yield from _callable(documented.__name__, documented)
+
+
 def _method(owner: type, name: str, method: Any) -> Iterator[str]:
-    docstring = Docstring(method)
     yield f"#### {owner.__name__}.{name}"
     if isinstance(method, property):
         returned = inspect.signature(method.fget).return_annotation  # type: ignore[arg-type]
         yield f"```python\n{name}: {returned}\n```"
+        yield _paragraphs(Docstring(method).text)
     else:
-        signature = inspect.signature(method)
-        parameters = {n: p for n, p in signature.parameters.items() if n != "self"}
-        yield _signature(name, parameters, returned=signature.return_annotation)
+        yield from _callable(name, method)
+
+
+def _callable(name: str, documented: Callable[..., Any]) -> Iterator[str]:
+    docstring, signature = Docstring(documented), inspect.signature(documented)
+    parameters = {n: p for n, p in signature.parameters.items() if n != "self"}
+    yield _signature(name, parameters, returned=signature.return_annotation)
     yield _paragraphs(docstring.text)
     if docstring.params:
-        yield _table(f"{owner.__name__}.{name}", parameters, docstring)
-    yield from _raises(docstring)
-
-
-def _function(documented: Any) -> Iterator[str]:
-    docstring = Docstring(documented)
-    signature = inspect.signature(documented)
-    yield f"### {documented.__name__}"
-    yield _signature(documented.__name__, signature.parameters, returned=signature.return_annotation)
-    yield _paragraphs(docstring.text)
-    yield _table(documented.__name__, signature.parameters, docstring)
+        yield _table(name, parameters, docstring)
     yield from _raises(docstring)
 
 

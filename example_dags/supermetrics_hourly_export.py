@@ -27,7 +27,6 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3},
-    doc_md=__doc__,
     tags=["supermetrics"],
 ):
     SupermetricsExportLogsOperator(
@@ -35,6 +34,6 @@ with DAG(
         connector_identifier="T3S70",
         path=PATH,
         window=timedelta(hours=1),
-        # A DAG with this asset as its schedule runs when an hour is complete; the event says where it is.
+        # A DAG with this asset as its schedule runs when an hour is complete; the event has its path.
         outlets=[Asset("supermetrics_logs")],
     )

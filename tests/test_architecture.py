@@ -41,21 +41,6 @@ ROOMS: dict[str, set[str]] = {
 #: Imports against this order, within a function, for a reason that stands there.
 LAZY = {("_wait", "retry_policies")}
 
-#: To be empty: tests that import another's helpers, which belong in tests/support.
-IMPORTERS_OF_TESTS = {
-    "tests.components.test_expired_token",
-    "tests.components.test_export_formats",
-    "tests.components.test_list_connectors",
-    "tests.components.test_unknown_connector",
-    "tests.formats.test_readers",
-    "tests.hooks.test_unknown_connector",
-    "tests.storage.test_commit",
-    "tests.storage.test_faults",
-    "tests.storage.test_readers",
-    "tests.storage.test_stores_and_formats",
-    "tests.triggers.test_unknown_connector",
-}
-
 
 @dataclass(frozen=True)
 class Import:
@@ -162,7 +147,7 @@ def test_no_test_module_imports_another() -> None:
         for found in imports(ROOT / "tests")
         if found.imported.rpartition(".")[2].startswith("test_")
     }
-    assert sorted(found - IMPORTERS_OF_TESTS) == []
+    assert found == set()
 
 
 @pytest.mark.parametrize("name", FULL)

@@ -1,1 +1,1 @@
-"""A window of logs as objects in storage: what it is, how it is written, how its end is told. No HTTP."""
+"""Exports: a window of a connector's log as objects in storage. No HTTP."""

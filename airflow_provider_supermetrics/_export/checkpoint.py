@@ -1,7 +1,7 @@
-"""How far an export has come: an object beside its parts, so that any worker can go on from it.
+"""The checkpoint of an unfinished export: an object beside its parts, from which any worker can resume.
 
-It holds the walk's state, the parts that are finished, and the lines that no part has yet. The lines
-lie in it as they are, so that going on needs none of the pages again.
+It contains the pager's state, a list of the finished parts, and the lines that are in no part yet, so that no
+page has to be requested again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
@@ -20,69 +20,59 @@ from airflow_provider_supermetrics._api.errors import ContractViolation
 from airflow_provider_supermetrics._api.pager import PagerState
 from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.times import AwareTime
-from airflow_provider_supermetrics._export.plan import ExportPlan
-from airflow_provider_supermetrics._export.receipt import ExportedObject
+from airflow_provider_supermetrics._export.manifest import ExportedObject, ExportPlan
 from airflow_provider_supermetrics._export.storage import Destination
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
-# Longer than any Retry-After and the retries after it. What was read longer ago may lack late entries.
-_OLDEST = timedelta(days=3)
-# It is read once, if ever.
+_VERSION = 3
+# Longer than any Retry-After and the retries after it. What was read before may lack late entries.
+_MAX_AGE = timedelta(days=3)
+# Fast: a checkpoint is read once, if ever.
 _GZIP_LEVEL = 1
 
 
 @dataclass(frozen=True)
 class Written:
-    """A part that is in storage, and the stamp that tells whether it still is the same."""
+    """A part in storage, and the version of the object that this export wrote."""
 
     item: ExportedObject
-    stamp: str
+    version: str
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An export on its way.
+    """The state of an unfinished export.
 
-    :param pager: which page to request next.
-    :param written: the finished parts, the newest first.
+    :param pager: the pager's state.
+    :param written: the finished parts, newest first.
     :param pending: lines of the part that is being filled, oldest first.
-    :param open: lines whose time may still get more, oldest first.
-    :param requests: how many requests it took so far.
-    :param waits: how many times in a row the task has given up its slot without getting far since.
-    :param manifest: the digest of an earlier export's manifest, while that is still there.
+    :param open: lines at whose time more entries can follow, oldest first.
+    :param requests: how many requests the export has sent.
+    :param waits: how many attempts in a row have ended early without getting far.
+    :param manifest: the digest of an earlier export's manifest, as long as that exists.
+    :param saved_at: when it was saved.
     """
 
     pager: PagerState
-    written: Sequence[Written] = ()
-    pending: Sequence[bytes] = ()
-    open: Sequence[bytes] = ()
-    requests: int = 0
-    waits: int = 0
-    manifest: str | None = None
-    saved_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    written: Sequence[Written]
+    pending: Sequence[bytes]
+    open: Sequence[bytes]
+    requests: int
+    waits: int
+    manifest: str | None
+    saved_at: AwareTime
 
     def to_bytes(self, plan: ExportPlan) -> bytes:
-        """The object's bytes: a line of JSON, then the lines; compressed."""
-        head = _Head(
-            _VERSION,
-            plan.facts,
-            self.saved_at,
-            self.pager,
-            list(self.written),
-            len(self.pending),
-            len(self.open),
-            self.requests,
-            self.waits,
-            self.manifest,
-        )
+        """The bytes of the object: a line of JSON, then the lines; compressed."""
+        state = replace(self, pending=(), open=())
+        head = _Head(_VERSION, plan.fingerprint, len(self.pending), len(self.open), state)
         lines = [json.dumps(to_json(head)).encode(), *self.pending, *self.open]
         return gzip.compress(b"\n".join(lines), _GZIP_LEVEL, mtime=0)
 
-    @classmethod
-    def from_bytes(cls, data: bytes, plan: ExportPlan) -> Checkpoint:
-        """The checkpoint of this plan whose :meth:`to_bytes` this is.
+    @staticmethod
+    def from_bytes(data: bytes, plan: ExportPlan) -> Checkpoint:
+        """The checkpoint that :meth:`to_bytes` made ``data`` of.
 
         :raises ContractViolation: where it is of another plan, or cannot be read.
         """
@@ -90,25 +80,16 @@ class Checkpoint:
             first, *lines = gzip.decompress(data).split(b"\n")
             document = json.loads(first)
         except (OSError, EOFError, zlib.error, ValueError) as error:
-            raise ContractViolation(f"it cannot be read: {type(error).__name__}") from None
+            raise ContractViolation(f"cannot be read: {type(error).__name__}") from None
         version = document.get("version") if isinstance(document, dict) else None
         if version != _VERSION:
-            raise ContractViolation(f"it has version {version}, this is {_VERSION}")
+            raise ContractViolation(f"version {version}, expected {_VERSION}")
         head = from_json(document, _Head)
-        if differing := [name for name, value in plan.facts.items() if head.plan.get(name) != value]:
-            raise ContractViolation(f"it has another {' and '.join(differing)}")
+        if differing := [name for name, value in plan.fingerprint.items() if head.plan.get(name) != value]:
+            raise ContractViolation(f"of an export with another {' and '.join(differing)}")
         if len(lines) != head.pending + head.open:
-            raise ContractViolation("it is not complete")
-        return cls(
-            pager=head.pager,
-            written=head.written,
-            pending=lines[: head.pending],
-            open=lines[head.pending :],
-            requests=head.requests,
-            waits=head.waits,
-            manifest=head.manifest,
-            saved_at=head.saved_at,
-        )
+            raise ContractViolation("incomplete")
+        return replace(head.state, pending=lines[: head.pending], open=lines[head.pending :])
 
 
 @dataclass(frozen=True)
@@ -117,47 +98,47 @@ class _Head:
 
     version: int
     plan: dict[str, Any]
-    saved_at: AwareTime
-    pager: PagerState
-    written: list[Written]
     pending: int
     open: int
-    requests: int
-    waits: int
-    manifest: str | None
+    state: Checkpoint
 
 
 def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:
-    """The checkpoint to go on from, or None to begin. One that does not fit is removed."""
+    """The checkpoint to resume from, or None to start from scratch. One that does not fit is removed."""
     data = destination.read(plan.checkpoint_name)
     if data is None:
         return None
     try:
         checkpoint = Checkpoint.from_bytes(data, plan)
         if not checkpoint.requests:
-            # It was there to try the store, which does not let it be removed.
+            # It tested the store, which does not allow to remove it.
             return None
-        if datetime.now(timezone.utc) - checkpoint.saved_at > _OLDEST:
-            raise ContractViolation(f"it is of {checkpoint.saved_at.isoformat(timespec='seconds')}")
-        manifest = destination.read(plan.receipt_name)
+        if datetime.now(timezone.utc) - checkpoint.saved_at > _MAX_AGE:
+            saved_at = checkpoint.saved_at.isoformat(timespec="seconds")
+            raise ContractViolation(f"saved {saved_at}, older than {_MAX_AGE.days} days")
+        manifest = destination.read(plan.manifest_name)
         if manifest is not None and sha256(manifest).hexdigest() != checkpoint.manifest:
             raise ContractViolation("the window has been exported since")
-        checkpoint = replace(checkpoint, written=[_found(destination, part) for part in checkpoint.written])
+        written = [_require_part(destination, part) for part in checkpoint.written]
     except ContractViolation as error:
-        log.warning("Beginning anew: the checkpoint %s does not fit: %s", plan.checkpoint_name, error)
+        log.warning("Ignoring checkpoint %s (%s); starting over", plan.checkpoint_name, error)
         destination.remove(plan.checkpoint_name)
         return None
-    return checkpoint
-
-
-def _found(destination: Destination, part: Written) -> Written:
-    """The part as it lies there now; its stamp may differ where another machine looks."""
-    stamp = destination.stamp(part.item.name)
-    if stamp is None or (stamp != part.stamp and destination.sha256(part.item.name) != part.item.sha256):
-        raise ContractViolation(f"{part.item.name} is not the one that it knows")
-    return Written(part.item, stamp)
+    return replace(checkpoint, written=written)
 
 
 def save(destination: Destination, plan: ExportPlan, checkpoint: Checkpoint) -> None:
-    """Let the checkpoint appear beside the parts, in place of the one before."""
+    """Write the checkpoint beside the parts, in place of the previous one."""
     destination.write(checkpoint.to_bytes(plan), plan.checkpoint_name)
+
+
+def _require_part(destination: Destination, part: Written) -> Written:
+    """The part with its current version, which may differ where another machine reads it.
+
+    :raises ContractViolation: where the object is not the one that was written.
+    """
+    name = part.item.name
+    version = destination.version(name)
+    if version is None or (version != part.version and destination.sha256(name) != part.item.sha256):
+        raise ContractViolation(f"{name} was removed or replaced")
+    return Written(part.item, version)

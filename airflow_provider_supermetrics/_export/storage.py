@@ -1,4 +1,4 @@
-"""Whole objects or none, on any of Airflow's object storages."""
+"""Objects on any of Airflow's object storages, each visible whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from urllib.parse import quote
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_supermetrics._compat import AirflowNotFoundException, BaseHook, ObjectStoragePath
-from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid
 
-# Not local:// and no second slash: Airflow would make the worker's current folder of it.
+# Not local:// and no second slash, which Airflow would take for the worker's current folder.
 _URL = re.compile(r"(file://)?/[^/].*|(?!file:|local:)[a-z][a-z0-9+.-]*://[^/].*")
 _DOTS = re.compile(r"(^|/)\.\.?(/|$)")
-# The stores' libraries write there, and list another folder.
+# The stores' libraries write to such a folder, but list another one.
 _AMBIGUOUS = re.compile(r"//|\\")
-_EXAMPLES = "Write a URL such as s3://aws_default@my-bucket/logs or file:///logs, or an absolute path"
+_EXAMPLES = "write a URL such as s3://aws_default@my-bucket/logs or file:///logs, or an absolute path"
 _CREDENTIAL = re.compile(r"^[^/@]*:[^/]*@|\?[\w.~-]+=")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
 _TEMPORARY = ".{name}.{unique}.tmp"
-# The stamp of no object.
-_GONE = "gone"
-# In the path of a URI, beside letters, digits and "_.-~".
+# The version of no object.
+_NO_VERSION = "gone"
+# Characters of a URI's path, besides letters, digits and "_.-~".
 _SAFE = "/:@!$&'()*+,;="
-# Of a URL: it may hold a signature, or the name of an upload that others could go on with.
+# The query of a URL: it may contain a signature, or the name of an upload that others could continue.
 _QUERY = re.compile(r"\?[\w.~-]+=\S*")
 
 
 class Destination(ABC):
-    """A folder of an object storage, in which objects appear whole or not at all.
+    """A folder of an object storage, in which objects become visible whole or not at all.
 
     :param path: the folder; it need not exist.
     """
@@ -53,8 +53,8 @@ class Destination(ABC):
         """The folder at a URL such as ``s3://conn@bucket/folder``, or at an absolute local path.
 
         :param path: a string, or a path object.
-        :raises SupermetricsValidationError: for what :func:`valid_path` refuses; where the store's library is
-            not installed; where the Airflow connection is not there, or does not lead there.
+        :raises SupermetricsValidationError: for a path that :func:`valid_path` refuses; where the store's
+            library is not installed; where the Airflow connection does not exist, or is for another store.
         """
         url = valid_path(path)
         is_local = url.startswith(("/", "file://"))
@@ -64,16 +64,20 @@ class Destination(ABC):
             _require_connection(conn_id, url)
         try:
             parsed = ObjectStoragePath(url if is_local else url.rstrip("/"))
-            return Disk(parsed) if isinstance(parsed.fs, LocalFileSystem) else Bucket(parsed)
+            kind = LocalDestination if isinstance(parsed.fs, LocalFileSystem) else ObjectStoreDestination
+            return kind(parsed)
         except (ImportError, TypeError, ValueError, AirflowNotFoundException) as error:
-            check = f"Check the Airflow connection, which is what stands before '@': {scheme}://CONNECTION@BUCKET/…"
+            failure = f"cannot write to {url}: {_QUERY.sub('?…', str(error)).rstrip('.')}"
+            remedy = (
+                f"check the Airflow connection, which is the part before '@': {scheme}://CONNECTION@BUCKET/…"
+            )
             if "incompatible with ObjectStoragePath" in str(error):
-                check = "This Airflow needs an older universal-pathlib: pip install 'universal-pathlib<0.3'"
+                remedy = "this Airflow needs an older universal-pathlib: pip install 'universal-pathlib<0.3'"
             elif isinstance(error, ImportError) or "filesystem" in str(error):
-                extra = _EXTRAS.get(scheme)
-                check = f"It needs: pip install 'airflow-provider-supermetrics[{extra}]'" if extra else ""
-            said = _QUERY.sub("?…", str(error)).rstrip(".")
-            raise SupermetricsValidationError(f"Cannot write to {url}: {said}. {check}".rstrip()) from None
+                if scheme not in _EXTRAS:
+                    raise SupermetricsValidationError(failure) from None
+                remedy = f"pip install 'airflow-provider-supermetrics[{_EXTRAS[scheme]}]'"
+            raise invalid(failure, remedy) from None
 
     @property
     @abstractmethod
@@ -85,12 +89,12 @@ class Destination(ABC):
         """The URI of the object ``name``, without Airflow's connection in it."""
 
     @abstractmethod
-    def put(self, data: bytes, name: str) -> str:
-        """Let these bytes appear as the object ``name``, at once; return its stamp."""
+    def write_versioned(self, data: bytes, name: str) -> str:
+        """Write the object ``name``, in place of an existing one; return its version."""
 
     @abstractmethod
     def write(self, data: bytes, name: str) -> object:
-        """The same, where nobody needs the stamp."""
+        """Write the object ``name``, where the version is not needed, which may cost a request."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -98,21 +102,21 @@ class Destination(ABC):
 
     @abstractmethod
     def sha256(self, name: str) -> str | None:
-        """The digest of the object ``name`` as it lies there now, or None without it."""
+        """The digest of the object ``name`` as it is now, or None without it."""
 
     @abstractmethod
-    def stamp(self, name: str) -> str | None:
-        """What tells whether the object ``name`` is still the one that was put, or None without it."""
+    def version(self, name: str) -> str | None:
+        """A string that changes when the object ``name`` is replaced, or None without it."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove the object ``name``, if there is one."""
 
-    def stamps(self, prefix: str) -> dict[str, str]:
-        """The stamp of each object in this folder whose name starts with ``prefix``."""
+    def versions(self, prefix: str) -> dict[str, str]:
+        """The version of each object in this folder whose name starts with ``prefix``."""
         return {
-            name: stamp
-            for name, stamp in sorted(self._stamps(prefix))
+            name: version
+            for name, version in sorted(self._versions(prefix))
             if "/" not in name and name.startswith(prefix)
         }
 
@@ -121,11 +125,15 @@ class Destination(ABC):
         """Remove the temporary files that a killed process left of objects with this prefix."""
 
     @abstractmethod
-    def _stamps(self, prefix: str) -> Iterable[tuple[str, str]]: ...
+    def _versions(self, prefix: str) -> Iterable[tuple[str, str]]: ...
+
+    def _url(self, name: str) -> str:
+        """The object ``name``, or with an empty one the folder, for messages."""
+        return f"{self}/{name}".rstrip("/")
 
 
-class Disk(Destination):
-    """A folder of a disk. What is written gets another name first, and is renamed."""
+class LocalDestination(Destination):
+    """A folder of a disk. An object is written under a temporary name, then renamed."""
 
     def __init__(self, path: ObjectStoragePath) -> None:
         super().__init__(path)
@@ -140,21 +148,21 @@ class Disk(Destination):
         """See :meth:`Destination.uri`."""
         return f"file://{quote(str(self._folder / name), safe=_SAFE)}"
 
-    def put(self, data: bytes, name: str) -> str:
-        """See :meth:`Destination.put`."""
-        with self._explaining("written", name):
+    def write_versioned(self, data: bytes, name: str) -> str:
+        """See :meth:`Destination.write_versioned`."""
+        with self._translated("write", name):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
                 return self._replace(data, name)
             except FileNotFoundError:
-                # Another export of the same window began just now and took the temporary file for a leftover.
+                # Another export of the same window took the temporary file for a leftover, and removed it.
                 return self._replace(data, name)
 
-    write = put
+    write = write_versioned
 
     def read(self, name: str) -> bytes | None:
         """See :meth:`Destination.read`."""
-        with suppress(FileNotFoundError), self._explaining("read", name):
+        with suppress(FileNotFoundError), self._translated("read", name):
             return (self._folder / name).read_bytes()
         return None
 
@@ -162,26 +170,26 @@ class Disk(Destination):
         """See :meth:`Destination.sha256`."""
         with (
             suppress(FileNotFoundError),
-            self._explaining("read", name),
+            self._translated("read", name),
             (self._folder / name).open("rb") as file,
         ):
             return sha256(file)
         return None
 
-    def stamp(self, name: str) -> str | None:
-        """See :meth:`Destination.stamp`."""
-        with suppress(FileNotFoundError), self._explaining("looked at", name):
-            return self._stamp(self._folder / name)
+    def version(self, name: str) -> str | None:
+        """See :meth:`Destination.version`."""
+        with suppress(FileNotFoundError), self._translated("check", name):
+            return self._version(self._folder / name)
         return None
 
     def remove(self, name: str) -> None:
         """See :meth:`Destination.remove`."""
-        with self._explaining("removed", name):
+        with self._translated("remove", name):
             (self._folder / name).unlink(missing_ok=True)
 
     def remove_leftovers(self, prefix: str) -> None:
         """See :meth:`Destination.remove_leftovers`."""
-        for name in self.stamps(f".{prefix}"):
+        for name in self.versions(f".{prefix}"):
             if name.endswith(".tmp"):
                 self.remove(name)
 
@@ -192,42 +200,42 @@ class Disk(Destination):
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            stamp = self._stamp(temporary)
+            version = self._version(temporary)
             temporary.replace(self._folder / name)
-            return stamp
+            return version
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _stamps(self, prefix: str) -> Iterator[tuple[str, str]]:
-        with suppress(FileNotFoundError), self._explaining("listed", ""), os.scandir(self._folder) as entries:
+    def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        with suppress(FileNotFoundError), self._translated("list", ""), os.scandir(self._folder) as entries:
             for entry in entries:
                 # Another export may replace or remove it meanwhile.
                 with suppress(FileNotFoundError):
                     if entry.name.startswith(prefix) and entry.is_file():
-                        yield entry.name, self._stamp(Path(entry.path))
+                        yield entry.name, self._version(Path(entry.path))
 
     @staticmethod
-    def _stamp(path: Path) -> str:
+    def _version(path: Path) -> str:
         stat = path.stat()
         return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
 
     @contextmanager
-    def _explaining(self, done: str, name: str) -> Iterator[None]:
-        """Let an error of the disk name the object and what to check."""
+    def _translated(self, action: str, name: str) -> Iterator[None]:
+        """Raise an error of the disk with the object's URL and a remedy in its message."""
         try:
             yield
         except OSError as error:
-            check = "Check that path names a folder that the worker can reach"
+            remedy = "Check that path names a folder that the worker can reach"
             if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-                check = "Check that the worker's user may list, read, write and delete there"
+                remedy = "Check that the worker's user may list, read, write and delete there"
             elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                check = "Free space there"
-            url = f"{self}/{name}".rstrip("/")
-            raise type(error)(f"{url} could not be {done}: {error.strerror or error}. {check}") from error
+                remedy = "Free space there"
+            reason = error.strerror or str(error)
+            raise _with_remedy(type(error)(f"{reason}: cannot {action} {self._url(name)}"), remedy) from error
 
 
-class Bucket(Destination):
-    """A folder of a bucket, or of a container. One request, or the last of several, lets an object appear."""
+class ObjectStoreDestination(Destination):
+    """A folder of a bucket or container. The last request of an upload makes an object visible."""
 
     def __init__(self, path: ObjectStoragePath) -> None:
         super().__init__(path)
@@ -243,36 +251,34 @@ class Bucket(Destination):
         """See :meth:`Destination.uri`."""
         return f"{self.path.protocol}://{quote(self._key(name), safe=_SAFE)}"
 
-    def put(self, data: bytes, name: str) -> str:
-        """See :meth:`Destination.put`.
+    def write_versioned(self, data: bytes, name: str) -> str:
+        """See :meth:`Destination.write_versioned`.
 
-        :raises OSError: where another number of bytes is there afterwards.
+        :raises OSError: where the object has another size afterwards.
         """
         self.write(data, name)
-        with self._explaining("written", name):
+        with self._translated("write", name):
             try:
                 info = self._fs.info(self._key(name))
             except FileNotFoundError:
-                return _GONE
+                return _NO_VERSION
             if info.get("size", len(data)) != len(data):
-                raise OSError(
-                    f"{info['size']} bytes are there, of {len(data)}: does another export write it?"
-                )
-            return self._stamp(info)
+                raise OSError(f"{info['size']} bytes are there, of {len(data)}: is another export running?")
+            return self._version(info)
 
     def write(self, data: bytes, name: str) -> None:
         """See :meth:`Destination.write`."""
-        with self._explaining("written", name):
+        with self._translated("write", name):
             try:
                 self._fs.pipe_file(self._key(name), data)
             except ValueError:
-                # adlfs takes a first folder such as "a:b" for a host, but only after it has written.
+                # adlfs takes a first folder such as "a:b" for a host, but only after writing.
                 if self._fs.cat_file(self._key(name)) != data:
                     raise
 
     def read(self, name: str) -> bytes | None:
         """See :meth:`Destination.read`."""
-        with suppress(FileNotFoundError), self._explaining("read", name):
+        with suppress(FileNotFoundError), self._translated("read", name):
             data: bytes = self._fs.cat_file(self._key(name))
             return data
         return None
@@ -281,136 +287,145 @@ class Bucket(Destination):
         """See :meth:`Destination.sha256`."""
         with (
             suppress(FileNotFoundError),
-            self._explaining("read", name),
+            self._translated("read", name),
             self._fs.open(self._key(name), "rb") as file,
         ):
             return sha256(file)
         return None
 
-    def stamp(self, name: str) -> str | None:
-        """See :meth:`Destination.stamp`."""
-        with suppress(FileNotFoundError), self._explaining("looked at", name):
+    def version(self, name: str) -> str | None:
+        """See :meth:`Destination.version`."""
+        with suppress(FileNotFoundError), self._translated("check", name):
             self._forget()
-            return self._stamp(self._fs.info(self._key(name)))
+            return self._version(self._fs.info(self._key(name)))
         return None
 
     def remove_leftovers(self, prefix: str) -> None:
-        """Nothing: what an upload that was killed leaves is no object."""
+        """Do nothing: an upload that was killed leaves no object."""
 
     def remove(self, name: str) -> None:
         """See :meth:`Destination.remove`."""
-        with suppress(FileNotFoundError), self._explaining("removed", name):
+        with suppress(FileNotFoundError), self._translated("remove", name):
             try:
                 self._fs.rm_file(self._key(name))
             except NotImplementedError:
                 # adlfs before 2026.2
                 self._fs.rm(self._key(name), expand_path=False)  # type: ignore[call-arg]  # its own
 
-    def _stamps(self, prefix: str) -> Iterator[tuple[str, str]]:
-        with self._explaining("listed", ""):
+    def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        with self._translated("list", ""):
             self._forget()
             found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
         for key, info in found.items():
-            yield key.removeprefix(self._key("")), self._stamp(info)
+            yield key.removeprefix(self._key("")), self._version(info)
 
     def _forget(self) -> None:
-        """Look into the store again, whatever its library has listed before."""
+        """Forget what the store's library has listed, so that it requests that again."""
         self._fs.invalidate_cache(self._key("").rstrip("/"))
 
     def _key(self, name: str) -> str:
         return f"{self.path.path.rstrip('/')}/{name}"
 
     @staticmethod
-    def _stamp(info: Mapping[str, Any]) -> str:
-        # The names that S3, Azure and Google Cloud Storage have for it. adlfs before 2026.5 quotes some only.
+    def _version(info: Mapping[str, Any]) -> str:
+        # S3's name for it, then Azure's and Google Cloud Storage's. adlfs before 2026.5 quotes only some.
         etag = str(info.get("ETag") or info.get("etag")).strip('"')
         return f"{info.get('size')}-{etag}"
 
     @contextmanager
-    def _explaining(self, done: str, name: str) -> Iterator[None]:
-        """Let an error of the store's library name the object and what to check: their own are terse."""
+    def _translated(self, action: str, name: str) -> Iterator[None]:
+        """Raise an error of the store's library with the object's URL and a remedy in its message."""
         try:
             yield
         except Exception as raised:
-            # gcsfs before 2026.4 fails once more while it gives a large upload up.
+            # gcsfs before 2026.4 fails a second time while it gives up a large upload.
             first = isinstance(raised, AttributeError) and raised.__context__
             error = first if isinstance(first, Exception) else raised
-            kind, check = OSError, ""
+            # The further lines are Azure's XML and the like.
+            reason = " ".join(str(error.__cause__ or error).splitlines()[:2]) or type(error).__name__
+            failure = f"cannot {action} {self._url(name)}: {_QUERY.sub('?…', reason)}"
+            public = OSError(f"Store error: {failure}")
             if isinstance(error, FileNotFoundError) or _status(error) == 404:
-                kind, check = FileNotFoundError, ". Check that the bucket (or container) exists"
-            elif _is_denial(error):
-                kind = PermissionError
-                check = (
-                    ". Check the key, and that the Airflow connection may list, read, write and delete there"
+                public = _with_remedy(
+                    FileNotFoundError(f"No such bucket or container: {failure}"),
+                    "Check that the bucket (or container) exists",
                 )
-            # What follows are Azure's XML and the like.
-            said = " ".join(str(error.__cause__ or error).splitlines()[:2]) or type(error).__name__
-            url = f"{self}/{name}".rstrip("/")
-            # A task's log shows the words of causes as they are.
-            tells_query = any(_QUERY.search(str(cause)) for cause in _causes(error))
-            raise kind(f"{url} could not be {done}: {_QUERY.sub('?…', said)}{check}") from (
-                None if tells_query else error
-            )
+            elif _is_denial(error):
+                public = _with_remedy(
+                    PermissionError(f"Access denied: {failure}"),
+                    "Check the key, and that the Airflow connection may list, read, write and delete there",
+                )
+            # A task's log shows the messages of causes unchanged.
+            has_query = any(_QUERY.search(str(cause)) for cause in _causes(error))
+            raise public from (None if has_query else error)
 
 
 def path_text(path: object) -> str:
-    """A path as a string: itself, or what a path object stands for.
+    """A path or path object as a string.
 
-    :raises SupermetricsValidationError: for anything else.
+    :raises SupermetricsValidationError: for any other object.
     """
     if isinstance(path, ObjectStoragePath):
         return str(path)
     try:
-        text = os.fspath(path)  # type: ignore[call-overload]  # it tells what has no such form
+        text = os.fspath(path)  # type: ignore[call-overload]  # it refuses what is no path
     except TypeError:
         text = None
     if isinstance(text, str):
         return text
     kind = "None" if path is None else type(path).__name__
-    raise SupermetricsValidationError(f"path must be a string or a path object, not {kind}. {_EXAMPLES}")
+    raise invalid(f"path must be a string or a path object, not {kind}", _EXAMPLES)
 
 
 def valid_path(path: object) -> str:
-    """A path as a string, its form checked; nothing is connected to.
+    """A path as a string, checked without a connection to the store.
 
-    :raises SupermetricsValidationError: for what would mean another folder than it seems to.
+    :raises SupermetricsValidationError: for a path that would lead to another folder than it seems to.
     """
     text = path_text(path)
     is_local = text.startswith(("/", "file://"))
     scheme, _, rest = text.partition("://")
     if not is_local and _CREDENTIAL.search(rest):
-        raise SupermetricsValidationError(
-            f"path must hold no credential (a key before '@', a signature after '?'): {scheme}://… does. "
-            "It belongs into an Airflow connection, as in s3://aws_default@my-bucket/logs"
+        raise invalid(
+            "path must not contain a credential (a key before '@', a signature after '?'), but "
+            f"{scheme}://… does",
+            "put it into an Airflow connection, as in s3://aws_default@my-bucket/logs",
         )
     folders = text.removeprefix("file://") if is_local else rest.rstrip("/")
     fault = None
     if not text.isprintable():
-        fault = "must not hold control or invisible characters"
+        fault = "must not contain control or invisible characters"
     elif text != text.strip():
         fault = "must not begin or end with a space"
     elif not _URL.fullmatch(text):
-        fault = "must be a URL with small letters in front of '://', or an absolute path"
+        fault = "must be a URL with lower-case letters before '://', or an absolute path"
     elif _DOTS.search(folders):
-        fault = "must not hold a '.' or '..' folder"
+        fault = "must not contain a '.' or '..' folder"
     elif not is_local and _AMBIGUOUS.search(folders):
-        fault = "must not hold an empty folder or a backslash"
+        fault = "must not contain an empty folder or a backslash"
     elif text.rstrip("/").endswith(("?", "#")):
         fault = "must not end in '?' or '#', which Airflow drops"
     if fault:
-        raise SupermetricsValidationError(f"path {fault}, not {text!r}. {_EXAMPLES}")
+        raise invalid(f"path {fault}, not {text!r}", _EXAMPLES)
     return text
 
 
 def _require_connection(conn_id: str, url: str) -> None:
-    # Without this, Airflow would take the worker's own AWS credentials instead, and wherever they lead.
+    # Without this check, Airflow would use the worker's own AWS credentials instead.
     try:
         BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise SupermetricsValidationError(
-            f"Airflow has no connection {conn_id!r}, which is what stands before '@' in {url}. Create it, or "
-            "leave it out for the worker's own credentials"
+        raise invalid(
+            f"Airflow has no connection {conn_id!r}, which is the part before '@' in {url}",
+            "create it, or leave it out to use the worker's own credentials",
         ) from None
+
+
+def _with_remedy(error: OSError, remedy: str) -> OSError:
+    """The same kind of error with the remedy at the end of its message, and as its attribute ``remedy``."""
+    whole = type(error)(f"{error}. {remedy}")
+    whole.remedy = remedy  # type: ignore[attr-defined]  # which SupermetricsError has, too
+    return whole
 
 
 def sha256(file: BinaryIO) -> str:
@@ -428,7 +443,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_denial(error: BaseException) -> bool:
-    """Whether a store has refused, with 401 or 403: each library says it in its own way."""
+    """Whether a store has refused with 401 or 403, which each library reports in its own way."""
     return (
         isinstance(error, PermissionError)
         or _status(error) in (401, 403)
@@ -437,9 +452,9 @@ def _is_denial(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> object:
-    """The HTTP status that the store has sent."""
+    """The HTTP status of the store's response."""
     cause = error.__cause__ or error
-    answer = getattr(cause, "response", None)
-    if isinstance(answer, Mapping):  # botocore
-        return answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    response = getattr(cause, "response", None)
+    if isinstance(response, Mapping):  # botocore
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return getattr(cause, "status_code", None) or getattr(cause, "code", None)  # Azure; gcsfs

@@ -1,7 +1,7 @@
-"""From a walk's entries to parts in storage, and the receipt at the end.
+"""From the pager's entries to parts in storage, and to the manifest.
 
-The walk brings entries newest first and in any order within one time; a file has them oldest first
-and in one order. So entries wait until no page can bring more of their time, are sorted by time and line, and
+The pager returns entries newest first, and in any order within one time; a part has them oldest first, and
+in one order. So entries wait until no page can bring more of their time, are sorted by time and line, and
 each part takes the newest that are left: the same log gives the same bytes, wherever the pages were cut.
 """
 
@@ -12,7 +12,7 @@ import logging
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from io import BytesIO
 from operator import itemgetter
 
@@ -20,8 +20,12 @@ from airflow_provider_supermetrics._api.entry import LogEntry, decode, read_line
 from airflow_provider_supermetrics._api.pager import PagerState
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._export.checkpoint import Checkpoint, Written
-from airflow_provider_supermetrics._export.plan import ExportPlan
-from airflow_provider_supermetrics._export.receipt import ExportedObject, Receipt, objects_of
+from airflow_provider_supermetrics._export.manifest import (
+    ExportedObject,
+    ExportPlan,
+    Manifest,
+    listed_objects,
+)
 from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
 
@@ -29,13 +33,13 @@ log = logging.getLogger(__name__)
 
 
 class ExportWriter:
-    """Writes one window of one connector.
+    """Writes the parts and the manifest of one export.
 
     In memory at any time: ``entries_per_file`` lines, the bytes of their object, and one page.
 
-    :param destination: where to.
-    :param plan: what.
-    :param checkpoint: what to go on from.
+    :param destination: the folder.
+    :param plan: what to write, and under which names.
+    :param checkpoint: what to resume from, or None to start from scratch.
     """
 
     def __init__(
@@ -43,17 +47,17 @@ class ExportWriter:
     ) -> None:
         self._destination = destination
         self._plan = plan
-        # Entries whose time may still get more: (log_time, line), in any order.
+        # Entries at whose time more can follow: (log_time, line), in any order.
         self._open: list[tuple[datetime, bytes]] = []
         # The part that is being filled: runs of lines, each oldest first, the newest run first.
         self._runs: list[bytes] = []
         self._lines = 0
         self._written: list[Written] = []
-        # What an earlier export of this window says is there, while nothing of that has been changed.
-        self._earlier: Sequence[ExportedObject] | None = None
-        # The digest of the manifest that is there.
-        self._manifest: str | None = None
-        self._has_looked = self._has_begun = False
+        # The objects of the previous manifest of this plan, as long as none of them has been changed.
+        self._previous_objects: Sequence[ExportedObject] | None = None
+        # The digest of the previous manifest, of whatever plan.
+        self._previous_digest: str | None = None
+        self._has_read_manifest = self._has_invalidated_manifest = False
         if checkpoint is not None:
             self._open = [(read_line(line).time, line) for line in checkpoint.open]
             if checkpoint.pending:
@@ -63,7 +67,7 @@ class ExportWriter:
 
     @property
     def entries(self) -> int:
-        """Entries taken so far."""
+        """Entries added so far."""
         return sum(part.item.entries for part in self._written) + self._lines + len(self._open)
 
     @property
@@ -72,11 +76,11 @@ class ExportWriter:
         return len(self._written)
 
     def add(self, entries: Sequence[LogEntry], repeated: datetime | None) -> None:
-        """Take further entries, older than those before; write the parts that are full.
+        """Add entries, none newer than those before; write the parts that are full.
 
-        :param repeated: entries up to this time may still follow, or None when all have come.
+        :param repeated: entries up to this time can still follow; None when there are no more.
         """
-        # Plain tuples of plain values: the garbage collector does not visit them again and again.
+        # Plain tuples of plain values, which the garbage collector does not track.
         self._open += [(entry.time, entry.line) for entry in entries]
         self._open.sort()
         complete = 0 if repeated is None else bisect_right(self._open, repeated, key=itemgetter(0))
@@ -91,13 +95,13 @@ class ExportWriter:
                 self._write_part()
 
     def checkpoint(self, pager: PagerState, requests: int, waits: int = 0) -> Checkpoint:
-        """How far this is, for a later writer to go on from.
+        """The state of the export, for a later writer to resume from.
 
-        :param pager: the pager whose entries these are, all of which were added.
-        :param requests: how many requests it took so far.
+        :param pager: the state of the pager whose entries have all been added.
+        :param requests: how many requests the export has sent.
         :param waits: see :class:`Checkpoint`.
         """
-        self._unchanged()
+        self._previous_manifest()
         return Checkpoint(
             pager=pager,
             written=self._written,
@@ -105,39 +109,40 @@ class ExportWriter:
             open=[line for _, line in self._open],
             requests=requests,
             waits=waits,
-            manifest=self._manifest,
+            manifest=self._previous_digest,
+            saved_at=datetime.now(timezone.utc),
         )
 
-    def finish(self, requests: int, rate_limit: RateLimit | None) -> Receipt:
-        """Write what is left, remove what an earlier export of this window left over, and write the receipt.
+    def finish(self, requests: int, rate_limit: RateLimit | None) -> Manifest:
+        """Write the last part, remove stale parts of an earlier export of the window, and write the manifest.
 
-        Where that earlier export wrote the very same, its receipt stays as it is.
+        Where that earlier export wrote exactly the same, its manifest stays unchanged.
 
-        :param requests: how many requests it took.
-        :param rate_limit: the budget as last told.
+        :param requests: how many requests the export has sent.
+        :param rate_limit: the hourly request budget after the last response.
         """
         self.add([], None)
         if self._runs:
             self._write_part()
         objects = [part.item for part in self._written]
-        receipt = Receipt(self._plan, objects, requests, rate_limit)
-        is_as_before = self._unchanged() == objects
-        if not is_as_before:
-            self._begin()
-        if self._remove_stale(self._check()):
+        manifest = Manifest.of(self._plan, objects, requests, rate_limit)
+        is_unchanged = self._previous_manifest() == objects
+        if not is_unchanged:
+            self._invalidate_manifest()
+        if self._remove_stale_parts(self._require_own_parts()):
             # That took time, in which another export may have begun.
-            self._check()
-        if is_as_before:
+            self._require_own_parts()
+        if is_unchanged:
             self._destination.remove(self._plan.checkpoint_name)
-            if self._destination.stamp(self._plan.receipt_name) is None:
-                raise self._conflict(self._plan.receipt_name)
-            return receipt
-        self._destination.write(receipt.to_json(), self._plan.receipt_name)
+            if self._destination.version(self._plan.manifest_name) is None:
+                raise self._conflict(self._plan.manifest_name)
+            return manifest
+        self._destination.write(manifest.to_json(), self._plan.manifest_name)
         try:
             self._destination.remove(self._plan.checkpoint_name)
         except OSError as error:
             log.warning("%s. The window is complete, and no export resumes from it", error)
-        return receipt
+        return manifest
 
     def _write_part(self) -> None:
         name = self._plan.part_name(len(self._written))
@@ -152,83 +157,83 @@ class ExportWriter:
             first_log_time=_log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
             last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
         )
-        self._look()
-        stamp = self._stamp_if_there(item)
-        if stamp is None:
-            self._begin()
-            stamp = self._destination.put(data, name)
-            # Another export may have written its own since: it would vouch for what is there no more.
-            self._destination.remove(self._plan.receipt_name)
+        self._require_own_part()
+        version = self._already_exported(item)
+        if version is None:
+            self._invalidate_manifest()
+            version = self._destination.write_versioned(data, name)
+            # Another export may have written its manifest meanwhile, which would list an object that is gone.
+            self._destination.remove(self._plan.manifest_name)
             log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
         else:
-            log.info("Left %s as it was: the same %s entries", name, f"{item.entries:,}")
+            log.info("%s unchanged (%s entries), not rewritten", name, f"{item.entries:,}")
         self._runs, self._lines = [], 0
-        self._written.append(Written(item, stamp))
+        self._written.append(Written(item, version))
 
-    def _look(self) -> None:
-        """See that what was written last is still there.
+    def _previous_manifest(self) -> Sequence[ExportedObject] | None:
+        """The objects of the manifest of an earlier export of this plan, as long as that is valid."""
+        if not self._has_read_manifest:
+            self._has_read_manifest = True
+            manifest = self._destination.read(self._plan.manifest_name)
+            if manifest is not None:
+                self._previous_digest = hashlib.sha256(manifest).hexdigest()
+                self._previous_objects = listed_objects(manifest, self._plan)
+        return self._previous_objects
 
-        :raises SupermetricsConflictError: when another export has begun to replace ours meanwhile.
+    def _already_exported(self, item: ExportedObject) -> str | None:
+        """The version of the object that an earlier export wrote, where it is the same; else None."""
+        if item not in (self._previous_manifest() or ()):
+            return None
+        version = self._destination.version(item.name)
+        return version if self._destination.sha256(item.name) == item.sha256 else None
+
+    def _invalidate_manifest(self) -> None:
+        """Remove the previous manifest, before the first of the objects that it lists is changed."""
+        if not self._has_invalidated_manifest:
+            self._destination.remove(self._plan.manifest_name)
+            self._previous_objects, self._previous_digest = None, None
+            self._has_read_manifest = self._has_invalidated_manifest = True
+
+    def _require_own_part(self) -> None:
+        """Check that the last part is still the object that this export wrote.
+
+        :raises SupermetricsConflictError: when another export has begun to replace the parts.
         """
         if self._written:
             last = self._written[-1]
-            if self._destination.stamp(last.item.name) != last.stamp:
+            if self._destination.version(last.item.name) != last.version:
                 raise self._conflict(last.item.name)
 
-    def _unchanged(self) -> Sequence[ExportedObject] | None:
-        """What an earlier export of this plan has left, while its receipt still vouches for it."""
-        if not self._has_looked:
-            self._has_looked = True
-            manifest = self._destination.read(self._plan.receipt_name)
-            if manifest is not None:
-                self._manifest = hashlib.sha256(manifest).hexdigest()
-                self._earlier = objects_of(manifest, self._plan)
-        return self._earlier
+    def _require_own_parts(self) -> Iterable[str]:
+        """Check all parts likewise; return the names of all objects whose names begin as theirs.
 
-    def _stamp_if_there(self, item: ExportedObject) -> str | None:
-        """The stamp of the object that the earlier export wrote, if it is the same."""
-        if item not in (self._unchanged() or ()):
-            return None
-        stamp = self._destination.stamp(item.name)
-        return stamp if self._destination.sha256(item.name) == item.sha256 else None
-
-    def _begin(self) -> None:
-        """Before anything changes, take away the receipt that vouches for what is there."""
-        if not self._has_begun:
-            self._destination.remove(self._plan.receipt_name)
-            self._earlier, self._manifest = None, None
-            self._has_looked = self._has_begun = True
-
-    def _check(self) -> Iterable[str]:
-        """See that all that was written is there; return the names of all parts of this window.
-
-        :raises SupermetricsConflictError: when another export has replaced a part of ours.
+        :raises SupermetricsConflictError: when another export has replaced a part.
         """
-        found = self._destination.stamps(self._plan.prefix)
-        for name, stamp in ((part.item.name, part.stamp) for part in self._written):
-            # A listing may be behind.
-            if stamp != found.get(name) and stamp != self._destination.stamp(name):
-                # Two exports have written; a receipt, whosever it is, would vouch for a mixture.
-                self._destination.remove(self._plan.receipt_name)
+        found = self._destination.versions(self._plan.prefix)
+        for name, version in ((part.item.name, part.version) for part in self._written):
+            # A listing may be out of date.
+            if version != found.get(name) and version != self._destination.version(name):
+                # The parts are a mixture of two exports, for which no manifest is valid, whichever wrote it.
+                self._destination.remove(self._plan.manifest_name)
                 raise self._conflict(name)
         return found
 
-    def _remove_stale(self, found: Iterable[str]) -> bool:
-        """Remove what an earlier export of this window left over; return whether there was anything."""
+    def _remove_stale_parts(self, found: Iterable[str]) -> bool:
+        """Remove the parts that an earlier export of this window left; return whether there were any."""
         part = re.compile(re.escape(self._plan.prefix) + r"\d{5,}\..+")
-        ours = {part.item.name for part in self._written}
-        stale = [name for name in found if name not in ours and part.fullmatch(name)]
+        own = {part.item.name for part in self._written}
+        stale = [name for name in found if name not in own and part.fullmatch(name)]
         for name in stale:
             log.info("Removing %s, which an earlier export of this window left", name)
             self._destination.remove(name)
-        for prefix in (self._plan.prefix, self._plan.receipt_name, self._plan.checkpoint_name):
+        for prefix in (self._plan.prefix, self._plan.manifest_name, self._plan.checkpoint_name):
             self._destination.remove_leftovers(prefix)
         return bool(stale)
 
     def _conflict(self, name: str) -> SupermetricsConflictError:
         return SupermetricsConflictError(
-            f"{name} was replaced while this export ran: another export of the same window is running, or an "
-            "earlier try of this task still was. Run it once more, alone"
+            f"another export of the same window is running: it replaced {name}. It may be an earlier attempt "
+            "of this task. Run this task again when no other one runs"
         )
 
 

@@ -6,7 +6,8 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,12 +24,11 @@ from airflow_provider_supermetrics._compat import (
 )
 from airflow_provider_supermetrics._context import resolve_window
 from airflow_provider_supermetrics._export.formats import file_format
-from airflow_provider_supermetrics._export.plan import ExportPlan
-from airflow_provider_supermetrics._export.receipt import Receipt
-from airflow_provider_supermetrics._export.run import ExportRun
+from airflow_provider_supermetrics._export.job import ExportJob, count
+from airflow_provider_supermetrics._export.manifest import ExportPlan, Manifest
 from airflow_provider_supermetrics._export.storage import Destination, path_text, valid_path
 from airflow_provider_supermetrics._export.window import Window
-from airflow_provider_supermetrics._lineage import openlineage_of, tell_hook_lineage
+from airflow_provider_supermetrics._lineage import openlineage_facets, report_hook_lineage
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     WaitPolicy,
@@ -39,6 +39,7 @@ from airflow_provider_supermetrics._wait import (
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsError,
     SupermetricsValidationError,
+    invalid,
     public_errors,
 )
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
@@ -48,16 +49,63 @@ if TYPE_CHECKING:
 
     from airflow_provider_supermetrics._compat import Context
 
-__all__ = ["SupermetricsExportLogsOperator", "SupermetricsListConnectorsOperator"]
+__all__ = ["SupermetricsExportLogsOperator", "SupermetricsListConnectorsOperator", "export_logs"]
 
 _TEMPLATE = re.compile(r"\{[{%#]")
-_SECONDS_BETWEEN_PROGRESS = 10.0
-# By so much the clocks of a worker and of the scheduler may differ.
+# How much the clocks of a worker and of the scheduler may differ.
 _SECONDS_OF_SKEW = 60.0
 
 
+def export_logs(
+    hook: SupermetricsHook,
+    connector_identifier: str,
+    path: str | os.PathLike[str] | ObjectStoragePath,
+    *,
+    start: datetime | str,
+    end: datetime | str,
+    team_id: int | str | None = None,
+    format: str = "jsonl",
+    compression: str | None = "auto",
+    entries_per_file: int = 100_000,
+) -> dict[str, Any]:
+    """
+    Export a window of a connector's logs from any Python task; return the summary of its manifest.
+
+    Writes what :class:`SupermetricsExportLogsOperator` writes, and resumes from the checkpoint of an earlier
+    attempt like it. It neither defers nor retries: an error that a later attempt can mend is for the task's
+    ``retries``.
+
+    :param hook: reads the log.
+    :param connector_identifier: the connector, such as ``"T3S70"``.
+    :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``.
+    :param start: first time of the window, an aware datetime or an ISO 8601 string.
+    :param end: the time at which the window ends, likewise. It must be over.
+    :param team_id: the team; by default the Connection's.
+    :param format: ``"jsonl"``, ``"csv"`` or ``"parquet"``.
+    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
+        gzip, inside Parquet zstd.
+    :param entries_per_file: entries in each object but the last; bounds the memory used.
+    :raises SupermetricsError: of the kind that says what to do.
+    :raises OSError: where the store refuses or fails.
+    """
+    window = resolve_window(start, end, None, {})
+    _require_past(window, "give an earlier end")
+    destination = Destination.at(path)
+    with public_errors():
+        plan = ExportPlan(
+            valid_connector_identifier(connector_identifier),
+            hook.resolve_team_id(team_id),
+            window,
+            file_format(format, compression),
+            valid_integer("entries_per_file", entries_per_file, 1),
+        )
+    manifest = ExportJob(hook, destination, plan).run()
+    report_hook_lineage(hook, destination, manifest)
+    return manifest.summary(str(destination), plan)
+
+
 class _SupermetricsOperator(BaseOperator):
-    """What the operators share: a Connection, and what to do when the API says to wait."""
+    """Base class: the Connection, waiting without a worker slot, and remedies in the log."""
 
     ui_color = "#e8f0fe"
 
@@ -80,15 +128,25 @@ class _SupermetricsOperator(BaseOperator):
     def _hook(self) -> SupermetricsHook:
         return SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
 
-    def _wait_or_raise(
+    @contextmanager
+    def _log_remedy(self) -> Iterator[None]:
+        """Log what to do about an error as a line of its own, which no log view cuts off."""
+        try:
+            yield
+        except Exception as error:
+            if remedy := getattr(error, "remedy", None):
+                self.log.error("%s", remedy[0].upper() + remedy[1:])
+            raise
+
+    def _defer_or_raise(
         self, error: SupermetricsError, waits: int, kwargs: dict[str, Any] | None = None
     ) -> NoReturn:
-        """Give up the worker slot until the time that the error names; else fail with it.
+        """Defer until a retry can succeed; raise the error where the task cannot, or that is not known.
 
-        :param waits: how many times in a row it has come to this.
+        :param waits: how many times in a row the task has waited, this time included; at least 1.
         :param kwargs: for ``execute_complete()``; ``dag.test()`` drops them.
         """
-        seconds = deferral_delay(error, waits=max(1, waits), jitter=random.random())
+        seconds = deferral_delay(error, waits=waits, jitter=random.random())
         if seconds is None or not self.deferrable:
             raise error
         self.log.warning("%s", error)
@@ -106,40 +164,40 @@ class _SupermetricsOperator(BaseOperator):
 
 class SupermetricsExportLogsOperator(_SupermetricsOperator):
     """
-    Export the execution logs of a connector to object storage, all of a window or fail.
+    Export all entries of a window of a connector's logs to object storage, or fail.
 
-    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects (or ``.csv.gz``, ``.parquet``, …), each whole
-    or not at all, and at the end the receipt ``_manifest-{connector}-{start}-{end}.json``: where it is, the
-    window is complete. A rerun replaces the window. Returns the receipt's summary, which outlet asset events
-    carry too.
+    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects (or ``.csv.gz``, ``.parquet``, …), each
+    visible whole or not at all. The last object is the manifest ``_manifest-{connector}-{start}-{end}.json``:
+    where it exists, the window is complete. A rerun replaces the objects of the window. Returns the summary
+    of the manifest, which outlet asset events carry, too.
 
-    The window is ``[start, end)`` by ``log_time``. With neither, a run of a partition exports the
-    partition's date and the ``window`` after it. Else ``end`` defaults to the end of the run's data interval,
-    else its logical date, else the time it was due; ``start`` to ``end - window``, else to the start of the
-    data interval.
+    The window is ``[start, end)`` by ``log_time``. Without ``start`` and ``end``, a run for a partition
+    exports the time from the partition's date on, ``window`` long. Else ``end`` defaults to the end of the
+    run's data interval, else its logical date, else the time when the run was due; ``start`` to
+    ``end - window``, else to the start of the data interval.
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
     :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``, as a string or a
         path object. (templated)
     :param team_id: the team; by default the Connection's. (templated)
-    :param start: first time of the window, an aware datetime or ISO 8601 text. (templated)
+    :param start: first time of the window, an aware datetime or an ISO 8601 string. (templated)
     :param end: the time at which the window ends, likewise. (templated)
     :param window: length of the window, where ``start`` is not given: a ``timedelta`` or a
-        ``pendulum.duration(months=1)``. Days, weeks, months and years are those of the calendar in the time
-        zone of the DAG's schedule; less than a day is elapsed time.
-    :param align: whether a run that is not of the schedule, such as one by hand, exports the last complete
-        window, and not the ``window`` before the moment it was started.
+        ``pendulum.duration(months=1)``. Days, weeks, months and years are calendar units in the time zone of
+        the DAG's schedule; less than a day is elapsed time.
+    :param align: whether a run that the schedule has not created, such as a manual one, exports the last
+        complete window, and not the ``window`` before the time when it was started.
     :param settle: how long to wait after the window's end before reading it, because entries can appear
-        late in the log. The worker slot is free meanwhile.
+        late in the log. The wait occupies no worker slot.
     :param format: ``"jsonl"``, one JSON object a line; ``"csv"``; or ``"parquet"``.
-    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet ``"snappy"``, too. By default
+    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
         gzip, inside Parquet zstd.
     :param entries_per_file: entries in each object but the last; bounds the memory used.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
-    :param wait_policy: what of the Connection's waiting is different here, such as
+    :param wait_policy: settings for waiting that replace the Connection's, such as
         ``{"max_inline_wait": 300}``.
-    :param deferrable: whether to give up the worker slot while the API says to wait; by default what
-        ``[operators] default_deferrable`` says.
+    :param deferrable: whether to defer, without occupying a worker slot, while the API requires a wait; by
+        default Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = (
@@ -180,7 +238,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         self.compression = compression
         self.entries_per_file = entries_per_file
         self._file_format = file_format(format, compression)
-        self._exported: tuple[str, Destination, Receipt] | None = None
+        self._exported: tuple[str, Destination, Manifest] | None = None
         if start is not None and window is not None:
             raise SupermetricsValidationError("give start or window, not both")
         if window is not None and not isinstance(window, timedelta):
@@ -195,14 +253,21 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             valid_integer("entries_per_file", entries_per_file, 1)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Export the window; return the receipt's summary."""
+        """Export the window; return the summary of its manifest."""
+        with self._log_remedy():
+            return self._export(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
+        """Resume after a deferral, from the checkpoint."""
+        return self.execute(context)
+
+    def _export(self, context: Context) -> dict[str, Any]:
         _name_mapped_task(context, "{{ task.connector_identifier }}")
         window = resolve_window(self.start, self.end, self.window, context, align=self.align)
         with public_errors():
             connector_identifier = valid_connector_identifier(self.connector_identifier)
         destination = Destination.at(self.path)
-        self._let_settle(window)
-        self.log.info("Exporting the logs of %s in %s to %s", connector_identifier, window, destination)
+        self._wait_for_end(window)
         with self._hook() as hook:
             plan = ExportPlan(
                 connector_identifier,
@@ -211,84 +276,47 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
                 self._file_format,
                 self.entries_per_file,
             )
-            with public_errors():
-                run = ExportRun(destination, plan)
-            self._read(hook, run, plan)
-            receipt = run.finish(hook.requests_sent, hook.rate_limit)
-            tell_hook_lineage(hook, destination, receipt)
-            self._exported = (hook.base_url, destination, receipt)
-            summary = receipt.summary(str(destination))
-            self.log.info(
-                "Exported %s in %s, %s, with %s%s",
-                _count(summary["entries"], "entry", "entries"),
-                _count(summary["objects"], "object"),
-                _count(summary["bytes"], "byte"),
-                _count(summary["requests"], "request"),
-                _budget(hook),
-            )
-            self.log.info("Receipt: %s", summary["receipt"])
+            job = ExportJob(hook, destination, plan)
+            try:
+                manifest = job.run()
+            except SupermetricsError as error:
+                if not job.waits:
+                    raise
+                self._defer_or_raise(error, job.waits)
+            report_hook_lineage(hook, destination, manifest)
+            self._exported = (hook.base_url, destination, manifest)
+        summary = manifest.summary(str(destination), plan)
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(summary)
         return summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
-        """Tell OpenLineage, whose provider calls this where it is installed, what was read and written."""
-        return openlineage_of(*self._exported) if self._exported else None
+        """Return what was read and written, for Airflow's OpenLineage provider, which calls this."""
+        return openlineage_facets(*self._exported) if self._exported else None
 
-    def _let_settle(self, window: Window) -> None:
-        settle = self.settle or timedelta()
-        try:
-            seconds = (window.end + settle - utcnow()).total_seconds()
-        except OverflowError:
-            raise SupermetricsValidationError(
-                f"settle {settle} is out of range: give a shorter one"
-            ) from None
-        if self.settle is None and seconds > _SECONDS_OF_SKEW:
-            raise SupermetricsValidationError(
-                f"the window {window} is not over, so its export would not be complete: give an earlier end "
-                "(CronPartitionTimetable: run_offset=-1), or settle=timedelta(0) to wait for its end"
+    def _wait_for_end(self, window: Window) -> None:
+        """Wait until ``settle`` after the window's end, without a worker slot where that takes long."""
+        if self.settle is None:
+            _require_past(
+                window,
+                "give an earlier end (CronPartitionTimetable: run_offset=-1), or settle=timedelta(0) to wait "
+                "for its end",
             )
+            return
+        try:
+            seconds = (window.end + self.settle - utcnow()).total_seconds()
+        except OverflowError:
+            raise invalid(f"settle {self.settle} is out of range", "give a shorter one") from None
         if seconds <= 0:
             return
-        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, settle)
+        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle)
         if seconds <= MIN_DEFERRAL_SECONDS:
             time.sleep(seconds)
         elif self.deferrable:
             self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="execute_complete")
         else:
             raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
-        """Go on after a wait: all that has to survive it lies in the checkpoint."""
-        return self.execute(context)
-
-    def _read(self, hook: SupermetricsHook, run: ExportRun, plan: ExportPlan) -> None:
-        told = time.monotonic()
-        try:
-            for new in hook.read_pages(run.pager, plan.connector_identifier, plan.team_id):
-                run.add(new, hook.requests_sent)
-                if time.monotonic() - told >= _SECONDS_BETWEEN_PROGRESS:
-                    self._tell_progress(hook, run, plan.window)
-                    told = time.monotonic()
-        except SupermetricsError as error:
-            if not error.resumable:
-                run.doubt()
-                raise
-            waits = 0
-            if run.pager.oldest is not None or deferral_delay(error, waits=1, jitter=0.0) is not None:
-                waits = run.keep(hook.requests_sent)
-            self._wait_or_raise(error, waits)
-
-    def _tell_progress(self, hook: SupermetricsHook, run: ExportRun, window: Window) -> None:
-        self.log.info(
-            "%3.0f %% of the window read: %s, %s, %s%s",
-            100 * window.share_behind(run.pager.oldest),
-            _count(run.writer.entries, "entry", "entries"),
-            _count(run.writer.objects, "object"),
-            _count(hook.requests_sent, "request"),
-            _budget(hook),
-        )
 
 
 class SupermetricsListConnectorsOperator(_SupermetricsOperator):
@@ -299,10 +327,10 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
 
     :param team_id: the team; by default the Connection's. (templated)
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
-    :param wait_policy: what of the Connection's waiting is different here, such as
+    :param wait_policy: settings for waiting that replace the Connection's, such as
         ``{"max_inline_wait": 300}``.
-    :param deferrable: whether to give up the worker slot while the API says to wait; by default what
-        ``[operators] default_deferrable`` says.
+    :param deferrable: whether to defer, without occupying a worker slot, while the API requires a wait; by
+        default Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("team_id", "supermetrics_conn_id")
@@ -321,39 +349,33 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
         event: Any = None,  # noqa: ARG002  # likewise
         waits: int = 0,
     ) -> list[str]:
-        """Ask, again after a wait.
+        """List the connectors, after a deferral.
 
-        :param waits: how many there were before this.
+        :param waits: how many times in a row the task has waited.
         """
-        try:
-            with self._hook() as hook:
-                connectors = hook.list_connectors(self.team_id)
-        except SupermetricsError as error:
-            self._wait_or_raise(error, waits + 1, {"waits": waits + 1})
-        self.log.info("The credential sees %s", _count(len(connectors), "connector"))
+        with self._log_remedy():
+            try:
+                with self._hook() as hook:
+                    connectors = hook.list_connectors(self.team_id)
+            except SupermetricsError as error:
+                self._defer_or_raise(error, waits + 1, {"waits": waits + 1})
+        self.log.info("The credential sees %s", count(len(connectors), "connector"))
         for connector in connectors:
             self.log.info("%s", connector_label(connector))
         return [connector["connector_identifier"] for connector in connectors]
 
 
 def _path_or_template(path: Any) -> Any:
-    """The path as a string, checked where it is no template; another task's output as it is."""
+    """The path as a string, checked unless it is a template; another task's output unchanged."""
     if hasattr(path, "iter_references"):
         return path
     text = path_text(path)
     return text if _TEMPLATE.search(text) else valid_path(text)
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _budget(hook: SupermetricsHook) -> str:
-    rate_limit = hook.rate_limit
-    if rate_limit is None or rate_limit.remaining is None:
-        return ""
-    of = "" if rate_limit.limit is None else f" of {rate_limit.limit:,}"
-    return f", {rate_limit.remaining:,}{of} requests left in the hour"
+def _require_past(window: Window, remedy: str) -> None:
+    if (window.end - utcnow()).total_seconds() > _SECONDS_OF_SKEW:
+        raise invalid(f"the window is not over, so its export would not be complete: {window}", remedy)
 
 
 def _name_mapped_task(context: Context, template: str) -> None:

@@ -34,12 +34,12 @@ def check(folder: Path, identifier: str, truth: Sequence[Mapping[str, Any]]) -> 
         written=len(entries),
         objects=len(files),
         bytes=sum(file.stat().st_size for file in files),
-        problem=_entries_problem(truth, entries) or _receipt_problem(folder, identifier, files),
+        problem=_entries_problem(truth, entries) or _manifest_problem(folder, identifier, files),
     )
 
 
-def receipts(folder: Path, identifier: str) -> list[Path]:
-    """The receipts of a connector's exports."""
+def manifests(folder: Path, identifier: str) -> list[Path]:
+    """The manifests of a connector's exports."""
     return sorted(folder.glob(f"_manifest-{identifier}-*.json"))
 
 
@@ -57,14 +57,14 @@ def _entries_problem(truth: Sequence[Mapping[str, Any]], entries: Sequence[Mappi
     return ""
 
 
-def _receipt_problem(folder: Path, identifier: str, files: Sequence[Path]) -> str:
-    found = receipts(folder, identifier)
+def _manifest_problem(folder: Path, identifier: str, files: Sequence[Path]) -> str:
+    found = manifests(folder, identifier)
     if len(found) != 1:
-        return f"{len(found)} receipts where there should be one"
-    receipt = json.loads(found[0].read_text())
-    told = {item["name"]: item["sha256"] for item in receipt["objects"]}
-    if not receipt["complete"] or told != {
+        return f"{len(found)} manifests where there should be one"
+    manifest = json.loads(found[0].read_text())
+    told = {item["name"]: item["sha256"] for item in manifest["objects"]}
+    if not manifest["complete"] or told != {
         file.name: sha256(file.read_bytes()).hexdigest() for file in files
     }:
-        return "the receipt does not tell of the files that are there"
+        return "the manifest does not list the files that are there"
     return ""

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from dev.demo.airflow import AIRFLOW, KEY, ROOT, TEAM_ID, connection, environment, variables
 from dev.demo.alert import DAG_ID, alert_problem, alert_text
-from dev.demo.check import Check, check, receipts
+from dev.demo.check import Check, check, manifests
 from dev.demo.processes import Failed, own_folder, running
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 
@@ -191,8 +191,8 @@ def _tell(rows: Sequence[_Row], end: datetime, exported: Path) -> None:
     if not any(row.check.problem for row in rows):
         print("Every entry of the hour is in the files, once and unchanged.")
     print(f"  files    {exported.relative_to(ROOT)}/")
-    for receipt in receipts(exported, rows[0].identifier):
-        print(f"  receipt  {receipt.relative_to(ROOT)}")
+    for manifest in manifests(exported, rows[0].identifier):
+        print(f"  manifest  {manifest.relative_to(ROOT)}")
 
 
 def _tell_alert(text: str, problem: str) -> None:

@@ -10,9 +10,9 @@ import sys
 from datetime import datetime
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR
 from tests.support.compat import ObjectStoragePath
+from tests.support.export import context
 
 
 def peak() -> int:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
-from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR
+from tests.support.export import Exported, context
 
 # Everything that touches a file, in C: "write" is also what happens within a write.
 STEPS = {
     "open", "write", "flush", "fsync", "close", "replace", "unlink", "mkdir", "rmdir", "scandir", "read",
 }  # fmt: skip
-OURS = ("airflow_provider_supermetrics/export", "pathlib", "gzip.py", "tempfile.py")
+OURS = ("airflow_provider_supermetrics/_export", "pathlib", "gzip.py", "tempfile.py")
 
 
 def dying_at(step: int) -> Callable[..., None]:
@@ -76,7 +76,7 @@ def main(folder: Path) -> None:
             "temporary": [name for name in exported.names if name.startswith(".")],
             "elsewhere": sorted(path.name for path in tmp.iterdir()),
             "parts": {name: len(exported.entries(name)) for name in exported.parts},
-            "receipts": exported.receipts,
+            "manifests": exported.manifests,
         }
         print(json.dumps(found), flush=True)
         if not found["killed"]:

@@ -17,10 +17,9 @@ from airflow_provider_supermetrics.exceptions import (
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsListConnectorsOperator
 from airflow_provider_supermetrics.triggers.supermetrics import error_event, error_of
 from dev.simulator import Fault, Simulator
-from tests.components.conftest import Exported, context
-from tests.components.test_export_waiting import CHECKPOINT, Task, log_of
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.support.compat import AirflowFailException
+from tests.support.export import CHECKPOINT, Exported, Task, context, log_of
 from tests.support.sensors import MODES, Wait, at, keep_first_start, quiet
 
 pytestmark = pytest.mark.airflow_2

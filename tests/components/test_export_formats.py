@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,14 @@ import pytest
 
 from airflow_provider_supermetrics.exceptions import SupermetricsRequestError, SupermetricsValidationError
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
-from dev.simulator import Fault, Simulator, generate_entries
-from tests.components.conftest import Exported
-from tests.conftest import CONNECTOR, HOUR, START
-from tests.formats.test_formats import ODD
+from dev.simulator import Fault, Simulator
+from tests.support.export import BASE, Exported
+from tests.support.table import odd_log
 
 pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
 Export = Callable[..., dict[str, Any]]
-BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
-
-
-def odd_log() -> list[dict[str, Any]]:
-    """A log of three pages with an odd entry here and there, in the window's hour and the one after."""
-    entries = generate_entries(count=3000, start=START, end=START + 2 * HOUR, seed=5)
-    for number, (change, _, _) in enumerate(ODD):
-        # Their own times lie at the window's start: in the log, the API sorts them there.
-        entries[number * 50] |= {"log_time": (START + timedelta(seconds=number)).isoformat(), **change}
-    del entries[77]["event"]
-    entries[78]["request"] = 'GET /\U0001f600?q="a,b"\r\n\n\tz\u2028'
-    return entries
 
 
 def test_the_usual_format(simulate: Simulate, export: Export, exported: Exported) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from airflow_provider_supermetrics._api.times import parse_log_time
 from airflow_provider_supermetrics._export.formats import file_format
-from airflow_provider_supermetrics._export.plan import ExportPlan
+from airflow_provider_supermetrics._export.manifest import ExportPlan
 from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._export.writer import ExportWriter
@@ -35,9 +35,9 @@ from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsListConnectorsOperator,
 )
 from dev.simulator import Connector, Fault, Simulator, generate_entries
-from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.support.compat import AirflowFailException, Asset, OutletEventAccessors
+from tests.support.export import Exported, context
 from tests.support.model import page_of
 
 pytestmark = pytest.mark.airflow_2
@@ -56,7 +56,7 @@ def log_of(count: int, hours: int = 2, **parts: Any) -> list[dict[str, Any]]:
 
 
 def test_a_window_lies_complete_in_one_object(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """The entries of the hour, oldest first, with every field, and the receipt."""
+    """The entries of the hour, oldest first, with every field, and the manifest."""
     entries = log_of(3000)
     entries[10]["unknown"] = {"kept": [1, None, "ü\n"], "big": 2**70}
     sim = simulate(entries)
@@ -71,18 +71,18 @@ def test_a_window_lies_complete_in_one_object(simulate: Simulate, export: Export
     assert any("unknown" in entry for entry in written)
 
 
-def test_the_receipt_is_true(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """Each number of the receipt can be checked against the objects and the server."""
+def test_the_manifest_is_true(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """Each number of the manifest can be checked against the objects and the server."""
     sim = simulate(log_of(3000))
     result = export(entries_per_file=500)
-    [receipt] = exported.receipts
-    assert receipt["complete"] is True
-    assert (receipt["connector_identifier"], receipt["team_id"]) == (CONNECTOR, TEAM)
-    assert (receipt["start"], receipt["end"]) == ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z")
-    assert (receipt["format"], receipt["compression"]) == ("jsonl", "gzip")
-    assert receipt["requests"] == len(sim.requests)
-    assert [item["name"] for item in receipt["objects"]] == exported.parts
-    for item in receipt["objects"]:
+    [manifest] = exported.manifests
+    assert manifest["complete"] is True
+    assert (manifest["connector_identifier"], manifest["team_id"]) == (CONNECTOR, TEAM)
+    assert (manifest["start"], manifest["end"]) == ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z")
+    assert (manifest["format"], manifest["compression"]) == ("jsonl", "gzip")
+    assert manifest["requests"] == len(sim.requests)
+    assert [item["name"] for item in manifest["objects"]] == exported.parts
+    for item in manifest["objects"]:
         data = (exported.folder / item["name"]).read_bytes()
         entries = exported.entries(item["name"])
         assert item["bytes"] == len(data)
@@ -90,14 +90,14 @@ def test_the_receipt_is_true(simulate: Simulate, export: Export, exported: Expor
         assert item["entries"] == len(entries)
         assert item["first_log_time"] == entries[0]["log_time"]
         assert item["last_log_time"] == entries[-1]["log_time"]
-    assert receipt["entries"] == sum(item["entries"] for item in receipt["objects"])
-    assert receipt["bytes"] == sum(item["bytes"] for item in receipt["objects"])
-    summary = {k: v for k, v in receipt.items() if k not in ("format", "compression", "objects")}
+    assert manifest["entries"] == sum(item["entries"] for item in manifest["objects"])
+    assert manifest["bytes"] == sum(item["bytes"] for item in manifest["objects"])
+    summary = {k: v for k, v in manifest.items() if k not in ("format", "compression", "objects")}
     assert result == {
         **summary,
-        "objects": len(receipt["objects"]),
+        "objects": len(manifest["objects"]),
         "path": f"file://{exported.folder}",
-        "receipt": f"file://{exported.folder}/_manifest-{BASE}.json",
+        "manifest": f"file://{exported.folder}/_manifest-{BASE}.json",
     }
     json.dumps(result)
 
@@ -146,7 +146,7 @@ def test_a_rerun_removes_what_is_no_longer_part_of_it(
     assert set(exported.names) == {f"{BASE}-00000.jsonl.gz", f"_manifest-{BASE}.json"} | others
 
 
-def test_an_empty_window_has_a_receipt(simulate: Simulate, export: Export, exported: Exported) -> None:
+def test_an_empty_window_has_a_manifest(simulate: Simulate, export: Export, exported: Exported) -> None:
     """Nothing happened is a fact, too; it costs one request."""
     entries = generate_entries(count=10, start=START - HOUR, end=START, seed=1)
     sim = simulate(entries)
@@ -165,7 +165,7 @@ def test_without_compression(
     export(compression=compression)
     assert exported.parts == [f"{BASE}-00000.jsonl"]
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
-    assert exported.receipts[0]["compression"] is None
+    assert exported.manifests[0]["compression"] is None
 
 
 def test_a_window_within_a_second(simulate: Simulate, export: Export, exported: Exported) -> None:
@@ -201,7 +201,7 @@ def test_what_a_person_reads_in_the_log(
     )
     assert f"Wrote {BASE}-00000.jsonl.gz: 1,000 entries" in text
     assert "of 5,000 requests left in the hour" in text
-    assert "Receipt: file://" in text
+    assert "Manifest: file://" in text
     assert KEY not in text
 
 
@@ -306,7 +306,7 @@ def test_a_local_path_needs_no_scheme(simulate: Simulate, export: Export, export
     """An absolute path is a place, too."""
     simulate(log_of(10))
     export(path=str(exported.folder))
-    assert len(exported.receipts) == 1
+    assert len(exported.manifests) == 1
 
 
 # Failures
@@ -324,7 +324,7 @@ def test_a_local_path_needs_no_scheme(simulate: Simulate, export: Export, export
     ],
     ids=lambda value: f"{value.kind}-{value.status}" if isinstance(value, Fault) else "",
 )
-def test_a_failure_leaves_whole_objects_and_no_receipt(
+def test_a_failure_leaves_whole_objects_and_no_manifest(
     simulate: Simulate, export: Export, exported: Exported, fault: Fault, kind: type[Exception]
 ) -> None:
     """After the third page something breaks; what is there is whole; the rerun completes it."""
@@ -332,18 +332,18 @@ def test_a_failure_leaves_whole_objects_and_no_receipt(
     sim = simulate(entries, faults=[None, None, None, fault])
     with pytest.raises(kind):
         export(entries_per_file=600)
-    assert exported.receipts == []
+    assert exported.manifests == []
     assert [len(exported.entries(part)) for part in exported.parts] == [600] * 4
     assert len(sim.requests) == 4
     export(entries_per_file=600)
-    assert len(exported.receipts) == 1
+    assert len(exported.manifests) == 1
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
 
 
-def test_a_failure_before_anything_changed_leaves_the_receipt(
+def test_a_failure_before_anything_changed_leaves_the_manifest(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
-    """A rerun that gets no answer takes nothing away: what the receipt says is still true."""
+    """A rerun that gets no answer takes nothing away: what the manifest says is still true."""
     sim = simulate(log_of(100), faults=[None] * 3 + [Fault(401)] * 3)
     export()
     before = exported.bytes()
@@ -355,12 +355,12 @@ def test_a_failure_before_anything_changed_leaves_the_receipt(
 
 
 def test_a_time_that_fills_a_page(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """The export fails loudly and leaves no receipt."""
+    """The export fails loudly and leaves no manifest."""
     ties = [{"id": f"x{i}", "log_time": START + HOUR / 2} for i in range(1001)]
     simulate([{"id": "0", "log_time": START}, *ties])
     with pytest.raises(SupermetricsPaginationError):
         export()
-    assert exported.receipts == []
+    assert exported.manifests == []
 
 
 def test_leftovers_of_a_killed_export_go(simulate: Simulate, export: Export, exported: Exported) -> None:
@@ -375,18 +375,18 @@ def test_leftovers_of_a_killed_export_go(simulate: Simulate, export: Export, exp
     assert other in exported.names
 
 
-def test_a_rerun_that_fails_after_its_first_part_leaves_no_receipt(
+def test_a_rerun_that_fails_after_its_first_part_leaves_no_manifest(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
-    """The receipt of the earlier run goes before the first object changes: it would vouch for a mixture."""
+    """The manifest of the earlier run goes before the first object changes: it would vouch for a mixture."""
     sim = simulate(log_of(5000, hours=1), faults=[None] * 8 + [None, None, Fault(400)])
     export(entries_per_file=600)
-    assert len(exported.receipts) == 1
+    assert len(exported.manifests) == 1
     assert len(sim.requests) == 8  # six pages, and two that prove the end of the history
     sim.append(CONNECTOR, [{"id": "late", "log_time": START + HOUR - timedelta(seconds=1)}])
     with pytest.raises(SupermetricsRequestError):
         export(entries_per_file=600)
-    assert exported.receipts == []
+    assert exported.manifests == []
 
 
 def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> None:
@@ -416,7 +416,7 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
     retry.add(page_of(truth[:40]), parse_log_time(truth[39]["log_time"]).at)
     with pytest.raises(SupermetricsConflictError):
         early.finish(1, None)
-    assert exported.receipts == []
+    assert exported.manifests == []
     retry.add(page_of(truth[40:]), None)
     retry.finish(1, None)
     assert len(exported.entries()) == len(truth)

@@ -16,9 +16,9 @@ from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsListConnectorsOperator,
 )
 from dev.simulator import Simulator
-from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, START
 from tests.support.compat import DAG
+from tests.support.export import Exported, context
 
 pytestmark = pytest.mark.airflow_2
 
@@ -110,7 +110,7 @@ def test_a_template_that_leaves_its_folder(
 ) -> None:
     """What a template renders to is checked when it is known."""
     sim = simulate()
-    with pytest.raises(SupermetricsValidationError, match=r"^path must not hold a '\.' or '\.\.' folder"):
+    with pytest.raises(SupermetricsValidationError, match=r"^path must not contain a '\.' or '\.\.' folder"):
         run(kind(f"{tmp_path}/base/{{{{ x }}}}"), x="../escaped")
     assert sim.requests == []
     assert list(tmp_path.iterdir()) == []
@@ -126,7 +126,7 @@ def test_path_objects(simulate: Simulate, exported: Exported, kind: Callable[[st
     simulate()
     folder = Exported(exported.folder / "42")
     result = run(kind(f"{exported.folder}/{{{{ x }}}}"), x="42")
-    assert len(folder.receipts) == 1
+    assert len(folder.manifests) == 1
     assert isinstance(result["path"], str)
     assert result["path"].removeprefix("file://") == str(folder.folder)
 
@@ -136,7 +136,7 @@ def test_a_local_folder_that_looks_like_a_url(simulate: Simulate, exported: Expo
     simulate()
     folder = Exported(exported.folder / "s3:" / "c@bucket")
     run(f"{exported.folder}/s3://c@bucket")
-    assert len(folder.receipts) == 1
+    assert len(folder.manifests) == 1
 
 
 def test_the_path_object_of_another_task(simulate: Simulate, exported: Exported) -> None:

@@ -32,66 +32,20 @@ from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
 )
-from dev.simulator import Fault, RateLimitWindow, Simulator, generate_entries
-from tests.components.conftest import Exported, context
+from dev.simulator import Fault, RateLimitWindow, Simulator
 from tests.conftest import CONNECTOR, HOUR, KEY, START
 from tests.support.compat import TaskDeferred
+from tests.support.export import BASE, CHECKPOINT, Exported, Task, context, log_of
 
 pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
-BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
-CHECKPOINT = f"_checkpoint-{BASE}.gz"
-
-
-class Task:
-    """An export whose every try and resume happens on another worker: nothing but storage survives.
-
-    :param waits: the virtual waits inside requests; those of deferrals are added to it, so that time passes.
-    """
-
-    def __init__(self, folder: Path, waits: list[float], **arguments: Any) -> None:
-        self.waits = waits
-        self.away: list[float] = []
-        self.deferrals: list[TaskDeferred] = []
-        self.arguments = {
-            "task_id": "export",
-            "connector_identifier": CONNECTOR,
-            "path": f"file://{folder}",
-            **arguments,
-        }
-
-    def step(self, method: str = "execute") -> dict[str, Any] | None:
-        """Run until the end, or until the slot is given up; then let that time pass."""
-        operator = SupermetricsExportLogsOperator(**self.arguments)
-        try:
-            result: dict[str, Any] = getattr(operator, method)(context())
-        except TaskDeferred as deferred:
-            seconds = (deferred.trigger.moment - datetime.now(timezone.utc)).total_seconds()
-            self.deferrals.append(deferred)
-            self.away.append(seconds)
-            self.waits.append(seconds)
-            return None
-        return result
-
-    def run(self, most: int = 50) -> dict[str, Any]:
-        """Run, and resume as often as it takes."""
-        result = self.step()
-        while result is None:
-            assert len(self.deferrals) < most, "it does not end"
-            result = self.step(self.deferrals[-1].method_name)
-        return result
 
 
 @pytest.fixture
 def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
     """Start simulators whose clock runs with the virtual waits."""
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic() + sum(waits), **kwargs)
-
-
-def log_of(count: int, **parts: Any) -> list[dict[str, Any]]:
-    """A connector's log, somewhat longer than the hour that is exported."""
-    return generate_entries(count=count, start=START - HOUR / 10, end=START + HOUR, seed=5, **parts)
 
 
 def objects(exported: Exported) -> dict[str, bytes]:
@@ -114,7 +68,7 @@ def test_an_export_through_a_limit(
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR)) == expected["entries"]
     assert len(sim.requests) == len(free.requests) + len(task.away) == result["requests"]
     assert CHECKPOINT not in exported.names
-    assert [r["rate_limit"] for r in exported.receipts] == [result["rate_limit"]]
+    assert [r["rate_limit"] for r in exported.manifests] == [result["rate_limit"]]
     assert result["rate_limit"]["limit"] == 4
     refused = [request for request in sim.requests if request.status == 429]
     assert len(refused) == len(task.away)
@@ -191,7 +145,7 @@ def test_an_absurd_time_fails(
     with pytest.raises(SupermetricsRateLimitError):
         Task(exported.folder, waits, deferrable=True).run()
     assert len(sim.requests) == 1
-    assert exported.receipts == []
+    assert exported.manifests == []
 
 
 def test_the_reserve_ends_a_try(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
@@ -299,9 +253,10 @@ def test_what_a_person_reads(
         "429 TOO_MANY_REQUESTS",
         "retry in 3600 s",
         "without a worker slot",
-        f"entries read so far; the next try goes on from file://{exported.folder}/{CHECKPOINT}",
-        "Going on from the checkpoint of 20",
-        "entries are safe, after 5 requests",
+        f"Saved checkpoint file://{exported.folder}/{CHECKPOINT} after ",
+        "; the next attempt resumes from it",
+        "Resuming from the checkpoint saved at 20",
+        " entries and 5 requests so far",
     ):
         assert said in text
     assert KEY not in text
@@ -367,18 +322,18 @@ def test_a_checkpoint_that_is_none(
         if damage == "old":
             document["version"] = 0
         elif damage == "age":
-            document["saved_at"] = (datetime.now(timezone.utc) - timedelta(days=4)).isoformat()
+            document["state"]["saved_at"] = (datetime.now(timezone.utc) - timedelta(days=4)).isoformat()
         elif damage == "state":
-            del document["pager"]["step"]
+            del document["state"]["pager"]["step"]
         elif damage == "pager":
-            document["pager"] = None
+            document["state"]["pager"] = None
         else:
             lines = lines.rpartition(b"\n")[0]
         data = gzip.compress(json.dumps(document).encode() + b"\n" + lines)
     if damage not in ("part", "gone"):
         file.write_bytes(data)
     result = task.run()
-    assert "Beginning anew" in caplog.text
+    assert "; starting over" in caplog.text
     assert result["requests"] == len(sim.requests) - 5
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
     assert CHECKPOINT not in exported.names
@@ -441,12 +396,12 @@ def test_a_log_that_does_not_go_on_there(virtual: Simulate, exported: Exported, 
 def test_a_rerun_of_the_same_changes_no_byte(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """Where the log is as it was, neither objects nor receipt are touched: no reader sees a gap."""
+    """Where the log is as it was, neither objects nor manifest are touched: no reader sees a gap."""
     virtual(log_of(9000))
     task = Task(exported.folder, waits, entries_per_file=2000)
     task.run()
     before = {path.name: (path.stat().st_ino, path.read_bytes()) for path in exported.folder.iterdir()}
-    assert task.run()["entries"] == sum(item["entries"] for item in exported.receipts)
+    assert task.run()["entries"] == sum(item["entries"] for item in exported.manifests)
     assert {p.name: (p.stat().st_ino, p.read_bytes()) for p in exported.folder.iterdir()} == before
 
 
@@ -465,17 +420,17 @@ def test_a_manifest_that_vanishes_during_an_identical_rerun(
     task.run()
     before = exported.bytes()
     virtual(entries, arrivals={2: remove()})
-    with pytest.raises(SupermetricsConflictError, match=f"_manifest-{BASE}.json was replaced"):
+    with pytest.raises(SupermetricsConflictError, match=f"another export .* replaced _manifest-{BASE}.json"):
         task.run()
-    assert exported.receipts == []
+    assert exported.manifests == []
     task.run()
-    assert len(exported.receipts) == 1
+    assert len(exported.manifests) == 1
     assert objects(exported) == {name: data for name, data in before.items() if name in exported.parts}
     assert exported.names == sorted(before)
 
 
 def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """What a receipt says is believed of no object: its bytes count."""
+    """What a manifest says is believed of no object: its bytes count."""
     virtual(log_of(9000))
     task = Task(exported.folder, waits, entries_per_file=2000)
     task.run()
@@ -488,7 +443,7 @@ def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, w
 
 
 def test_a_limited_rerun_goes_on(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """A rerun that waits goes on where it was, although the earlier export's receipt is still there."""
+    """A rerun that waits goes on where it was, although the earlier export's manifest is still there."""
     entries = log_of(9000)
     virtual(entries)
     Task(exported.folder, waits, entries_per_file=2000).run()
@@ -499,7 +454,7 @@ def test_a_limited_rerun_goes_on(virtual: Simulate, exported: Exported, waits: l
     asked = [request.params.get("before") for request in sim.requests if request.status == 200]
     assert len(asked) == len(set(asked))
     assert objects(exported) == before
-    assert len(exported.receipts) == 1
+    assert len(exported.manifests) == 1
 
 
 # Anything
@@ -562,7 +517,7 @@ def test_complete_or_loud(
     tries: int,
     most: float,
 ) -> None:
-    """For any faults and limits: the window exactly, or an error and no receipt; waits within their cap."""
+    """For any faults and limits: the window exactly, or an error and no manifest; waits within their cap."""
     exported = Exported(tmp_path_factory.mktemp("any"))
     window = None if limit is None else RateLimitWindow(requests=limit, seconds=seconds)
     sim = virtual(log_of(4000), faults=faults, rate_limit=window)
@@ -585,13 +540,13 @@ def test_complete_or_loud(
             break
         except SupermetricsError:
             assert sum(waits) - waited <= most + 0.001
-            assert exported.receipts == []
+            assert exported.manifests == []
             waits.append(4000)  # Airflow's retry_delay
             method = "execute"
     if result is not None:
         truth = sim.truth(CONNECTOR, START, START + HOUR)
         assert sorted(e["id"] for e in exported.entries()) == sorted(e["id"] for e in truth)
-        assert [receipt["requests"] for receipt in exported.receipts] == [result["requests"]]
+        assert [manifest["requests"] for manifest in exported.manifests] == [result["requests"]]
         assert CHECKPOINT not in exported.names
     for request in sim.requests:
         if request.status == 429 and request.number < len(sim.requests):

@@ -13,7 +13,7 @@ from tests.conftest import CONNECTOR, HOUR, START
 
 
 def test_kill_at_every_step(simulate: Callable[..., Simulator], repository: Path, tmp_path: Path) -> None:
-    """Before, within and after each write: nothing partial, no receipt; the rerun is complete."""
+    """Before, within and after each write: nothing partial, no manifest; the rerun is complete."""
     entries = generate_entries(count=60, start=START, end=START + 2 * HOUR, seed=5)
     sim = simulate(entries)
     run = subprocess.run(
@@ -30,7 +30,7 @@ def test_kill_at_every_step(simulate: Callable[..., Simulator], repository: Path
     total = len(sim.truth(CONNECTOR, START, START + HOUR))
     assert last["exit"] == 0
     assert sum(last["parts"].values()) == total
-    assert len(last["receipts"]) == 1
+    assert len(last["manifests"]) == 1
     assert len(kills) > 50, "too few steps were seen for this test to mean anything"
     assert any(item["temporary"] for item in kills), "no kill fell within a write"
     assert any(item["parts"] for item in kills), "no kill fell between two writes"
@@ -38,10 +38,10 @@ def test_kill_at_every_step(simulate: Callable[..., Simulator], repository: Path
         assert item["elsewhere"] == [], "the worker's temporary folder is not empty"
         # gzip.decompress, with which the parts were read, refuses a cut file.
         assert item["parts"] == {name: last["parts"][name] for name in item["parts"]}
-        # A receipt may be there only at the very end, when all is.
-        assert not item["receipts"] or item["parts"] == last["parts"]
+        # A manifest may be there only at the very end, when all is.
+        assert not item["manifests"] or item["parts"] == last["parts"]
     assert len(reruns) > 3
-    # The receipt counts the requests of the killed run, too, where the rerun went on from there.
+    # The manifest counts the requests of the killed run, too, where the rerun went on from there.
     objects = [{n: data for n, data in rerun.items() if not n.startswith("_manifest-")} for rerun in reruns]
     assert all(rerun == objects[0] for rerun in objects)
     assert all(len(rerun) == len(last["parts"]) + 1 for rerun in reruns)

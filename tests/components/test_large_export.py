@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dev.simulator import Simulator, generate_entries
-from tests.components.conftest import Exported
 from tests.conftest import CONNECTOR, START
+from tests.support.export import Exported
 
 DAY = timedelta(days=1)
 
@@ -39,9 +39,9 @@ def test_200_000_entries(
     )
     assert len(sim.requests) <= 205
     assert sim.connections == 1
-    [receipt] = exported.receipts
-    assert receipt["entries"] == 200_000
-    assert receipt["requests"] == len(sim.requests)
+    [manifest] = exported.manifests
+    assert manifest["entries"] == 200_000
+    assert manifest["requests"] == len(sim.requests)
     ids = [entry["id"] for entry in exported.entries()]
     assert len(ids) == 200_000
     assert set(ids) == {entry["id"] for entry in sim.truth(CONNECTOR)}

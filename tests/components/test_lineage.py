@@ -10,9 +10,9 @@ import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator, generate_entries
-from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
-from tests.formats.table import COLUMNS
+from tests.support.export import Exported, context
+from tests.support.table import COLUMNS
 
 pytestmark = pytest.mark.airflow_2
 

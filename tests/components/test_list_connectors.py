@@ -9,8 +9,8 @@ import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsListConnectorsOperator
 from dev.simulator import Connector, Fault, Simulator
-from tests.components.conftest import context
 from tests.conftest import TEAM
+from tests.support.export import context
 from tests.support.responses import HOSTILE
 
 pytestmark = pytest.mark.airflow_2

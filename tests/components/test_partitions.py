@@ -11,9 +11,9 @@ import pytest
 
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from dev.simulator import Simulator
-from tests.components.conftest import a_dag, context, utc
 from tests.conftest import HOUR, START
 from tests.support.compat import DAG
+from tests.support.export import a_dag, context, utc
 
 try:
     from airflow.sdk import CronPartitionTimetable

@@ -1,4 +1,4 @@
-"""Two exports of one window at once, whose logs differ: no receipt may vouch for a mixture."""
+"""Two exports of one window at once, whose logs differ: no manifest may vouch for a mixture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_supermetrics._export.formats import file_format
-from airflow_provider_supermetrics._export.plan import ExportPlan
-from airflow_provider_supermetrics._export.storage import Destination, Disk
+from airflow_provider_supermetrics._export.manifest import ExportPlan
+from airflow_provider_supermetrics._export.storage import Destination, LocalDestination
 from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._export.writer import ExportWriter
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
@@ -31,7 +31,7 @@ def log(is_late: bool = False) -> list[dict[str, Any]]:
     return [*([{"id": "late", "log_time": times[-1]}] if is_late else []), *reversed(entries)]
 
 
-class Interrupted(Disk):
+class Interrupted(LocalDestination):
     """Something happens just before an object is put or removed; once."""
 
     def __init__(self, folder: Path, before: Callable[[str, str], bool]) -> None:
@@ -42,10 +42,10 @@ class Interrupted(Disk):
         if self.before(action, name):
             self.before = lambda action, name: False  # noqa: ARG005
 
-    def put(self, data: bytes, name: str) -> str:
+    def write_versioned(self, data: bytes, name: str) -> str:
         """As ever."""
         self._meet("put", name)
-        return super().put(data, name)
+        return super().write_versioned(data, name)
 
     def remove(self, name: str) -> None:
         """As ever."""
@@ -63,7 +63,7 @@ def writer(folder: Path, entries_per_file: int = 100, **events: Any) -> ExportWr
 
 
 def vouched(folder: Path) -> int | None:
-    """How many objects the receipt vouches for, all of which are as it says; None without a receipt."""
+    """How many objects the manifest vouches for, all of which are as it says; None without a manifest."""
     names = list(folder.glob("_manifest-*"))
     if not names:
         return None
@@ -74,7 +74,7 @@ def vouched(folder: Path) -> int | None:
 
 
 def test_one_ends_while_the_other_uploads(tmp_path: Path) -> None:
-    """The part that lands after the receipt takes the receipt away."""
+    """The part that lands after the manifest takes the manifest away."""
     early = writer(tmp_path)
     early.add(page_of(log()), START)
 
@@ -93,7 +93,7 @@ def test_one_ends_while_the_other_uploads(tmp_path: Path) -> None:
 
 
 def test_one_begins_while_the_other_cleans_up(tmp_path: Path) -> None:
-    """Removing many stale parts takes time; what came meanwhile is seen before the receipt."""
+    """Removing many stale parts takes time; what came meanwhile is seen before the manifest."""
     first = writer(tmp_path, entries_per_file=10)
     first.add(page_of(log()), None)
     first.finish(1, None)
@@ -114,7 +114,7 @@ def test_one_begins_while_the_other_cleans_up(tmp_path: Path) -> None:
 
 
 def test_one_begins_while_the_other_finds_all_as_before(tmp_path: Path) -> None:
-    """Who changes nothing does not succeed without a receipt either."""
+    """Who changes nothing does not succeed without a manifest either."""
     first = writer(tmp_path)
     first.add(page_of(log()), None)
     first.finish(1, None)

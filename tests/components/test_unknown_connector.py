@@ -15,10 +15,10 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsServerError,
 )
 from dev.simulator import Connector, Fault, Simulator
-from tests.components.conftest import Exported
-from tests.components.test_export_waiting import CHECKPOINT, Task
 from tests.conftest import CONNECTOR, TEAM
 from tests.support.compat import AirflowFailException, AirflowSensorTimeout
+from tests.support.connectors import MISTYPED, lists
+from tests.support.export import CHECKPOINT, Exported, Task
 from tests.support.responses import listed
 from tests.support.sensors import MODES, Wait, at, keep_first_start
 
@@ -26,7 +26,6 @@ pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
 Export = Callable[..., dict[str, Any]]
-MISTYPED = "T3S7O"
 
 
 @pytest.fixture
@@ -38,11 +37,6 @@ def api(simulate: Simulate) -> Simulate:
         return simulate(connectors=known, unknown_connector="empty", **switches)
 
     return start
-
-
-def lists(sim: Simulator) -> int:
-    """How many times the connectors were listed."""
-    return sum(request.path.endswith("/connectors") for request in sim.requests)
 
 
 # Exports
@@ -67,9 +61,9 @@ def test_an_export_of_an_idle_connector_is_complete(
     """One that exists and has never logged anything, for one request more."""
     sim = api()
     assert export()["entries"] == 0
-    assert exported.receipts[0]["complete"] is True
+    assert exported.manifests[0]["complete"] is True
     assert lists(sim) == 1
-    assert exported.receipts[0]["requests"] == len(sim.requests)
+    assert exported.manifests[0]["requests"] == len(sim.requests)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +76,7 @@ def test_a_connector_with_entries_is_not_looked_up(
     sim = api(Connector(CONNECTOR, [at(seconds)], team_id=TEAM))
     export()
     assert lists(sim) == 0
-    assert len(exported.receipts) == 1
+    assert len(exported.manifests) == 1
 
 
 @pytest.mark.parametrize(
@@ -108,7 +102,7 @@ def test_where_the_list_does_not_tell_the_export_warns(
     """The key may not list connectors, or the list has not all of them: nothing to fail for."""
     sim = api(faults=[None, None, answer])
     export(connector_identifier=MISTYPED)
-    assert len(exported.receipts) == 1
+    assert len(exported.manifests) == 1
     assert len(sim.requests) == 3
     [line] = [line for line in logged() if f"log of {MISTYPED} is empty" in line]
     assert why in line
@@ -138,10 +132,10 @@ def test_a_rate_limited_list_is_waited_for(
         with pytest.raises(SupermetricsRateLimitError):
             task.step()
         waits.append(3600)
-    assert exported.receipts == []
+    assert exported.manifests == []
     with pytest.raises(SupermetricsRequestError, match=MISTYPED):
         task.step("execute_complete")
-    assert exported.receipts == []
+    assert exported.manifests == []
     assert [request.status for request in sim.requests][-1] == 200
     assert lists(sim) == 2
 

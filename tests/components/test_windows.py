@@ -29,9 +29,9 @@ from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from dev.simulator import Simulator, generate_entries
-from tests.components.conftest import Exported, a_dag, by_hand, context, span, utc
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.support.compat import DAG
+from tests.support.export import Exported, a_dag, by_hand, context, span, utc
 
 pytestmark = pytest.mark.airflow_2
 

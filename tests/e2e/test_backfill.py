@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dev.simulator import Connector, RateLimitWindow, Simulator, generate_entries
-from tests.components.conftest import Exported
 from tests.conftest import CONNECTOR, KEY, START, TEAM
 from tests.e2e.services import AIRFLOW_2, Services
+from tests.support.export import Exported
 
 pytestmark = pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 backfills in another way")
 
@@ -77,10 +77,10 @@ def test_a_month_is_filled_in(tmp_path: Path, repository: Path) -> None:
             backfill(services, sim)
             after = bytes_and_places(exported)
     month = ("2026-01-01T00:00:00Z", "2026-01-31T00:00:00Z")
-    inside = [receipt for receipt in exported.receipts if month[0] <= receipt["start"] < month[1]]
-    needed = sum(math.ceil(receipt["entries"] / 1000) for receipt in inside)
+    inside = [manifest for manifest in exported.manifests if month[0] <= manifest["start"] < month[1]]
+    needed = sum(math.ceil(manifest["entries"] / 1000) for manifest in inside)
     assert len(inside) == DAYS
-    parts = [item["name"] for receipt in inside for item in receipt["objects"]]
+    parts = [item["name"] for manifest in inside for item in manifest["objects"]]
     counts = Counter(entry["id"] for part in parts for entry in exported.entries(part))
     assert counts == Counter(entry["id"] for entry in truth)
     assert set(counts.values()) == {1}

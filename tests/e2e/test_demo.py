@@ -44,7 +44,7 @@ time.sleep(60)
 
 
 def export(folder, entries):
-    """Write the entries as an export of T3S70, with its receipt."""
+    """Write the entries as an export of T3S70, with its manifest."""
     file = folder / "T3S70-hour-00000.jsonl.gz"
     file.write_bytes(gzip.compress("".join(json.dumps(entry) + "\n" for entry in entries).encode()))
     objects = [{"name": file.name, "sha256": sha256(file.read_bytes()).hexdigest()}]
@@ -76,13 +76,13 @@ def test_check_of_wrong_entries(tmp_path, entries, problem):
     assert check(tmp_path, "T3S70", TRUTH).problem == problem
 
 
-def test_check_of_the_receipt(tmp_path):
-    """A receipt that is missing, or tells of other bytes, is a problem although the entries are right."""
+def test_check_of_the_manifest(tmp_path):
+    """A manifest that is missing, or tells of other bytes, is a problem although the entries are right."""
     file = export(tmp_path, TRUTH)
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()), compresslevel=1, mtime=1))
-    assert check(tmp_path, "T3S70", TRUTH).problem == "the receipt does not tell of the files that are there"
+    assert check(tmp_path, "T3S70", TRUTH).problem == "the manifest does not list the files that are there"
     (tmp_path / "_manifest-T3S70-hour.json").unlink()
-    assert check(tmp_path, "T3S70", TRUTH).problem == "0 receipts where there should be one"
+    assert check(tmp_path, "T3S70", TRUTH).problem == "0 manifests where there should be one"
 
 
 def test_alert_is_found():

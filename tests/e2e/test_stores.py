@@ -13,9 +13,9 @@ import pytest
 from dev.simulator import Connector, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.e2e.services import Services
-from tests.formats.table import entries_of
-from tests.storage.conftest import STORES
-from tests.storage.emulators import SECRET, Emulator
+from tests.support.emulators import SECRET, Emulator
+from tests.support.stores import STORES
+from tests.support.table import entries_of
 
 pytestmark = pytest.mark.airflow_2
 
@@ -97,17 +97,17 @@ def finished(services: Services, dag_id: str) -> str:
 
 
 def test_an_export_to_each_store(services: Services, emulators: dict[str, Emulator], sim: Simulator) -> None:
-    """Complete, with a true receipt."""
+    """Complete, with a true manifest."""
     run = finished(services, "there")
     truth = {entry["id"] for entry in sim.truth(CONNECTOR, START, START + HOUR)}
     for name, emulator in emulators.items():
         assert services.task("there", run, name).state == "success", services.log("there", run, name)
         objects = emulator.objects("there")
-        [receipt] = [json.loads(data) for key, data in objects.items() if "_manifest-" in key]
-        parts = {item["name"]: objects[f"logs/{item['name']}"] for item in receipt["objects"]}
-        assert all(sha256(parts[item["name"]]).hexdigest() == item["sha256"] for item in receipt["objects"])
+        [manifest] = [json.loads(data) for key, data in objects.items() if "_manifest-" in key]
+        parts = {item["name"]: objects[f"logs/{item['name']}"] for item in manifest["objects"]}
+        assert all(sha256(parts[item["name"]]).hexdigest() == item["sha256"] for item in manifest["objects"])
         found = [entry["id"] for data in parts.values() for entry in entries_of(data, ".parquet")]
-        assert len(found) == len(truth) == receipt["entries"]
+        assert len(found) == len(truth) == manifest["entries"]
         assert set(found) == truth
 
 
@@ -129,7 +129,6 @@ def test_a_connection_that_is_missing(services: Services) -> None:
     assert services.task("missing", run, "nobody").state == "failed"
     log = services.log("missing", run, "nobody")
     assert (
-        "Airflow has no connection 'nobody', which is what stands before '@' in s3://nobody@missing/logs"
-        in log
+        "Airflow has no connection 'nobody', which is the part before '@' in s3://nobody@missing/logs" in log
     )
     assert "AWS" not in log

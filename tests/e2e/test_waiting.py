@@ -14,9 +14,9 @@ import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Connector, Fault, RateLimitWindow, Received, Simulator, generate_entries
-from tests.components.conftest import Exported, context
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.e2e.services import AIRFLOW_2, Services, Task
+from tests.support.export import Exported, context
 
 pytestmark = pytest.mark.airflow_2
 
@@ -214,8 +214,8 @@ def test_a_long_wait_takes_no_slot_and_outlives_the_triggerer(
 
     exported = Exported(exports / "limited")
     assert by_id(exported.entries()) == truth(sim, CONNECTOR)
-    [receipt] = exported.receipts
-    assert len(receipt["objects"]) >= 3
+    [manifest] = exported.manifests
+    assert len(manifest["objects"]) >= 3
     waits = refusals(sim.requests, LIMIT)
     assert len(waits) >= 2
     assert set(waits) == {1}
@@ -227,7 +227,7 @@ def test_a_long_wait_takes_no_slot_and_outlives_the_triggerer(
         path=f"file://{tmp_path}",
         entries_per_file=ENTRIES_PER_FILE,
     ).execute(context())
-    assert len(sim.requests) == len(free.requests) + len(waits) == receipt["requests"]
+    assert len(sim.requests) == len(free.requests) + len(waits) == manifest["requests"]
     assert KEY not in services.log("limited", run, "export")
     assert KEY not in services.service_log("triggerer")
 
@@ -246,8 +246,8 @@ def test_a_killed_worker_costs_no_finished_part(
     assert services.task("killed", run, "export").try_number == 2
 
     assert by_id(exported.entries()) == truth(sim, CONNECTOR)
-    [receipt] = exported.receipts
-    assert sorted(item["name"] for item in receipt["objects"]) == exported.parts
+    [manifest] = exported.manifests
+    assert sorted(item["name"] for item in manifest["objects"]) == exported.parts
     assert not any(name.startswith("_checkpoint-") for name in exported.names)
     first, second = set(asked(sim.requests[:5])), set(asked(sim.requests[5:]))
     assert len(first) == 4
@@ -299,7 +299,7 @@ def test_a_pool_that_counts_deferred_tasks_keeps_the_others_back(
 
     exported = Exported(exports / "shared")
     assert by_id(exported.entries()) == truth(sim, *SHARING)
-    assert len(exported.receipts) == 6
+    assert len(exported.manifests) == 6
     waits = refusals(sim.requests, SHARED_LIMIT)
     assert waits
     assert max(waits) <= 2

@@ -19,39 +19,12 @@ from hypothesis import strategies as st
 from airflow_provider_supermetrics._api.entry import encode
 from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
-from tests.formats.table import COLUMNS, decompressed, entries_of
+from tests.support.table import COLUMNS, KINDS, ODD, ORDINARY, decompressed, entries_of, exact
 
 pytestmark = pytest.mark.airflow_2
 
-# Format, compression, suffix, and the compression that a receipt names.
-KINDS = [
-    ("jsonl", "auto", ".jsonl.gz", "gzip"),
-    ("jsonl", "gzip", ".jsonl.gz", "gzip"),
-    ("jsonl", "zstd", ".jsonl.zst", "zstd"),
-    ("jsonl", "none", ".jsonl", None),
-    ("jsonl", None, ".jsonl", None),
-    ("csv", "auto", ".csv.gz", "gzip"),
-    ("csv", "gzip", ".csv.gz", "gzip"),
-    ("csv", "zstd", ".csv.zst", "zstd"),
-    ("csv", "none", ".csv", None),
-    ("parquet", "auto", ".parquet", "zstd"),
-    ("parquet", "zstd", ".parquet", "zstd"),
-    ("parquet", "snappy", ".parquet", "snappy"),
-    ("parquet", "gzip", ".parquet", "gzip"),
-    ("parquet", None, ".parquet", None),
-]
 each_kind = pytest.mark.parametrize(("format", "compression"), [kind[:2] for kind in KINDS])
 each_table = pytest.mark.parametrize("format", ["csv", "parquet"])
-
-ORDINARY = {
-    "id": "123-foo",
-    "log_time": "2026-01-01T00:00:00Z",
-    "status": 200,
-    "event": "auth.token.refresh",
-    "request": "POST /api/oauth/token_refresh",
-    "duration_ms": 253,
-    "request_id": "8dc24bc2-8a17-4188-a509-217cb8799929",
-}
 
 
 def written(
@@ -63,11 +36,6 @@ def written(
     raw = io.BytesIO()
     file_format(format, compression).write(raw, blocks)
     return raw.getvalue()
-
-
-def exact(value: Any) -> str:
-    """A text that differs where values do, unlike True, 1 and 1.0."""
-    return json.dumps(value, sort_keys=True)
 
 
 # Entries come back
@@ -110,35 +78,6 @@ def test_every_entry_comes_back(kind: str, entries: list[dict[str, Any]]) -> Non
     back = entries_of(written(entries, kind, None), f".{kind}")
     # As JSON has them: two halves of a surrogate pair are one character there.
     assert exact(back) == exact([json.loads(encode(entry)) for entry in entries])
-
-
-ODD: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
-    # What differs from the ordinary entry; its columns; its `extra`.
-    ({"vendor": {"a": [1, None]}}, {}, {"vendor": {"a": [1, None]}}),
-    ({"extra": "x"}, {}, {"extra": "x"}),
-    ({"status": None}, {"status": None}, {"status": None}),
-    ({"status": "200"}, {"status": None}, {"status": "200"}),
-    ({"status": 200.0}, {"status": None}, {"status": 200.0}),
-    ({"status": True}, {"status": None}, {"status": True}),
-    ({"status": 40_000}, {"status": None}, {"status": 40_000}),
-    ({"duration_ms": 2**31}, {"duration_ms": 2**31}, {}),
-    ({"duration_ms": 2**70}, {"duration_ms": None}, {"duration_ms": 2**70}),
-    ({"id": 7}, {"id": None}, {"id": 7}),
-    ({"id": "007"}, {"id": "007"}, {}),
-    ({"event": "\ud800"}, {"event": None}, {"event": "\ud800"}),
-    ({"request": 'a,"b"\r\n\nc\r😀 \t'}, {"request": 'a,"b"\r\n\nc\r😀 \t'}, {}),
-    ({"log_time": "2026-01-01T00:00:00.250Z"}, {"log_time": "2026-01-01T00:00:00.250Z"}, {}),
-    *(
-        ({"log_time": text}, {"log_time": column}, {"log_time": text})
-        for text, column in [
-            ("2026-01-01", "2026-01-01T00:00:00Z"),
-            ("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00Z"),
-            ("2026-01-01T02:00:00+02:00", "2026-01-01T00:00:00Z"),
-            ("2026-01-01T00:00:00.25Z", "2026-01-01T00:00:00.250Z"),
-            ("2026-01-01T00:00:00.123456789Z", "2026-01-01T00:00:00.123456Z"),
-        ]
-    ),
-]
 
 
 def columns_of(data: bytes, format: str) -> dict[str, str]:

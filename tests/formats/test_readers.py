@@ -17,10 +17,9 @@ import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator, generate_entries
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, START
-from tests.formats.table import COLUMNS, entries_of, rebuilt
-from tests.formats.test_formats import ODD, exact
+from tests.support.export import context
+from tests.support.table import COLUMNS, ODD, entries_of, exact, rebuilt
 
 # The environment of Airflow 2.11 tests what we write with, not what others read with.
 duckdb = pytest.importorskip("duckdb")
@@ -171,7 +170,7 @@ def test_jsonl_with_duckdb(
 
 
 def test_parquet_with_pyarrow(lake: Lake) -> None:
-    """A folder as a data set: receipts are no part of it."""
+    """A folder as a data set: manifests are no part of it."""
     folder, truth = lake("parquet")
     table = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive").to_table()
     assert same([rebuilt(columns(row)) for row in table.to_pylist()], truth)
@@ -191,8 +190,8 @@ def test_parquet_with_pandas(lake: Lake) -> None:
 def test_gaps_with_duckdb(lake: Lake, query: Query, gaps_statement: Callable[[Path], str]) -> None:
     """The statement of docs/export.md finds a window that was never exported, and the end of the last one."""
     folder, _ = lake("parquet")
-    receipts = sorted(folder.glob("*/_manifest-*.json"))
-    receipts[1].unlink()
+    manifests = sorted(folder.glob("*/_manifest-*.json"))
+    manifests[1].unlink()
     begin, end = LAST_HOUR + HOUR, LAST_HOUR + 4 * HOUR
     assert gaps(query(gaps_statement(folder))) == [(begin, begin + HOUR), (end, None)]
 
@@ -202,12 +201,12 @@ def test_no_gap_where_another_window_encloses_it(
 ) -> None:
     """A day over hours: what an hour lacks, the day has, also behind a shorter window that ends before."""
     folder, _ = lake("parquet")
-    receipts = sorted(folder.glob("*/_manifest-*.json"))
-    receipts[2].unlink()
+    manifests = sorted(folder.glob("*/_manifest-*.json"))
+    manifests[2].unlink()
     export_more(folder, LAST_HOUR, LAST_HOUR + 3 * HOUR)
     assert gaps(query(gaps_statement(folder))) == [(LAST_HOUR + 4 * HOUR, None)]
     # The hour within the gap's end is not covered by what ends within it.
-    receipts[3].unlink()
+    manifests[3].unlink()
     export_more(folder, LAST_HOUR + 5 * HOUR, LAST_HOUR + 6 * HOUR)
     last = (LAST_HOUR + 3 * HOUR, LAST_HOUR + 5 * HOUR)
     assert gaps(query(gaps_statement(folder))) == [last, (LAST_HOUR + 6 * HOUR, None)]

@@ -10,13 +10,12 @@ import pytest
 from airflow_provider_supermetrics.exceptions import SupermetricsRequestError
 from dev.simulator import Connector, Simulator
 from tests.conftest import CONNECTOR, START, TEAM
-from tests.support.responses import HOSTILE, lists
+from tests.support.connectors import MISTYPED, lists
+from tests.support.responses import HOSTILE
 
 pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
-
-MISTYPED = "T3S7O"
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 
 from dev.demo.airflow import ROOT, connection, environment
 from dev.simulator import Connector, Simulator, generate_entries
-from tests.components.conftest import Exported
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.e2e.services import AIRFLOW_2, Services
+from tests.support.export import Exported
 
 pytestmark = pytest.mark.install
 
@@ -109,7 +109,7 @@ def test_a_universal_pathlib_that_airflow_cannot_use(tmp_path: Path) -> None:
         assert (exported / "object").read_text() == "written"
     else:
         assert version("apache-airflow") < "3.2"
-        assert "This Airflow needs an older universal-pathlib: pip install" in done.stderr
+        assert "this Airflow needs an older universal-pathlib: pip install" in done.stderr
 
 
 def by_id(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -132,8 +132,8 @@ def test_an_export_a_sensor_and_triggers(services: Services, sim: Simulator, exp
     services.wait("the sensor to be deferred and the other tasks to succeed", deferred)
     truth = sim.truth(CONNECTOR, START, START + HOUR)
     assert by_id(Exported(exports / "jsonl").entries()) == by_id(truth)
-    [receipt] = Exported(exports / "parquet").receipts
-    assert (receipt["complete"], receipt["entries"]) == (True, len(truth))
+    [manifest] = Exported(exports / "parquet").manifests
+    assert (manifest["complete"], manifest["entries"]) == (True, len(truth))
     assert services.xcom("smoke", run, "poke")["matches"] == sum(
         (entry["status"] or 0) >= 400 for entry in sim.truth(CONNECTOR)
     )

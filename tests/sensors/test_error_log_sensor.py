@@ -23,7 +23,6 @@ from airflow_provider_supermetrics.exceptions import (
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from airflow_provider_supermetrics.triggers.supermetrics import error_event, error_of
 from dev.simulator import Fault, RateLimitWindow, generate_entries
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, KEY, START
 from tests.support.airflow import stored
 from tests.support.compat import (
@@ -32,6 +31,7 @@ from tests.support.compat import (
     AirflowSkipException,
     AirflowTaskTimeout,
 )
+from tests.support.export import context
 from tests.support.sensors import MODES, Simulate, Wait, at, good, keep_first_start, quiet
 
 pytestmark = pytest.mark.airflow_2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -13,63 +11,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_supermetrics._export.storage import Destination
-from tests.storage.emulators import S3, Azure, Emulator, Gcs
-from tests.storage.proxy import Fault, FaultProxy, Request
-
-# gcsfs would ask Google's gRPC service for the kind of the bucket, a minute long and before every request:
-# the emulator has none. It reads this when it is imported.
-os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
-
-STORES: dict[str, type[S3 | Azure | Gcs]] = {"s3": S3, "azure": Azure, "gcs": Gcs}
-
-
-class Bucket:
-    """A fresh bucket. An Airflow Connection leads there, through a proxy; all else here goes past it."""
-
-    def __init__(self, emulator: Emulator, proxy: FaultProxy, conn_id: str) -> None:
-        self.emulator = emulator
-        self.proxy = proxy
-        self.conn_id = conn_id
-        self.name = f"bucket-{uuid.uuid4().hex}"
-        emulator.create(self.name)
-
-    @property
-    def url(self) -> str:
-        """What ObjectStoragePath calls it."""
-        return f"{self.emulator.scheme}://{self.conn_id}@{self.name}"
-
-    @property
-    def destination(self) -> Destination:
-        """A folder in it."""
-        return Destination.at(f"{self.url}/a/b")
-
-    @property
-    def objects(self) -> dict[str, bytes]:
-        """Every object's bytes."""
-        return self.emulator.objects(self.name)
-
-    @property
-    def unfinished(self) -> list[str]:
-        """The objects of which the store holds parts that no reader sees."""
-        return self.emulator.unfinished(self.name)
-
-    @property
-    def requests(self) -> list[Request]:
-        """What came through the proxy."""
-        return self.proxy.requests
-
-    def answer(self, status: int, *, times: int, when: Callable[[Request], bool]) -> None:
-        """Let the proxy answer as the store would, to the first requests of a kind."""
-        headers, body = self.emulator.error(status)
-        self.proxy.faults.append(
-            Fault("answer", status=status, headers=headers, body=body, times=times, when=when)
-        )
-
-
-def writes(request: Request) -> bool:
-    """Whether a request puts bytes into the store."""
-    return request.method in ("PUT", "POST")
+from tests.support.emulators import Emulator
+from tests.support.proxy import FaultProxy
+from tests.support.stores import STORES, Bucket
 
 
 @pytest.fixture(scope="session")

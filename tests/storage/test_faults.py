@@ -12,11 +12,10 @@ import pytest
 from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR
-from tests.storage.conftest import Bucket, writes
-from tests.storage.proxy import Fault, FaultKind, Request
-from tests.storage.test_storage import run_export
+from tests.support.export import context
+from tests.support.proxy import Fault, FaultKind, Request
+from tests.support.stores import Bucket, run_export, writes
 
 pytestmark = pytest.mark.airflow_2
 
@@ -24,19 +23,19 @@ DATA = bytes(range(256)) * 40
 
 
 def test_one_request_puts_an_object(bucket: Bucket) -> None:
-    """Every byte value arrives, in one request; another tells the stamp."""
-    stamp = bucket.destination.put(DATA, "x")
+    """Every byte value arrives, in one request; another tells the version."""
+    version = bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
     assert [request for request in bucket.requests if writes(request)] == [bucket.requests[0]]
     bucket.requests.clear()
-    assert bucket.destination.stamp("x") == stamp
+    assert bucket.destination.version("x") == version
 
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_store_that_fails_twice(bucket: Bucket, waits: list[float], status: int) -> None:
     """The store's library tries again, with pauses."""
     bucket.answer(status, times=2, when=writes)
-    bucket.destination.put(DATA, "x")
+    bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
     assert [request.status == status for request in bucket.requests if writes(request)] == [True, True, False]
     assert waits
@@ -46,49 +45,53 @@ def test_a_store_that_keeps_failing(bucket: Bucket, waits: list[float]) -> None:
     """It ends, with the store's own words, and nothing is there."""
     bucket.answer(500, times=99, when=writes)
     with pytest.raises(Exception, match="said by the test"):
-        bucket.destination.put(DATA, "x")
+        bucket.destination.write_versioned(DATA, "x")
     assert 3 <= len(bucket.requests) <= 10
     assert bucket.objects == {}
 
 
 @pytest.mark.parametrize("kind", ["cut", "lost"])
 def test_a_connection_that_breaks_once(bucket: Bucket, waits: list[float], kind: FaultKind) -> None:
-    """In the middle of the body, or after it: the object is there, whole, under the stamp that put told."""
+    """In the middle of the body, or after it: the object is there, whole, under the version that put told."""
     bucket.proxy.faults.append(Fault(kind, when=writes))
-    stamp = bucket.destination.put(DATA, "x")
+    version = bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
-    assert bucket.destination.stamp("x") == stamp
+    assert bucket.destination.version("x") == version
 
 
 def test_connections_that_keep_breaking(bucket: Bucket, waits: list[float]) -> None:
     """It ends, and the object that was there before is still there."""
-    bucket.destination.put(b"before", "x")
+    bucket.destination.write_versioned(b"before", "x")
     bucket.proxy.faults.append(Fault("cut", times=99, when=writes))
     with pytest.raises(Exception, match=r"(?i)connect"):
-        bucket.destination.put(DATA, "x")
+        bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": b"before"}
 
 
-@pytest.mark.parametrize("action", ["put", "read", "sha256", "stamp", "stamps", "remove"])
+@pytest.mark.parametrize("action", ["write", "read", "sha256", "version", "versions", "remove"])
 def test_a_store_that_denies(bucket: Bucket, waits: list[float], action: str) -> None:
     """Not taken for an object that is not there, nor tried again; the error names object and remedy."""
     destination = bucket.destination
-    destination.put(DATA, "x")
+    destination.write_versioned(DATA, "x")
     bucket.requests.clear()
     bucket.answer(403, times=99, when=lambda request: True)  # noqa: ARG005  # every request
     calls: dict[str, Callable[[], object]] = {
-        "put": lambda: destination.put(b"other", "x"),
+        "write": lambda: destination.write_versioned(b"other", "x"),
         "read": lambda: destination.read("x"),
         "sha256": lambda: destination.sha256("x"),
-        "stamp": lambda: destination.stamp("x"),
-        "stamps": lambda: destination.stamps("x"),
+        "version": lambda: destination.version("x"),
+        "versions": lambda: destination.versions("x"),
         "remove": lambda: destination.remove("x"),
     }
-    named = str(destination) if action == "stamps" else f"{destination}/x"
+    verb = {"sha256": "read", "version": "check", "versions": "list"}.get(action, action)
+    named = str(destination) if action == "versions" else f"{destination}/x"
     with pytest.raises(
-        PermissionError, match=f"^{named} could not be .* Airflow connection may list,"
+        PermissionError, match=f"^Access denied: cannot {verb} {named}: .* Airflow connection may list,"
     ) as raised:
         calls[action]()
+    remedy = "Check the key, and that the Airflow connection may list, read, write and delete there"
+    assert raised.value.remedy == remedy  # type: ignore[attr-defined]  # set by the package
+    assert str(raised.value).endswith(f". {remedy}")
     assert "sig=" not in "".join(traceback.format_exception(raised.value))
     assert waits == []
     # gcsfs asks of one object in several ways at once, and not always in as many.
@@ -100,11 +103,12 @@ def test_a_missing_bucket(bucket: Bucket) -> None:
     """Nothing is found in it, and nothing can be put there."""
     bucket.name = "no-such-bucket"
     destination = bucket.destination
-    assert destination.read("x") is destination.stamp("x") is destination.sha256("x") is None
+    assert destination.read("x") is destination.version("x") is destination.sha256("x") is None
     with pytest.raises(
-        FileNotFoundError, match=f"^{destination}/x could not be written: .* that the bucket"
+        FileNotFoundError,
+        match=f"^No such bucket or container: cannot write {destination}/x: .* that the bucket",
     ) as raised:
-        destination.put(DATA, "x")
+        destination.write_versioned(DATA, "x")
     assert raised.value.__cause__ is not None
 
 
@@ -114,7 +118,7 @@ def test_a_store_that_cannot_be_written_costs_no_request(
     """The store is tried before the API is asked; a bucket that may only be read counts, too."""
     sim = simulate()
     bucket.answer(403, times=99, when=writes)
-    with pytest.raises(PermissionError, match="could not be written"):
+    with pytest.raises(PermissionError, match=r"^Access denied: cannot write"):
         run_export(bucket)
     bucket.proxy.clear()
     bucket.name = "no-such-bucket"
@@ -126,34 +130,32 @@ def test_a_store_that_cannot_be_written_costs_no_request(
 def test_a_local_disk_that_is_full(tmp_path: Path) -> None:
     """The error names the file; nothing of it is left, and what was there before stays."""
     destination = Destination.at(f"file://{tmp_path}/logs")
-    destination.put(b"before", "x")
+    destination.write_versioned(b"before", "x")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
     try:
-        with pytest.raises(
-            OSError, match=f"^file://{tmp_path}/logs/x could not be written: File too large. Free"
-        ):
-            destination.put(bytes(1 << 20), "x")
+        with pytest.raises(OSError, match=f"^File too large: cannot write file://{tmp_path}/logs/x. Free"):
+            destination.write_versioned(bytes(1 << 20), "x")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.read_bytes() for path in (tmp_path / "logs").iterdir()] == [b"before"]
 
 
 @pytest.mark.parametrize(
-    ("action", "done"),
+    ("action", "verb"),
     [
-        ("put", "written"),
-        ("write", "written"),
+        ("write_versioned", "write"),
+        ("write", "write"),
         ("read", "read"),
         ("sha256", "read"),
-        ("stamp", "looked at"),
-        ("stamps", "listed"),
-        ("remove", "removed"),
-        ("remove_leftovers", "listed"),
+        ("version", "check"),
+        ("versions", "list"),
+        ("remove", "remove"),
+        ("remove_leftovers", "list"),
     ],
 )
 @pytest.mark.parametrize("damage", ["loop", "file"])
-def test_a_local_disk_that_fails(tmp_path: Path, action: str, done: str, damage: str) -> None:
+def test_a_local_disk_that_fails(tmp_path: Path, action: str, verb: str, damage: str) -> None:
     """Whatever is done there: the error names the object and what to check, once."""
     folder = tmp_path / "logs"
     if damage == "loop":
@@ -161,10 +163,10 @@ def test_a_local_disk_that_fails(tmp_path: Path, action: str, done: str, damage:
     else:
         folder.write_bytes(b"")
     destination = Destination.at(str(folder))
-    arguments = (DATA, "x") if action in ("put", "write") else ("x",)
-    named = str(folder) if done == "listed" else f"{folder}/x"
+    arguments = (DATA, "x") if "write" in action else ("x",)
+    named = str(folder) if verb == "list" else f"{folder}/x"
     with pytest.raises(
-        OSError, match=rf"^{named} could not be {done}: [A-Z][^\[\]]*\. Check that path names a folder"
+        OSError, match=rf"^[A-Z][^\[\]:]*: cannot {verb} {named}\. Check that path names a folder"
     ) as raised:
         getattr(destination, action)(*arguments)
     assert isinstance(raised.value.__cause__, OSError)
@@ -180,7 +182,8 @@ def test_an_export_to_a_local_disk_that_fails_costs_no_request(
         task_id="e", connector_identifier=CONNECTOR, path=f"file://{tmp_path}/logs"
     )
     with pytest.raises(
-        NotADirectoryError, match=rf"^file://{tmp_path}/logs/_checkpoint-.*\.gz could not be read: "
+        NotADirectoryError,
+        match=rf"^Not a directory: cannot read file://{tmp_path}/logs/_checkpoint-.*\.gz\. ",
     ):
         operator.execute(context())
     assert sim.requests == []
@@ -203,7 +206,7 @@ def test_a_large_object_appears_at_the_end(bucket: Bucket) -> None:
 
     bucket.proxy.faults.append(Fault(when=look))
     large_data = large(bucket)
-    bucket.destination.put(large_data, "x")
+    bucket.destination.write_versioned(large_data, "x")
     assert len(seen) > 2
     assert not any(seen)
     assert bucket.objects["a/b/x"] == large_data
@@ -213,7 +216,7 @@ def test_a_large_object_appears_at_the_end(bucket: Bucket) -> None:
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
 def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> None:
     """Failures of the store and of the connection in its middle: it is whole in the end, and not before."""
-    bucket.destination.put(b"before", "x")
+    bucket.destination.write_versioned(b"before", "x")
     bucket.requests.clear()
     seen: list[bytes | None] = []
 
@@ -225,7 +228,7 @@ def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> No
     bucket.answer(500, times=2, when=late)
     bucket.proxy.faults.append(Fault("cut", when=late))
     large_data = large(bucket)
-    bucket.destination.put(large_data, "x")
+    bucket.destination.write_versioned(large_data, "x")
     assert seen == [b"before"] * 3
     assert bucket.objects["a/b/x"] == large_data
 
@@ -233,14 +236,14 @@ def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> No
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
 def test_a_large_object_that_is_denied(bucket: Bucket, waits: list[float]) -> None:
     """In its middle: the object that was there before is still there, and S3 keeps nothing to be paid for."""
-    bucket.destination.put(b"before", "x")
+    bucket.destination.write_versioned(b"before", "x")
     bucket.requests.clear()
     bucket.answer(
         403, times=99, when=lambda request: sum(map(writes, bucket.requests)) > 2 and request.size > 1000
     )
     large_data = large(bucket)
-    with pytest.raises(PermissionError, match="/a/b/x could not be written") as raised:
-        bucket.destination.put(large_data, "x")
+    with pytest.raises(PermissionError, match=r"^Access denied: cannot write .*/a/b/x: ") as raised:
+        bucket.destination.write_versioned(large_data, "x")
     check_traceback(bucket, raised.value)
     assert bucket.objects == {"a/b/x": b"before"}
     # The two others drop what is not finished after a week.
@@ -250,7 +253,7 @@ def test_a_large_object_that_is_denied(bucket: Bucket, waits: list[float]) -> No
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
 def test_a_large_object_that_is_not_finished(bucket: Bucket, waits: list[float]) -> None:
     """The object that was there before is still there; the store may keep parts that nobody sees."""
-    bucket.destination.put(b"before", "x")
+    bucket.destination.write_versioned(b"before", "x")
     bucket.requests.clear()
 
     def late(request: Request) -> bool:
@@ -259,7 +262,7 @@ def test_a_large_object_that_is_not_finished(bucket: Bucket, waits: list[float])
     bucket.proxy.faults.append(Fault("cut", times=999, when=late))
     large_data = large(bucket)
     with pytest.raises(Exception, match=r"(?i)connect") as raised:
-        bucket.destination.put(large_data, "x")
+        bucket.destination.write_versioned(large_data, "x")
     assert bucket.objects == {"a/b/x": b"before"}
     check_traceback(bucket, raised.value)
 

@@ -13,15 +13,15 @@ import pytest
 
 from dev.simulator import Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, START
-from tests.storage.conftest import Bucket, writes
-from tests.storage.proxy import Fault, FaultKind, Request
-from tests.storage.test_storage import BASE, lines, run_export
+from tests.support.export import BASE
+from tests.support.proxy import Fault, FaultKind, Request
+from tests.support.stores import Bucket, lines, run_export, writes
 
 pytestmark = pytest.mark.airflow_2
 
 PARTS = [f"logs/{BASE}-{number:05d}.jsonl.gz" for number in range(4)]
 CHECKPOINT = f"logs/_checkpoint-{BASE}.gz"
-RECEIPT = f"logs/_manifest-{BASE}.json"
+MANIFEST = f"logs/_manifest-{BASE}.json"
 
 
 class Reader(Thread):
@@ -67,10 +67,10 @@ class Reader(Thread):
             head, *rest = gzip.decompress(data).split(b"\n")
             facts = json.loads(head)
             assert len(rest) == facts["pending"] + facts["open"]
-        elif name == RECEIPT:
-            receipt = json.loads(data)
-            assert receipt["complete"]
-            for item in receipt["objects"]:
+        elif name == MANIFEST:
+            manifest = json.loads(data)
+            assert manifest["complete"]
+            for item in manifest["objects"]:
                 part = self.bucket.emulator.get(self.bucket.name, f"logs/{item['name']}")
                 assert part is not None
                 assert hashlib.sha256(part).hexdigest() == item["sha256"]
@@ -85,16 +85,16 @@ def sim(simulate: Callable[..., Simulator]) -> Simulator:
 
 
 def is_complete(bucket: Bucket, sim: Simulator) -> bool:
-    """Whether the hour is there, each entry once, with its receipt and nothing else."""
+    """Whether the hour is there, each entry once, with its manifest and nothing else."""
     objects = bucket.objects
     truth = sim.truth(CONNECTOR, START, START + HOUR)
-    return sorted(objects) == [*PARTS, RECEIPT] and sorted(
+    return sorted(objects) == [*PARTS, MANIFEST] and sorted(
         entry["id"] for entry in lines(objects, PARTS)
     ) == sorted(entry["id"] for entry in truth)
 
 
 def first_uploads(bucket: Bucket) -> Callable[[Request], bool]:
-    """Holds for the first upload of each object, checkpoints and the receipt included."""
+    """Holds for the first upload of each object, checkpoints and the manifest included."""
     begun: set[str] = set()
 
     def is_first(request: Request) -> bool:
@@ -118,7 +118,7 @@ def test_an_export_gets_through(sim: Simulator, bucket: Bucket, waits: list[floa
     with Reader(bucket) as reader:
         run_export(bucket, entries_per_file=600)
     assert reader.wrong == []
-    assert {PARTS[0], RECEIPT} <= reader.seen
+    assert {PARTS[0], MANIFEST} <= reader.seen
     assert len([request for request in bucket.requests if writes(request)]) >= 2 * len(PARTS)
     assert is_complete(bucket, sim)
 
@@ -131,7 +131,7 @@ def test_an_export_gets_through(sim: Simulator, bucket: Bucket, waits: list[floa
         pytest.param(None, OSError, "[Cc]onnect|[Tt]imeout", id="cut"),
     ],
 )
-@pytest.mark.parametrize("victim", [PARTS[2], CHECKPOINT, RECEIPT], ids=["part", "checkpoint", "receipt"])
+@pytest.mark.parametrize("victim", [PARTS[2], CHECKPOINT, MANIFEST], ids=["part", "checkpoint", "manifest"])
 def test_an_export_fails_and_the_next_completes_it(
     sim: Simulator,
     bucket: Bucket,
@@ -151,12 +151,12 @@ def test_an_export_fails_and_the_next_completes_it(
             bucket.answer(status, times=999, when=fails)
         else:
             bucket.proxy.faults.append(Fault("cut", times=999, when=fails))
-        with pytest.raises(error, match=f"{bucket.url}/{victim} could not be written: .*({said})"):
+        with pytest.raises(error, match=f"cannot write {bucket.url}/{victim}: .*({said})"):
             run_export(bucket, entries_per_file=600)
-        assert RECEIPT not in bucket.objects
+        assert MANIFEST not in bucket.objects
         assert victim not in bucket.objects
         bucket.proxy.clear()
         run_export(bucket, entries_per_file=600)
     assert reader.wrong == []
-    assert {*PARTS[:2], RECEIPT} <= reader.seen
+    assert {*PARTS[:2], MANIFEST} <= reader.seen
     assert is_complete(bucket, sim)

@@ -16,8 +16,8 @@ import pytest
 from dev.simulator import Simulator
 from tests.conftest import CONNECTOR
 from tests.hooks import conftest as hooks
-from tests.storage.conftest import Bucket, writes
-from tests.storage.proxy import FaultProxy
+from tests.support.proxy import FaultProxy
+from tests.support.stores import Bucket, writes
 
 pytestmark = pytest.mark.airflow_2
 
@@ -27,7 +27,7 @@ EXPORT = """
 import sys
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
-from tests.components.conftest import context
+from tests.support.export import context
 
 SupermetricsExportLogsOperator(
     task_id="export", connector_identifier=sys.argv[1], path=sys.argv[2], entries_per_file=20

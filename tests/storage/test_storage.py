@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,15 +13,13 @@ from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator, generate_entries
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, START
-from tests.storage.conftest import STORES, Bucket, writes
-from tests.storage.emulators import SECRET
-from tests.storage.proxy import Request
+from tests.support.emulators import SECRET
+from tests.support.export import BASE, context
+from tests.support.proxy import Request
+from tests.support.stores import STORES, Bucket, export_to, lines, run_export, writes
 
 pytestmark = pytest.mark.airflow_2
-
-BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
 
 
 @pytest.fixture(params=["file", *STORES])
@@ -63,13 +59,13 @@ def test_a_library_that_is_missing(
 
 def test_a_store_that_nobody_knows() -> None:
     """Of another scheme, all that can be said is that."""
-    with pytest.raises(SupermetricsValidationError, match=r"Cannot write to floppy://a/logs: .*floppy"):
+    with pytest.raises(SupermetricsValidationError, match=r"cannot write to floppy://a/logs: .*floppy"):
         Destination.at("floppy://a/logs")
 
 
 def test_a_connection_that_does_not_lead_there() -> None:
     """The error says where to look; no retry helps."""
-    with pytest.raises(SupermetricsValidationError, match=r"what stands before '@': abfs://CONN"):
+    with pytest.raises(SupermetricsValidationError, match=r"the part before '@': abfs://CONN"):
         Destination.at("abfs://container/logs")
 
 
@@ -78,7 +74,7 @@ def test_a_connection_with_a_setting_that_its_store_does_not_know(monkeypatch: p
     extra = {"config_kwargs": {"s3_additional_kwargs": {}}}
     monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "aws", "extra": extra}))
     with pytest.raises(
-        SupermetricsValidationError, match=r"s3_additional_kwargs'\. Check the Airflow connection"
+        SupermetricsValidationError, match=r"s3_additional_kwargs': check the Airflow connection"
     ):
         Destination.at("s3://odd@bucket/logs")
 
@@ -133,7 +129,7 @@ def test_a_path_without_a_connection(
 )
 def test_a_path_with_a_credential(path: str) -> None:
     """It is refused, and not repeated where all can read it."""
-    with pytest.raises(SupermetricsValidationError, match="must hold no credential") as raised:
+    with pytest.raises(SupermetricsValidationError, match="must not contain a credential") as raised:
         Destination.at(path)
     assert "SECRET" not in str(raised.value)
 
@@ -154,7 +150,7 @@ def test_a_path_with_a_credential(path: str) -> None:
 def test_a_path_that_would_be_another(path: str) -> None:
     """What Airflow or a library takes for a folder elsewhere is refused."""
     with pytest.raises(
-        SupermetricsValidationError, match=r"^path must (be a URL|not hold) .*Write a URL such as"
+        SupermetricsValidationError, match=r"^path must (be a URL|not contain) .*write a URL such as"
     ):
         Destination.at(path)
 
@@ -165,114 +161,91 @@ def test_a_path_that_would_be_another(path: str) -> None:
 def test_a_path_that_is_odd(bucket: Bucket, folder: str) -> None:
     """What is put is found again, in the same folder."""
     destination = Destination.at(f"{bucket.url}{folder}")
-    stamp = destination.put(b"one", "x.txt")
-    assert destination.stamps("x") == {"x.txt": stamp}
+    version = destination.write_versioned(b"one", "x.txt")
+    assert destination.versions("x") == {"x.txt": version}
     assert list(bucket.objects) == [f"{folder.strip('/')}/x.txt".lstrip("/")]
 
 
 def test_put_and_put_again(destination: Destination) -> None:
     """An object appears, and a second one of its name takes its place."""
-    destination.put(b"one", "x.txt")
+    destination.write_versioned(b"one", "x.txt")
     assert content(destination, "x.txt") == b"one"
-    destination.put(b"second", "x.txt")
+    destination.write_versioned(b"second", "x.txt")
     assert content(destination, "x.txt") == b"second"
-    assert list(destination.stamps("")) == ["x.txt"]
+    assert list(destination.versions("")) == ["x.txt"]
 
 
-def test_a_stamp_tells_one_object_from_another(destination: Destination) -> None:
-    """As long as an object stays, its stamp does; when other bytes take its place, it changes."""
-    assert destination.stamp("x.txt") is None
-    first = destination.put(b"one", "x.txt")
-    assert destination.stamp("x.txt") == destination.stamps("x")["x.txt"] == first
-    second = destination.put(b"two", "x.txt")
-    assert destination.stamp("x.txt") == destination.stamps("x")["x.txt"] == second != first
+def test_the_version_changes_with_the_object(destination: Destination) -> None:
+    """As long as an object stays, its version does; when other bytes take its place, it changes."""
+    assert destination.version("x.txt") is None
+    first = destination.write_versioned(b"one", "x.txt")
+    assert destination.version("x.txt") == destination.versions("x")["x.txt"] == first
+    second = destination.write_versioned(b"two", "x.txt")
+    assert destination.version("x.txt") == destination.versions("x")["x.txt"] == second != first
 
 
 def test_names_by_prefix(destination: Destination) -> None:
     """Only this folder's own objects with the prefix, however special its characters."""
-    assert destination.stamps("a") == {}
+    assert destination.versions("a") == {}
     for name in ("a-1", "a-2", "ab", "b-1", "[a]*-1"):
-        destination.put(b"", name)
+        destination.write_versioned(b"", name)
     deeper = Destination.at(f"{destination}/a-sub")
-    deeper.put(b"", "a-3")
-    assert list(destination.stamps("a-")) == ["a-1", "a-2"]
-    assert list(destination.stamps("[a]*")) == ["[a]*-1"]
+    deeper.write_versioned(b"", "a-3")
+    assert list(destination.versions("a-")) == ["a-1", "a-2"]
+    assert list(destination.versions("[a]*")) == ["[a]*-1"]
 
 
 def test_a_new_object_after_a_listing(destination: Destination) -> None:
     """What the library remembers of a listing hides nothing."""
-    destination.put(b"one", "a-1")
-    assert list(destination.stamps("a-")) == ["a-1"]
-    stamp = destination.put(b"two", "a-2")
-    assert destination.stamp("a-2") == destination.stamps("a-")["a-2"] == stamp
+    destination.write_versioned(b"one", "a-1")
+    assert list(destination.versions("a-")) == ["a-1"]
+    version = destination.write_versioned(b"two", "a-2")
+    assert destination.version("a-2") == destination.versions("a-")["a-2"] == version
     destination.remove("a-1")
-    assert destination.stamp("a-1") is None
-    assert list(destination.stamps("a-")) == ["a-2"]
+    assert destination.version("a-1") is None
+    assert list(destination.versions("a-")) == ["a-2"]
 
 
 def test_a_listing_of_others_hides_nothing(bucket: Bucket) -> None:
     """Whoever has listed the folder in this process: the store is asked, not what its library remembers."""
     destination = bucket.destination
-    stamp = destination.put(b"one", "x")
+    version = destination.write_versioned(b"one", "x")
     destination.path.fs.ls(f"{bucket.name}/a/b")
     bucket.emulator.put(bucket.name, "a/b/x", b"another")
     bucket.emulator.put(bucket.name, "a/b/y", b"new")
-    assert destination.stamp("x") != stamp
-    assert destination.stamp("y") is not None
-    assert list(destination.stamps("")) == ["x", "y"]
+    assert destination.version("x") != version
+    assert destination.version("y") is not None
+    assert list(destination.versions("")) == ["x", "y"]
 
 
 def test_remove(destination: Destination) -> None:
     """What is there goes; what is not there is no error."""
     destination.remove("x.txt")
-    destination.put(b"one", "x.txt")
+    destination.write_versioned(b"one", "x.txt")
     destination.remove("x.txt")
     destination.remove("x.txt")
-    assert destination.stamps("") == {}
+    assert destination.versions("") == {}
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     """An object that could not be written whole is not there, nor is its temporary file."""
     folder = tmp_path / "folder"
     (folder / "x.txt").mkdir(parents=True)
-    with pytest.raises(IsADirectoryError, match=f"^file://{folder}/x.txt could not be written: "):
-        Destination.at(f"file://{folder}").put(b"one", "x.txt")
+    with pytest.raises(IsADirectoryError, match=f"^Is a directory: cannot write file://{folder}/x.txt. "):
+        Destination.at(f"file://{folder}").write_versioned(b"one", "x.txt")
     assert list(folder.iterdir()) == [folder / "x.txt"]
 
 
-def export_to(bucket: Bucket, **arguments: Any) -> SupermetricsExportLogsOperator:
-    """An export of the first hour to the bucket."""
-    return SupermetricsExportLogsOperator(
-        **{
-            "task_id": "export",
-            "connector_identifier": CONNECTOR,
-            "path": f"{bucket.url}/logs",
-            **arguments,
-        }
-    )
-
-
-def run_export(bucket: Bucket, **arguments: Any) -> dict[str, Any]:
-    """Export the first hour to the bucket; return the result."""
-    result: dict[str, Any] = export_to(bucket, **arguments).execute(context())
-    return result
-
-
-def lines(objects: dict[str, bytes], names: Iterable[str]) -> list[dict[str, Any]]:
-    """The entries in these objects."""
-    return [json.loads(line) for name in names for line in gzip.decompress(objects[name]).splitlines()]
-
-
 def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
-    """Complete, one request an object, the receipt last, one listing, and a rerun changes no byte."""
+    """Complete, one request an object, the manifest last, one listing, and a rerun changes no byte."""
     sim = simulate(generate_entries(count=4000, start=START, end=START + 2 * HOUR, seed=5))
     run_export(bucket, entries_per_file=700)
     requests = list(bucket.requests)
     objects = bucket.objects
     parts = sorted(name for name in objects if name.endswith(".jsonl.gz"))
     manifest = f"logs/_manifest-{BASE}.json"
-    receipt = json.loads(objects[manifest])
-    assert [item["name"] for item in receipt["objects"]] == [name.removeprefix("logs/") for name in parts]
+    listed_objects = json.loads(objects[manifest])["objects"]
+    assert [item["name"] for item in listed_objects] == [name.removeprefix("logs/") for name in parts]
     truth = sim.truth(CONNECTOR, START, START + HOUR)
     assert sorted(entry["id"] for entry in lines(objects, parts)) == sorted(entry["id"] for entry in truth)
     # After each part but the last, how far it is; in place of the one before.
@@ -322,7 +295,7 @@ def test_stale_parts_go(simulate: Callable[..., Simulator], bucket: Bucket) -> N
     """A rerun with larger parts removes the smaller ones, and nothing else."""
     simulate(generate_entries(count=2000, start=START, end=START + 2 * HOUR, seed=5))
     run_export(bucket, entries_per_file=100)
-    Destination.at(f"{bucket.url}/logs").put(b"stays", "other.txt")
+    Destination.at(f"{bucket.url}/logs").write_versioned(b"stays", "other.txt")
     assert len(bucket.objects) > 5
     run_export(bucket)
     assert set(bucket.objects) == {

@@ -1,4 +1,4 @@
-"""An export to each store in each format: the entries, their types, a true receipt, the same bytes."""
+"""An export to each store in each format: the entries, their types, a true manifest, the same bytes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator
-from tests.components.conftest import context
-from tests.components.test_export_formats import odd_log
 from tests.conftest import CONNECTOR, HOUR, START
-from tests.formats.table import COLUMNS, decompressed, entries_of
-from tests.formats.test_formats import KINDS, exact
-from tests.storage.conftest import STORES, Bucket, writes
+from tests.support.export import context
+from tests.support.stores import STORES, Bucket, writes
+from tests.support.table import COLUMNS, KINDS, decompressed, entries_of, exact, odd_log
 
 pytestmark = pytest.mark.airflow_2
 
@@ -119,7 +117,7 @@ def test_an_export(
     suffix: str,
     named: str | None,
 ) -> None:
-    """Written set, types, receipt, rerun."""
+    """Written set, types, manifest, rerun."""
     sim = simulate(odd_log())
 
     def export() -> dict[str, Any]:
@@ -136,10 +134,10 @@ def test_an_export(
 
     result = export()
     objects = {name.removeprefix("logs/"): data for name, data in store.objects.items()}
-    receipt = json.loads(objects[MANIFEST])
+    manifest = json.loads(objects[MANIFEST])
     truth = sim.truth(CONNECTOR, START, START + HOUR)
     back = []
-    for number, item in enumerate(receipt["objects"]):
+    for number, item in enumerate(manifest["objects"]):
         assert item["name"] == f"{BASE}-{number:05d}{suffix}"
         data = objects[item["name"]]
         assert (item["bytes"], item["sha256"]) == (len(data), sha256(data).hexdigest())
@@ -152,12 +150,12 @@ def test_an_export(
         )
         back += entries
     assert sorted(map(exact, back)) == sorted(map(exact, truth))
-    assert len(receipt["objects"]) > 2
-    assert set(objects) == {item["name"] for item in receipt["objects"]} | {MANIFEST}
-    assert (receipt["format"], receipt["compression"]) == (format, named)
-    assert receipt["complete"] is True
-    assert receipt["entries"] == result["entries"] == len(truth)
-    assert receipt["bytes"] == result["bytes"] == sum(item["bytes"] for item in receipt["objects"])
+    assert len(manifest["objects"]) > 2
+    assert set(objects) == {item["name"] for item in manifest["objects"]} | {MANIFEST}
+    assert (manifest["format"], manifest["compression"]) == (format, named)
+    assert manifest["complete"] is True
+    assert manifest["entries"] == result["entries"] == len(truth)
+    assert manifest["bytes"] == result["bytes"] == sum(item["bytes"] for item in manifest["objects"])
 
     first = store.writes()
     assert {**export(), "rate_limit": result["rate_limit"]} == result

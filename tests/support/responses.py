@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dev.simulator import Fault, Simulator
+from dev.simulator import Fault
 
 # Colours and a title for the terminal, a forged second line, bidirectional and invisible characters, NUL, and
 # half of a surrogate pair.
@@ -15,8 +15,3 @@ def listed(number: int, count: Any) -> Fault:
     """A list of so many connectors of which the API counts others."""
     connectors = [{"connector_identifier": f"C{i}", "name": "n"} for i in range(number)]
     return Fault(200, body={"connectors": connectors, "count": count})
-
-
-def lists(sim: Simulator) -> int:
-    """How many times the connectors were listed."""
-    return sum(request.path.endswith("/connectors") for request in sim.requests)

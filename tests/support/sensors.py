@@ -15,11 +15,11 @@ from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from dev.simulator import Simulator, generate_entries
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.support.airflow import deferred as as_deferred
 from tests.support.airflow import stored
 from tests.support.compat import TaskDeferred
+from tests.support.export import context
 
 Simulate = Callable[..., Simulator]
 MODES = ["poke", "reschedule", "reschedule with memory", "deferrable"]

@@ -21,9 +21,9 @@ from airflow_provider_supermetrics.triggers.supermetrics import (
     SupermetricsErrorLogTrigger,
 )
 from dev.simulator import Simulator
-from tests.components.conftest import context
 from tests.conftest import CONNECTOR, KEY, TEAM
 from tests.support.airflow import stored
+from tests.support.export import context
 
 CONN_ID = "supermetrics_default"
 VARIABLE = f"AIRFLOW_CONN_{CONN_ID.upper()}"

@@ -33,6 +33,7 @@ from airflow_provider_supermetrics.hooks.supermetrics import (
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
+    export_logs,
 )
 from airflow_provider_supermetrics.retry_policies.supermetrics import SupermetricsRetryPolicy
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
@@ -102,6 +103,11 @@ def operators(start: datetime, end: datetime) -> None:
     SupermetricsListConnectorsOperator(
         task_id="list", team_id="936506", supermetrics_conn_id="supermetrics_default", wait_policy={}
     )
+    with SupermetricsHook() as hook:
+        exported = export_logs(
+            hook, "T3S70", Path("/logs"), start=start, end="2026-01-01T00:00:00Z", team_id=None, format="csv"
+        )
+        assert_type(exported, dict[str, Any])
 
 
 def sensor(since: datetime) -> None:

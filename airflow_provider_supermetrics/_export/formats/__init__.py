@@ -1,4 +1,4 @@
-"""How entries become the bytes of an object: as JSON Lines, CSV or Parquet."""
+"""The bytes of a part: JSON Lines, CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
 
 class FileFormat(Protocol):
-    """What objects are made of. With the same libraries, the same lines give the same bytes."""
+    """A format of parts. With the same libraries, the same lines give the same bytes."""
 
     @property
     def format(self) -> str:
-        """Its name."""
+        """The name of the format."""
 
     @property
     def compression(self) -> str | None:
-        """The name of its compression, or None without."""
+        """The name of the compression, or None."""
 
     @property
     def suffix(self) -> str:
-        """What the names of objects end in."""
+        """The end of the names of parts."""
 
     def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
-        """Write one object.
+        """Write one part.
 
         :param raw: the file to write to, which stays open.
-        :param blocks: the entries as lines of JSON, oldest first; each block is some whole lines.
+        :param blocks: the entries as lines of JSON, oldest first; each block contains whole lines.
         """
 
 
@@ -43,13 +43,13 @@ _FORMATS: Final[Mapping[str, type[JsonLines | Csv | Parquet]]] = {
 
 
 def file_format(format: str, compression: str | None) -> FileFormat:
-    """The format of these names.
+    """The format with this name and compression.
 
     :param format: ``"jsonl"``, ``"csv"`` or ``"parquet"``.
-    :param compression: ``"auto"`` for what suits the format, ``"none"`` or None for none, or one that
-        the format knows.
-    :raises SupermetricsValidationError: for names that are unknown or do not go together, and where a
-        library is missing.
+    :param compression: ``"auto"`` for the format's default, ``"none"`` or None for none, or one that the
+        format supports.
+    :raises SupermetricsValidationError: for unknown names, names that cannot be combined, and where a library
+        is missing.
     """
     if format not in tuple(_FORMATS):
         raise SupermetricsValidationError(f"format must be {_either(tuple(_FORMATS))}, not {format!r}")

@@ -1,4 +1,4 @@
-"""CSV: a header, then a row an entry."""
+"""CSV: a header, then one row for each entry."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _QUOTED = re.compile(r'[",\r\n]')
 
 
 class Csv:
-    """The columns of :mod:`rows`, quoted as RFC 4180 says, in UTF-8; lines end in a line feed.
+    """The columns of :mod:`rows`, quoted as RFC 4180 requires, in UTF-8; lines end in a line feed.
 
-    An empty cell is no value. So an empty text lies in ``extra``, and so does one with a NUL, which many
+    An empty cell means no value. So an empty string is in ``extra``, and so is one with a NUL, which many
     readers refuse.
 
     :param compression: one of ``compressions``, or None.
@@ -38,7 +38,7 @@ class Csv:
         self.library = library(compression)
 
     def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
-        """Write one object: see :class:`FileFormat`."""
+        """Write one part: see :class:`FileFormat`."""
         with compressed(raw, self.compression) as file:
             file.write(",".join(_rows.COLUMNS).encode() + b"\n")
             for block in blocks:

@@ -1,4 +1,4 @@
-"""JSON Lines: each entry as it is."""
+"""JSON Lines: each entry as the API sent it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class JsonLines:
         self.library = library(compression)
 
     def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
-        """Write one object: see :class:`FileFormat`."""
+        """Write one part: see :class:`FileFormat`."""
         with compressed(raw, self.compression) as file:
             for block in blocks:
                 file.write(block)

@@ -13,7 +13,7 @@ from airflow_provider_supermetrics._export.formats.compression import Library
 if TYPE_CHECKING:
     import pyarrow
 
-# Rows lie in memory as Arrow has them until their group is full; few at a time as Python's objects.
+# A row group is in memory in Arrow's form; only a few rows at a time are Python objects.
 _ROWS_PER_GROUP = 100_000
 _ROWS_AT_ONCE = 5_000
 
@@ -33,7 +33,7 @@ class Parquet:
         self.compression = compression
 
     def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
-        """Write one object: see :class:`FileFormat`."""
+        """Write one part: see :class:`FileFormat`."""
         import pyarrow
         from pyarrow.parquet import ParquetWriter
 
@@ -43,9 +43,9 @@ class Parquet:
             raw,
             schema,
             compression=self.compression or "none",
-            # In the other columns hardly a value comes twice.
+            # In the other columns values hardly repeat.
             use_dictionary=["status", "event", "request", "duration_ms", "extra"],
-            # All that Arrow could add to the file's own types is its own name for them.
+            # Arrow's schema would add nothing to the file's own types but Arrow's names for them.
             store_schema=False,
         ) as writer:
             while group := list(islice(batches, _ROWS_PER_GROUP // _ROWS_AT_ONCE)):
@@ -66,7 +66,7 @@ def _schema() -> pyarrow.Schema:
 def _batches(entries: Iterator[Fields], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
     import pyarrow
 
-    # The same batches wherever the blocks were cut: pages inside the file end where batches do.
+    # The same batches wherever the blocks were cut, because pages inside the file end where batches do.
     while rows := list(map(_rows.row, islice(entries, _ROWS_AT_ONCE))):
         columns = zip(*rows, strict=True)
         arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]

@@ -1,12 +1,12 @@
-"""An entry as a row: a typed column for each field that the API's page names, and one for all else.
+"""An entry as a row: a typed column for each field that the API documents, and one for all other values.
 
-The rule: **a row gives back its entry exactly.** A value that its column can hold as it is lies there.
-Every other one (of another type, out of range, null, of another name) lies under its own name in the column
-``extra``, a JSON object. So an entry is its columns that are not null, and over them what ``extra`` holds.
+The rule: **an entry can be rebuilt from its row exactly.** A value that its column can represent unchanged is
+in the column. Every other one (of another type, out of range, null, of another name) is under its own name in
+the column ``extra``, a JSON object. So an entry is its columns that are not null, updated with ``extra``.
 
-``log_time`` alone is filled even where it is not exact, because tables are filtered by it: the time in UTC,
-without what is finer than a microsecond. Where the API did not print it as :func:`format_time` does, its text
-lies in ``extra``, too.
+Only ``log_time`` has a value even where it is not exact, because tables are filtered by it: the time in UTC,
+cut to microseconds. Where the API did not print it as :func:`format_time` does, the original string is in
+``extra``, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Row = tuple[
 
 
 def text(value: Any) -> str | None:
-    """The value, if it is a text that has a form in UTF-8, which a lone surrogate has not."""
+    """The value, if it is a string that UTF-8 can encode, so without lone surrogates; else None."""
     if type(value) is not str:
         return None
     try:
@@ -41,8 +41,8 @@ def text(value: Any) -> str | None:
 def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
     """The entry as a row.
 
-    :param entry: is used up.
-    :param text: a text as a column can hold it, or None where it cannot.
+    :param entry: the fields, which are removed from it.
+    :param text: returns a string as a column can represent it, or None where it cannot.
     """
 
     def take(name: str, value: Any) -> Any:
@@ -67,7 +67,7 @@ def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
 
 
 def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
-    """The entries of blocks of whole lines."""
+    """The entries in blocks of whole lines."""
     for block in blocks:
         for one in block.splitlines():
             yield decode(one)
@@ -75,7 +75,7 @@ def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
 
 @lru_cache(maxsize=8192)
 def _time(text: str) -> tuple[datetime | None, bool]:
-    """The time, and whether the text is what :func:`format_time` makes of it."""
+    """The time, and whether :func:`format_time` prints it in the same way."""
     try:
         at = parse_log_time(text).at
     except (ValueError, OverflowError):

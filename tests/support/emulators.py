@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import requests
 
-from tests.storage.proxy import Request
+from tests.support.proxy import Request
 
 SECRET = "local-secret-key"
 #: What the proxy lets the stores say, with what nobody should read in a log.

@@ -1,0 +1,160 @@
+"""What an export is to write, and the manifest of what it wrote.
+
+The manifest is the last object of an export: where it exists, the window is complete, and can be checked.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._api.times import format_time
+from airflow_provider_supermetrics._export.formats import FileFormat
+from airflow_provider_supermetrics._export.window import Window
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """One window of one connector's log, and the names of its objects.
+
+    :param connector_identifier: the connector.
+    :param team_id: its team.
+    :param window: the time to export.
+    :param file_format: the format of the parts.
+    :param entries_per_file: entries in each part but the last.
+    """
+
+    connector_identifier: str
+    team_id: int
+    window: Window
+    file_format: FileFormat
+    entries_per_file: int
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of the names of all parts."""
+        return f"{self.connector_identifier}-{self.window.slug}-"
+
+    @property
+    def manifest_name(self) -> str:
+        """The name of the manifest."""
+        return f"_manifest-{self.connector_identifier}-{self.window.slug}.json"
+
+    @property
+    def checkpoint_name(self) -> str:
+        """The name of the checkpoint, which no glob for parts matches."""
+        return f"_checkpoint-{self.connector_identifier}-{self.window.slug}.gz"
+
+    def part_name(self, number: int) -> str:
+        """The name of a part, counted from 0."""
+        return f"{self.prefix}{number:05d}{self.file_format.suffix}"
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that distinguishes this export from another one, as plain JSON values."""
+        return {
+            "connector_identifier": self.connector_identifier,
+            "team_id": self.team_id,
+            "window": self.window.slug,
+            "format": self.file_format.format,
+            "compression": self.file_format.compression,
+            "entries_per_file": self.entries_per_file,
+        }
+
+
+@dataclass(frozen=True)
+class ExportedObject:
+    """One object; ``first_log_time`` and ``last_log_time`` are its oldest and newest entry's, as printed."""
+
+    name: str
+    entries: int
+    bytes: int
+    sha256: str
+    first_log_time: str
+    last_log_time: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest, field by field as in its JSON.
+
+    :param objects: the parts, newest first.
+    :param requests: how many requests the export sent, in all its attempts, repeated ones included.
+    :param rate_limit: the hourly request budget after the last response.
+    """
+
+    connector_identifier: str
+    team_id: int
+    start: str
+    end: str
+    entries: int
+    bytes: int
+    requests: int
+    rate_limit: RateLimit | None
+    format: str
+    compression: str | None
+    objects: list[ExportedObject]
+    complete: bool
+
+    @classmethod
+    def of(
+        cls,
+        plan: ExportPlan,
+        objects: Sequence[ExportedObject],
+        requests: int,
+        rate_limit: RateLimit | None = None,
+    ) -> Manifest:
+        """The manifest of an export that is complete."""
+        return cls(
+            connector_identifier=plan.connector_identifier,
+            team_id=plan.team_id,
+            start=format_time(plan.window.start),
+            end=format_time(plan.window.end),
+            entries=sum(item.entries for item in objects),
+            bytes=sum(item.bytes for item in objects),
+            requests=requests,
+            rate_limit=rate_limit,
+            format=plan.file_format.format,
+            compression=plan.file_format.compression,
+            objects=list(objects),
+            complete=True,
+        )
+
+    def to_json(self) -> builtins.bytes:
+        """The bytes of the object."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def summary(self, folder: str, plan: ExportPlan) -> dict[str, Any]:
+        """The manifest without its list of objects: small, whatever the window contains.
+
+        :param folder: the URL of the folder that contains the objects.
+        """
+        summary: dict[str, Any] = msgspec.to_builtins(self)
+        del summary["format"], summary["compression"], summary["complete"]
+        return {
+            **summary,
+            "objects": len(self.objects),
+            "path": folder,
+            "manifest": f"{folder.rstrip('/')}/{plan.manifest_name}",
+            "complete": True,
+        }
+
+
+def listed_objects(manifest: bytes, plan: ExportPlan) -> list[ExportedObject] | None:
+    """The objects that a manifest lists, or None where it is not one of this plan."""
+    try:
+        found = msgspec.json.decode(manifest, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    is_of_plan = (found.team_id, found.format, found.compression, found.complete) == (
+        plan.team_id,
+        plan.file_format.format,
+        plan.file_format.compression,
+        True,
+    )
+    return found.objects if is_of_plan else None
