@@ -23,6 +23,7 @@ PATH = "{{ var.value.get('supermetrics_log_path', 's3://aws_default@my-bucket/su
 
 with DAG(
     dag_id="supermetrics_hourly_export",
+    doc_md=__doc__,
     schedule="@hourly",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,

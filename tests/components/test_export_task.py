@@ -87,7 +87,7 @@ def test_the_next_attempt_resumes(simulate: Simulate, exported: Exported, waits:
     ("arguments", "complaint"),
     [
         ({"end": START}, "no length"),
-        ({"end": "2999-01-01T00:00:00Z"}, "is not over.*: give an earlier end$"),
+        ({"end": "2999-01-01T00:00:00Z"}, "is not over.*; give an earlier end$"),
         ({"end": START - timedelta(1)}, "reversed"),
         ({"start": START.replace(tzinfo=None)}, "no time zone"),
         ({"connector_identifier": "../x"}, "connector_identifier"),

@@ -33,5 +33,5 @@ def test_the_error_names_the_remedy(repository: Path) -> None:
     done = subprocess.run([sys.executable, "-c", CODE], cwd=repository, capture_output=True, text=True)
     said = [line for line in done.stdout.splitlines() if line.startswith("said ")]
     assert len(said) == 1, done.stderr
-    assert "which is incompatible with ObjectStoragePath: " in said[0]
+    assert "which is incompatible with ObjectStoragePath; " in said[0]
     assert said[0].endswith("pip install 'universal-pathlib<0.3'")

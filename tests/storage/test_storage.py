@@ -74,7 +74,7 @@ def test_a_connection_with_a_setting_that_its_store_does_not_know(monkeypatch: p
     extra = {"config_kwargs": {"s3_additional_kwargs": {}}}
     monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "aws", "extra": extra}))
     with pytest.raises(
-        SupermetricsValidationError, match=r"s3_additional_kwargs': check the Airflow connection"
+        SupermetricsValidationError, match=r"s3_additional_kwargs'; check the Airflow connection"
     ):
         Destination.at("s3://odd@bucket/logs")
 
