@@ -81,7 +81,7 @@ def main(folder: Path) -> None:
         print(json.dumps(found), flush=True)
         if not found["killed"]:
             return
-        if step % 25 == 0:
+        if step % 15 == 0:
             # The rerun over what the killed one left.
             child = os.fork()
             if child == 0:
