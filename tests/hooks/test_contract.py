@@ -156,10 +156,10 @@ def test_every_entry_once(
 
 
 def test_times_that_are_cut_more_coarsely_than_printed(simulate: Simulate, hook: Any) -> None:
-    """Minutes printed with seconds of 00: nobody can tell, so an entry that is missing is an error, no loss."""
+    """Minutes printed with seconds of 00: an entry that seems to be missing is an error, and no loss."""
     entries = generate_entries(count=3000, start=START, end=START + 3 * HOUR, seed=7, ties=20)
     simulate(entries, before="exclusive", precision="minute")
-    with pytest.raises(SupermetricsResponseError, match="the oldest entry read .* is missing now"):
+    with pytest.raises(SupermetricsResponseError, match=r"the oldest entry read .* is missing now"):
         hook.iter_logs(CONNECTOR)
 
 
