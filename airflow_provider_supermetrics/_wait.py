@@ -12,11 +12,12 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 import tenacity
+from msgspec import Meta, ValidationError, convert
 
 from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._api.responses import RateLimit
@@ -82,13 +83,18 @@ class WaitPolicy:
 
         :raises InvalidRequest: for an unknown name, or what is not a number in its range.
         """
-        kinds = {field.name: type(getattr(self, field.name)) for field in fields(self)}
-        values: dict[str, Any] = {}
+        values = asdict(self)
         for name, value in changes.items():
-            if name not in kinds:
-                raise InvalidRequest(f"there is no {name!r} in a wait policy, but {', '.join(kinds)}")
-            values[name] = _number(name, value, kinds[name])
-        return replace(self, **values)
+            if name not in values:
+                raise InvalidRequest(f"there is no {name!r} in a wait policy, but {', '.join(values)}")
+            kind, least = type(values[name]), 1 if name == "max_attempts" else 0
+            bounded: Any = Annotated[kind, Meta(ge=least, le=sys.maxsize)]
+            try:
+                values[name] = convert(value, bounded, strict=False)
+            except ValidationError:
+                what = "an integer" if kind is int else "a number"
+                raise InvalidRequest(f"{name} must be {what} of {least} or more") from None
+        return WaitPolicy(**values)
 
     def inline_delay(
         self, error: SupermetricsError, *, attempts: int, waited: float, jitter: float
@@ -118,7 +124,7 @@ class WaitPolicy:
 
 
 def deferral_delay(error: SupermetricsError, *, waits: int, jitter: float) -> float | None:
-    """Seconds to defer or reschedule the task after this error, or None where waiting is not the answer.
+    """Seconds to defer or reschedule the task after this error, or None where waiting does not help.
 
     Never less than ``Retry-After``, and a little more, so that the tasks which were refused together do not
     return together.
@@ -256,13 +262,14 @@ class Pace:
         if self._longest is not None:
             interval = max(interval, min(interval * 2.0 ** min(state.succeeded, 60), self._longest))
         waits = 0
-        if rate_limit is not None and rate_limit.remaining is not None:
-            if reserve and rate_limit.remaining <= reserve:
-                waits = state.waits + 1
-                required = default_rate_limit_delay(waits) * (1 + self._jitter() / 20)
-                interval, not_before = max(interval, required), time_after(required, self._clock)
-            else:
-                interval = _stretched(interval, rate_limit.limit, rate_limit.remaining)
+        limit, remaining = (rate_limit.limit, rate_limit.remaining) if rate_limit else (None, None)
+        if reserve and remaining is not None and remaining <= reserve:
+            waits = state.waits + 1
+            required = default_rate_limit_delay(waits) * (1 + self._jitter() / 20)
+            interval, not_before = max(interval, required), time_after(required, self._clock)
+        elif limit is not None and remaining is not None and is_scarce(limit, remaining):
+            stretched = interval * limit / (10 * max(remaining, 1))
+            interval = max(interval, min(stretched, _MAX_RATE_LIMIT_DELAY))
         self.state = PaceState(waits=waits, succeeded=state.succeeded + 1, not_before=not_before)
         return interval
 
@@ -285,13 +292,6 @@ class Pace:
         return self.interval
 
 
-def _stretched(interval: float, limit: int | None, remaining: int) -> float:
-    """The time until the next poll, in seconds: longer where the hour's budget runs low."""
-    if limit is None or not is_scarce(limit, remaining):
-        return interval
-    return max(interval, min(interval * limit / (10 * max(remaining, 1)), _MAX_RATE_LIMIT_DELAY))
-
-
 def is_scarce(limit: int, remaining: int) -> bool:
     """Whether less than a tenth of the hour's budget is left."""
     return remaining * 10 < limit
@@ -309,21 +309,3 @@ def set_default_retry_policy(operator: Any) -> None:
 def _doubled(first: float, times: int, longest: float) -> float:
     # The exponent is capped so that a large count cannot overflow a float.
     return min(first * 2.0 ** min(times - 1, 60), longest)
-
-
-def _number(name: str, value: Any, kind: type[int] | type[float]) -> float | int:
-    least = 1 if name == "max_attempts" else 0
-    try:
-        number = kind(value) if isinstance(value, str) else value
-    except ValueError:
-        number = None
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, (int, float))
-        or not least <= number <= sys.float_info.max
-        or (kind is int and number != int(number))
-    ):
-        raise InvalidRequest(
-            f"{name} must be {'an integer' if kind is int else 'a number'} of {least} or more"
-        )
-    return kind(number)

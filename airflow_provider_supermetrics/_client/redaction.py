@@ -7,7 +7,6 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 #: Shorter secrets are left alone, because ``***`` for every "a" would make messages unreadable. Airflow's
@@ -28,14 +27,6 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _PLUS_AS_SPACE = bytes.maketrans(b"+", b" ")
 
 
-@dataclass(frozen=True)
-class _Encoding:
-    """One way to escape characters: its escapes, and the bytes that each stands for."""
-
-    escape: re.Pattern[bytes]
-    decode: Callable[[bytes], bytes]
-
-
 def _without_backslash(escape: bytes) -> bytes:
     if escape[:2] == rb"\u":
         return bytes.fromhex(escape.replace(rb"\u", b"").decode()).decode("utf-16-be", "replace").encode()
@@ -45,41 +36,30 @@ def _without_backslash(escape: bytes) -> bytes:
     return escape[1:]
 
 
-_ENCODINGS = (
-    _Encoding(re.compile(rb"%[0-9A-Fa-f]{2}"), unquote_to_bytes),
-    _Encoding(
-        re.compile(rb"(?:\\u[0-9A-Fa-f]{4})+|\\x[0-9A-Fa-f]{2}|\\[^u]|\\(?=u)", re.DOTALL), _without_backslash
+# Ways to escape characters: the escapes, and the bytes that each stands for.
+_ENCODINGS: dict[re.Pattern[bytes], Callable[[bytes], bytes]] = {
+    re.compile(rb"%[0-9A-Fa-f]{2}"): unquote_to_bytes,
+    re.compile(rb"(?:\\u[0-9A-Fa-f]{4})+|\\x[0-9A-Fa-f]{2}|\\[^u]|\\(?=u)", re.DOTALL): _without_backslash,
+    re.compile(rb"&(?:#[0-9]{1,7}|#[Xx][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});?"): (
+        lambda escape: html.unescape(escape.decode()).encode("utf-8", "replace")
     ),
-    _Encoding(
-        re.compile(rb"&(?:#[0-9]{1,7}|#[Xx][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});?"),
-        lambda escape: html.unescape(escape.decode()).encode("utf-8", "replace"),
-    ),
-)
+}
 
 
-@dataclass(frozen=True)
-class _View:
-    """A string with some escapes resolved; for each byte, where in the string it begins and ends."""
+# Where each byte of a string with some escapes resolved begins and ends in the string itself.
+_Places = list[tuple[int, int]]
 
-    data: bytes
-    begins: list[int]
-    ends: list[int]
 
-    def resolved(self, encoding: _Encoding) -> _View | None:
-        """The view without the escapes of one more encoding; None where it has none."""
-        data, begins, ends = bytearray(), list[int](), list[int]()
-        last = 0
-        for match in encoding.escape.finditer(self.data):
-            start, end = match.span()
-            character = encoding.decode(match[0])
-            data += self.data[last:start] + character
-            begins += self.begins[last:start] + [self.begins[start]] * len(character)
-            ends += self.ends[last:start] + [self.ends[end - 1]] * len(character)
-            last = end
-        if not last:
-            return None
-        data += self.data[last:]
-        return _View(bytes(data), begins + self.begins[last:], ends + self.ends[last:])
+def _resolved(data: bytes, places: _Places, escape: re.Pattern[bytes]) -> tuple[bytes, _Places]:
+    """The string without the escapes of one more encoding."""
+    resolved, origins, last = bytearray(), _Places(), 0
+    for match in escape.finditer(data):
+        start, end = match.span()
+        character = _ENCODINGS[escape](match[0])
+        resolved += data[last:start] + character
+        origins += places[last:start] + [(places[start][0], places[end - 1][1])] * len(character)
+        last = end
+    return bytes(resolved + data[last:]), origins + places[last:]
 
 
 class Redactor:
@@ -105,24 +85,33 @@ class Redactor:
         # Behind it, a text that is cut may hold the first part of a secret, which is not to be found.
         kept = len(raw) if len(raw) <= limit else limit - self._longest
         raw = raw[:limit]
+        secret = bytearray(len(raw))
+        for begin, end in self._spans(raw):
+            secret[begin:end] = b"x" * (end - begin)
         redacted, last = b"", 0
-        for begin, end in _merged(self._spans(raw)):
-            if begin < kept:
-                redacted += raw[last:begin] + MASK.encode()
-                last = end
+        for span in re.finditer(b"x+", secret[:kept]):
+            redacted += raw[last : span.start()] + MASK.encode()
+            last = span.end()
         redacted += raw[last:kept]
-        return _USER_INFO.sub(f"//{MASK}@", _decoded(redacted))
+        try:
+            text = redacted.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:  # a Latin-1 secret was found within a character, or the text is cut there
+            text = redacted.decode("utf-8", "replace")
+        return _USER_INFO.sub(f"//{MASK}@", text)
 
     def _spans(self, raw: bytes) -> Iterator[tuple[int, int]]:
-        places = list(range(len(raw) + 1))
-        views = [_View(raw, places[:-1], places[1:])]
+        views = {raw: [(at, at + 1) for at in range(len(raw))]}
         for depth in range(_MAX_ENCODINGS + 1):
-            for view in views:
-                for begin, end in self._found(view.data):
-                    yield view.begins[begin], view.ends[end - 1]
+            for data, places in views.items():
+                for begin, end in self._found(data):
+                    yield places[begin][0], places[end - 1][1]
             if depth < _MAX_ENCODINGS:
-                resolved = (view.resolved(encoding) for view in views for encoding in _ENCODINGS)
-                views = list({view.data: view for view in resolved if view}.values())
+                views = dict(
+                    _resolved(*view, escape)
+                    for view in views.items()
+                    for escape in _ENCODINGS
+                    if escape.search(view[0])
+                )
 
     def _found(self, data: bytes) -> Iterator[tuple[int, int]]:
         plain = data.translate(_PLUS_AS_SPACE)
@@ -142,13 +131,6 @@ def _encoded(secret: str) -> Iterator[bytes]:
             yield secret.encode(charset)
 
 
-def _decoded(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:  # a Latin-1 secret was found within a character, or the text is cut there
-        return raw.decode("utf-8", "replace")
-
-
 def _base64_forms(secret: bytes) -> Iterator[bytes]:
     """The characters of base64 that depend on the secret alone, for each place within three bytes."""
     for before in range(3):
@@ -163,17 +145,3 @@ def _occurrences(needle: bytes, data: bytes) -> Iterator[int]:
     while at >= 0:
         yield at
         at = data.find(needle, at + 1)
-
-
-def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    current: tuple[int, int] | None = None
-    for begin, end in sorted(spans):
-        if current is None:
-            current = (begin, end)
-        elif begin <= current[1]:
-            current = (current[0], max(current[1], end))
-        else:
-            yield current
-            current = (begin, end)
-    if current is not None:
-        yield current

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["SupermetricsRetryPolicy"]
 
 
-__all__ = ["SupermetricsRetryPolicy"]
-
-
 class SupermetricsRetryPolicy(RetryPolicy):
     """
     Delay the next retry until ``Retry-After`` has passed, and do not retry where that cannot help.
