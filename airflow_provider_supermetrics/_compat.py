@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
@@ -11,10 +10,9 @@ from airflow import __version__ as airflow_version
 # common-compat has these from the lowest supported version on.
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
-from asgiref.sync import sync_to_async
 
 if TYPE_CHECKING:
-    from airflow.providers.http.hooks.http import HttpAsyncHook, SessionConfig
+    from airflow.providers.http.hooks.http import SessionConfig
 
 _AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
 
@@ -45,27 +43,19 @@ else:
 
 # common-compat 1.12.0: likewise
 if TYPE_CHECKING or _AIRFLOW >= (3, 2):
+    from airflow.sdk import exceptions
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import (
-        AirflowException,
-        AirflowFailException,
-        AirflowNotFoundException,
-        AirflowOptionalProviderFeatureException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        AirflowTaskTimeout,
-    )
 else:
+    from airflow import exceptions
     from airflow.configuration import conf
-    from airflow.exceptions import (
-        AirflowException,
-        AirflowFailException,
-        AirflowNotFoundException,
-        AirflowOptionalProviderFeatureException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        AirflowTaskTimeout,
-    )
+
+AirflowException = exceptions.AirflowException
+AirflowFailException = exceptions.AirflowFailException
+AirflowNotFoundException = exceptions.AirflowNotFoundException
+AirflowOptionalProviderFeatureException = exceptions.AirflowOptionalProviderFeatureException
+AirflowSensorTimeout = exceptions.AirflowSensorTimeout
+AirflowSkipException = exceptions.AirflowSkipException
+AirflowTaskTimeout = exceptions.AirflowTaskTimeout
 
 __all__ = [
     "AirflowException",
@@ -86,7 +76,6 @@ __all__ = [
     "TimeDeltaTrigger",
     "conf",
     "first_start_of_sensor",
-    "get_async_connection",
     "get_hook_lineage_collector",
     "session_config",
 ]
@@ -110,28 +99,12 @@ def first_start_of_sensor(context: Context, retries: int) -> datetime | None:
     )
 
 
-# common-compat 1.18.0: airflow.providers.common.compat.connection. Before, it awaits BaseHook.aget_connection
-# on Airflow 3.1 to 3.3.1 too, where that blocks on the supervisor; 1.9.0 to 1.16.0 take no hook.
-async def get_async_connection(conn_id: str, hook: HttpAsyncHook) -> Connection:
-    """Resolve a Connection in a thread, where Airflow may block on its supervisor or a secrets backend.
-
-    The thread must be asgiref's: Airflow 3.0 and 3.1 find the triggerer's event loop through it.
-    """
-    connection: Connection = await sync_to_async(hook.get_connection)(conn_id)
-    return connection
-
-
 # http 6.0.1: SessionConfig, and an HttpAsyncHook that uses it
 def session_config(**settings: Any) -> SessionConfig:
     """Return settings for HttpAsyncHook's inherited requests.
 
     :raises AirflowOptionalProviderFeatureException: on http providers that would not use them.
     """
-    return _session_config_class()(**settings)
-
-
-@cache
-def _session_config_class() -> type[SessionConfig]:
     try:
         from airflow.providers.http.hooks.http import SessionConfig
     except ImportError:
@@ -139,11 +112,8 @@ def _session_config_class() -> type[SessionConfig]:
             "SupermetricsAsyncHook.run() needs apache-airflow-providers-http 6.0.1 or later: older ones send "
             "the Connection's extra as headers. Use list_logs(), iter_logs(), get_log() or list_connectors()"
         ) from None
-    from pydantic import Field
+    from pydantic import Field, create_model
 
-    class _SessionConfig(SessionConfig):
-        """Without headers in its repr, because they contain the credential."""
-
-        headers: dict[str, Any] | None = Field(default=None, repr=False)
-
-    return _SessionConfig
+    # Not in its repr, because they contain the credential.
+    headers: Any = (dict[str, Any] | None, Field(default=None, repr=False))
+    return create_model("SessionConfig", __base__=SessionConfig, headers=headers)(**settings)

@@ -52,30 +52,15 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [
-            {
-                "integration-name": "Supermetrics",
-                "python-modules": ["airflow_provider_supermetrics.hooks.supermetrics"],
-            }
-        ],
-        "operators": [
-            {
-                "integration-name": "Supermetrics",
-                "python-modules": ["airflow_provider_supermetrics.operators.supermetrics"],
-            }
-        ],
-        "sensors": [
-            {
-                "integration-name": "Supermetrics",
-                "python-modules": ["airflow_provider_supermetrics.sensors.supermetrics"],
-            }
-        ],
-        "triggers": [
-            {
-                "integration-name": "Supermetrics",
-                "python-modules": ["airflow_provider_supermetrics.triggers.supermetrics"],
-            }
-        ],
+        **{
+            kind: [
+                {
+                    "integration-name": "Supermetrics",
+                    "python-modules": [f"airflow_provider_supermetrics.{kind}.supermetrics"],
+                }
+            ]
+            for kind in ("hooks", "operators", "sensors", "triggers")
+        },
         "connection-types": [
             {
                 "connection-type": "supermetrics",
@@ -86,3 +71,25 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
     }
+
+
+def connection_form_widgets() -> dict[str, Any]:
+    """Form fields for Airflow before 3.2, which builds the form with wtforms (absent elsewhere)."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from wtforms import StringField
+    from wtforms.validators import Optional
+
+    return {
+        name: StringField(
+            field["label"],
+            description=field["description"],
+            widget=BS3TextFieldWidget(),
+            validators=[Optional()],
+        )
+        for name, field in CONNECTION_FIELDS.items()
+    }
+
+
+def ui_field_behaviour() -> dict[str, Any]:
+    """Hidden fields, labels and placeholders, under the names that Airflow before 3.2 gives them."""
+    return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}

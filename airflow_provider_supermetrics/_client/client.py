@@ -138,68 +138,47 @@ class ApiClient:
 
     @contextmanager
     def sending(self, request: Request) -> Iterator[None]:
-        """Count a request while it is sent, and translate the exceptions of both HTTP libraries.
-
-        :raises SupermetricsRateLimitError: if it is too early for a request.
-        :raises SupermetricsConnectionError: if no complete response was received.
-        :raises SupermetricsResponseError: if the response is too large, or encoded in another way.
-        """
-        self.raise_if_paused(request)
+        """Count a request while it is sent, unless it is too early; translate the libraries' exceptions."""
+        left = (self._pause.not_before - utcnow()).total_seconds() if self._pause else 0.0
+        # A sleep may end a moment before its time.
+        if self._pause is not None and left >= 0.05:
+            raise make_error(
+                SupermetricsRateLimitError,
+                f"Not sent: {self._pause.reason}",
+                f"retry in {left:.0f} s",
+                str(request),
+                retry_after=left if self._pause.is_given else None,
+                rate_limit=self.rate_limit,
+            )
         self.requests_sent += 1
         try:
             yield
         except ContractViolation as error:
             raise self.contract_error(request, error) from None
         except LOST as error:
-            raise self.connection_error(request, error) from None
+            raise make_error(
+                SupermetricsConnectionError,
+                f"No response from {self.settings.base_url} ({one_line(self._redact(reason_of(error)))})",
+                f"check the host of Connection '{self.settings.conn_id}', the network and any proxy",
+                str(request),
+            ) from None
 
     def receive(self, call: Call[Result], reply: Reply) -> Result:
-        """Return the result of a call.
-
-        :raises SupermetricsError: of the kind that matches the response.
-        """
+        """The result of a call, or the error that matches its response."""
         self.raise_for_status(call.request, reply)
-        if warning := self.low_budget_warning():
-            self.log.warning(warning)
+        budget = self.rate_limit
+        limit, remaining = (budget.limit, budget.remaining) if budget else (None, None)
+        is_low = limit is not None and remaining is not None and is_scarce(limit, remaining)
+        if is_low and not self._has_warned_of_low_budget:
+            self._has_warned_of_low_budget = True
+            self.log.warning(
+                f"Less than a tenth of the hour's requests is left to Connection '{self.settings.conn_id}': "
+                f"{remaining:,} of {limit:,}"
+            )
         return self.parse(call.request, call.parse, reply.body)
 
-    def raise_if_paused(self, request: Request) -> None:
-        """Raise while the API, or the reserve, permits no request.
-
-        :raises SupermetricsRateLimitError: until the pause is over.
-        """
-        left = (self._pause.not_before - utcnow()).total_seconds() if self._pause else 0.0
-        # A sleep may end a moment before its time.
-        if self._pause is None or left < 0.05:
-            self._pause = None
-            return
-        raise make_error(
-            SupermetricsRateLimitError,
-            f"Not sent: {self._pause.reason}",
-            f"retry in {left:.0f} s",
-            str(request),
-            retry_after=left if self._pause.is_given else None,
-            rate_limit=self.rate_limit,
-        )
-
-    def low_budget_warning(self) -> str | None:
-        """The warning to log, once, when less than a tenth of the hour's requests is left."""
-        known = self.rate_limit
-        if self._has_warned_of_low_budget or known is None or known.limit is None or known.remaining is None:
-            return None
-        if not is_scarce(known.limit, known.remaining):
-            return None
-        self._has_warned_of_low_budget = True
-        return (
-            f"Less than a tenth of the hour's requests is left to Connection '{self.settings.conn_id}': "
-            f"{known.remaining:,} of {known.limit:,}"
-        )
-
     def raise_for_status(self, request: Request, reply: Reply) -> None:
-        """Note what the headers say of the rate limit, and raise for an error status or a redirect.
-
-        :raises SupermetricsError: of the kind that matches the status.
-        """
+        """Store the rate limit of the headers, and raise for an error status or a redirect."""
         response = classify(reply.status, reply.headers, reply.body, now=utcnow(), redact=self._redact)
         self.rate_limit = response.rate_limit or self.rate_limit
         self._pause = self._pause_after(response)
@@ -220,16 +199,6 @@ class ApiClient:
             request_id=response.request_id,
             retry_after=response.retry_after,
             rate_limit=response.rate_limit,
-        )
-
-    def connection_error(self, request: Request, error: Exception) -> SupermetricsConnectionError:
-        """The error for a request without a complete response."""
-        reason = one_line(self._redact(reason_of(error)))
-        return make_error(
-            SupermetricsConnectionError,
-            f"No response from {self.settings.base_url} ({reason})",
-            f"check the host of Connection '{self.settings.conn_id}', the network and any proxy",
-            str(request),
         )
 
     def parse(self, request: Request, parse: Callable[[Received], Result], received: Received) -> Result:

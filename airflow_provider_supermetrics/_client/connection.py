@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -73,27 +73,6 @@ _MUST_BE = {
 }
 
 
-def _read_extra(conn_id: str, extra: str | None) -> tuple[_Extra, WaitPolicy]:
-    try:
-        given = json.loads(extra) if extra and extra.strip() else {}
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise _wrong(conn_id, "extra", 'is not a JSON object such as {"team_id": 936506}')
-    policy = WaitPolicy()
-    settings = {key: value for key in given if (value := _decoded(key, given[key])) is not None}
-    for name in [item.name for item in fields(WaitPolicy) if item.name in settings]:
-        try:
-            policy = policy.override({name: settings[name]})
-        except InvalidRequest as error:
-            raise _wrong(conn_id, name, str(error).removeprefix(f"{name} ")) from None
-    try:
-        return msgspec.convert({key: settings[key] for key in _MUST_BE if key in settings}, _Extra), policy
-    except msgspec.ValidationError as error:
-        name = str(error).rpartition("$.")[2].partition("`")[0].partition("[")[0]
-    raise _wrong(conn_id, name, _MUST_BE[name])
-
-
 def _decoded(key: str, value: Any) -> Any:
     """The value of a key of the extra: forms and URIs give all of them as strings, empty ones too."""
     if not isinstance(value, str):
@@ -105,10 +84,6 @@ def _decoded(key: str, value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value or None
-
-
-def _wrong(conn_id: str, name: str, what: str, remedy: str | None = None) -> SupermetricsValidationError:
-    return make_error(SupermetricsValidationError, f"Connection '{conn_id}': {name} {what}", remedy)
 
 
 @contextmanager
@@ -239,10 +214,7 @@ def _web_url(url: str) -> SplitResult:
 
 
 def _proxy_url(url: str) -> str:
-    """Normalize a proxy's URL.
-
-    :raises ValueError: if it cannot work in both HTTP libraries; the message may quote the URL.
-    """
+    """Normalize a proxy's URL that works in both HTTP libraries; see :func:`_web_url` for others."""
     parts = _web_url(url)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     if parts.path != "/" or ":" in unquote(user):
@@ -252,10 +224,7 @@ def _proxy_url(url: str) -> str:
 
 
 class _Reader:
-    """Checks and normalizes the settings of one Connection.
-
-    :raises SupermetricsValidationError: for another type of Connection, or a wrong extra.
-    """
+    """Checks and normalizes the settings of one Connection; raises SupermetricsValidationError for others."""
 
     def __init__(self, conn_id: str, conn_type: str | None, extra: str | None) -> None:
         self._conn_id = conn_id
@@ -268,7 +237,23 @@ class _Reader:
                 f"is {kind}, not '{CONN_TYPE}'",
                 "choose the type Supermetrics, or pass another Connection as supermetrics_conn_id",
             )
-        self.extra, self.wait_policy = _read_extra(conn_id, extra)
+        try:
+            given = json.loads(extra) if extra and extra.strip() else {}
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
+            raise self._wrong("extra", 'is not a JSON object such as {"team_id": 936506}')
+        settings = {key: value for key in given if (value := _decoded(key, given[key])) is not None}
+        waits = {item.name: settings[item.name] for item in fields(WaitPolicy) if item.name in settings}
+        try:
+            self.wait_policy = WaitPolicy().override(waits)
+            self.extra = msgspec.convert(settings, _Extra)
+        except InvalidRequest as error:
+            name, _, what = str(error).partition(" ")
+            raise self._wrong(name, what) from None
+        except msgspec.ValidationError as error:
+            name = str(error).rpartition("$.")[2].partition("`")[0].partition("[")[0]
+            raise self._wrong(name, _MUST_BE[name]) from None
 
     def base_url(self, host: str | None, schema: str | None, port: int | None) -> str:
         host = (host or "").strip() or DEFAULT_HOST
@@ -313,26 +298,24 @@ class _Reader:
         own = self.extra.proxies
         if isinstance(own, str):
             own = {"http": own, "https": own}
+        scheme = urlsplit(base_url).scheme
+        wrong = self._wrong("proxies", _MUST_BE["proxies"])
         try:
             own = {scheme: _proxy_url(url) for scheme, url in own.items()}
+            proxy = requests.utils.select_proxy(base_url, own)
+            if not proxy:
+                wrong = self._wrong(
+                    f"{scheme.upper()}_PROXY",
+                    f"of the environment (or ALL_PROXY) must be a URL such as {_PROXY}",
+                    "percent-encode special characters of its user name and password",
+                )
+                # Not aiohttp's trust_env: it also reads .netrc, which it cannot combine with a header.
+                environment = requests.utils.get_environ_proxies(base_url)
+                proxy = requests.utils.select_proxy(base_url, environment)
+                proxy = proxy and _proxy_url(proxy if "://" in proxy else f"http://{proxy}")
         except ValueError:
-            raise self._wrong("proxies", _MUST_BE["proxies"]) from None
-        scheme = urlsplit(base_url).scheme
-        if proxy := requests.utils.select_proxy(base_url, own):
-            return {scheme: proxy}
-        # Not aiohttp's trust_env: it also reads .netrc, whose entries it cannot combine with a header.
-        environment = requests.utils.get_environ_proxies(base_url)
-        proxy = requests.utils.select_proxy(base_url, environment)
-        if not proxy:
-            return {}
-        try:
-            return {scheme: _proxy_url(proxy if "://" in proxy else f"http://{proxy}")}
-        except ValueError:
-            raise self._wrong(
-                f"{scheme.upper()}_PROXY",
-                f"of the environment (or ALL_PROXY) must be a URL such as {_PROXY}",
-                "percent-encode special characters of its user name and password",
-            ) from None
+            raise wrong from None
+        return {scheme: proxy} if proxy else {}
 
     def verify(self, base_url: str) -> tuple[str, bool | str]:
         """What to verify the server's certificate with, after the name of the setting."""
@@ -365,26 +348,14 @@ class _Reader:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if cert is not None:
-            self._load_cert(context, *([cert] if isinstance(cert, str) else cert))
+            with self._loading("cert", "no certificate with its private key in PEM format"):
+                certificate, key = (cert, None) if isinstance(cert, str) else cert
+                context.load_cert_chain(certificate, key, self._passphrase)
         return context
 
-    def _load_cert(self, context: ssl.SSLContext, cert: str, key: str | None = None) -> None:
-        is_encrypted = False
-
-        def passphrase() -> str:
-            # Without this, OpenSSL prompts for it on the terminal, and waits.
-            nonlocal is_encrypted
-            is_encrypted = True
-            return ""
-
-        with self._loading("cert", "no certificate with its private key in PEM format"):
-            try:
-                context.load_cert_chain(cert, key, password=passphrase)
-            finally:
-                if is_encrypted:
-                    raise self._wrong(
-                        "cert", "has an encrypted private key", "store the key without a passphrase"
-                    ) from None
+    def _passphrase(self) -> NoReturn:
+        # Without this, OpenSSL prompts for it on the terminal, and waits.
+        raise self._wrong("cert", "has an encrypted private key", "store the key without a passphrase")
 
     def headers(self) -> Mapping[str, str]:
         for name, value in self.extra.headers.items():
@@ -427,4 +398,5 @@ class _Reader:
             raise self._wrong(name, f"names a file that cannot be read here ({error.strerror})") from None
 
     def _wrong(self, name: str, what: str, remedy: str | None = None) -> SupermetricsValidationError:
-        return _wrong(self._conn_id, name, what, remedy)
+        what = f"Connection '{self._conn_id}': {name} {what}"
+        return make_error(SupermetricsValidationError, what, remedy)

@@ -121,10 +121,7 @@ def _read_page(
 
 
 def _check_connector(client: ApiClient, connector_identifier: str, team_id: int) -> Flow[None]:
-    """List the connectors, because the history of a mistyped identifier may look empty as well.
-
-    :raises SupermetricsRequestError: if the team has no such connector.
-    """
+    """List the connectors, because the history of a mistyped identifier, which is refused, is empty, too."""
     doubt = None
     try:
         listed: ConnectorList = yield _call(client, team_id, calls.list_connectors)

@@ -34,46 +34,25 @@ _MOST_BESIDE_THE_BODY = 1 << 20
 
 
 class _Deadline:
-    """The time by which a response must be complete.
+    """The time by which a response must be complete, by the seconds for a piece of it and for all of it."""
 
-    :param timeout: the longest wait for a piece of it, in seconds.
-    :param seconds: the longest time for all of it.
-    """
-
-    def __init__(self, timeout: float, seconds: float) -> None:
+    def __init__(self, timeout: float, total: float) -> None:
         self._timeout = timeout
-        self._seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._total = total
+        self._end = time.monotonic() + total
 
     @property
     def is_over(self) -> bool:
         return time.monotonic() >= self._end
 
-    @property
-    def error(self) -> TimeoutError:
-        """What to raise once it is over."""
-        return _incomplete(self._seconds)
-
     def next_wait(self) -> float:
         """Seconds to wait for the next piece."""
         if self.is_over:
-            raise self.error
+            raise _incomplete(self._total)
         return max(0.001, min(self._timeout, self._end - time.monotonic()))
 
 
 _deadline: ContextVar[_Deadline] = ContextVar("deadline")
-
-
-class _BearerAuth(requests.auth.AuthBase):
-    """Sends the credential to the API only, whatever address the session is used for."""
-
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-
-    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if (prepared.url or "").startswith(self._client.settings.base_url + "/"):
-            prepared.headers["Authorization"] = self._client.authorization
-        return prepared
 
 
 class Session(requests.Session):
@@ -85,11 +64,10 @@ class Session(requests.Session):
 
     def __init__(self, client: ApiClient) -> None:
         super().__init__()
-        settings = client.settings
-        self._limits = settings.timeout, settings.total_timeout
+        self._client, settings = client, client.settings
         # The environment is part of the settings; .netrc must not replace the credential.
         self.trust_env = False
-        self.auth = _BearerAuth(client)
+        self.auth = self._authorize
         self.headers.update(client.headers)
         self.proxies.update(settings.proxies)
         self.verify = settings.verify
@@ -106,10 +84,11 @@ class Session(requests.Session):
         :raises ContractViolation: for a success with a body that is too large, or has another encoding than
             those requested.
         """
-        deadline = _Deadline(*self._limits)
+        settings = self._client.settings
+        deadline = _Deadline(settings.timeout, settings.total_timeout)
         token = _deadline.set(deadline)
         try:
-            with super().send(request, **{**kwargs, "timeout": self._limits[0], "stream": True}) as response:
+            with super().send(request, **{**kwargs, "timeout": settings.timeout, "stream": True}) as response:
                 response._content, response.flaw = _read(response)  # type: ignore[attr-defined]
                 response._content_consumed = True  # type: ignore[attr-defined]
             return response
@@ -118,7 +97,14 @@ class Session(requests.Session):
                 raise
         finally:
             _deadline.reset(token)
-        raise deadline.error  # here, so that its context is not what the library made of it
+        # Here, so that its context is not what the library made of it.
+        raise _incomplete(settings.total_timeout)
+
+    def _authorize(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Send the credential to the API only, whatever address the session is used for."""
+        if (prepared.url or "").startswith(self._client.settings.base_url + "/"):
+            prepared.headers["Authorization"] = self._client.authorization
+        return prepared
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Follow no redirect, and do not read its Location, which may be anything."""
@@ -235,11 +221,6 @@ def request_options(settings: ConnectionSettings) -> dict[str, Any]:
     }
 
 
-def request_headers(client: ApiClient) -> dict[str, str]:
-    """All headers of a request, the credential included."""
-    return {**client.headers, "Authorization": client.authorization}
-
-
 class _Protocol(ResponseHandler):
     """Ends a response that sends much besides its body: aiohttp before 3.13.5 keeps any number of headers."""
 
@@ -279,17 +260,13 @@ class _Connector(aiohttp.TCPConnector):
 
 
 async def get(session: aiohttp.ClientSession, client: ApiClient, request: Request) -> Reply:
-    """Send a request, and read the response.
-
-    :raises ContractViolation: for a success with a body that is too large, or has another encoding than
-        those requested.
-    """
+    """Send a request, and read the response, as :meth:`Session.send` does."""
     settings = client.settings
     try:
         async with session.get(
             settings.base_url + request.path,
             params=request.params,
-            headers=request_headers(client),
+            headers={**client.headers, "Authorization": client.authorization},
             **request_options(settings),
         ) as response:
             return Reply(response.status, response.headers, *await _read_async(response))
@@ -317,10 +294,7 @@ def _let_others_run() -> Generator[None, None, None]:
 
 
 def _flaw(status: int, error: Exception) -> str:
-    """Why the body of an error is missing; its status and headers are enough.
-
-    :raises Exception: the error, for a success.
-    """
+    """Why the body of an error is missing; a success without its body raises ``error``."""
     if 200 <= status < 300:
         raise error
     return str(error) if isinstance(error, ContractViolation) else "its body did not arrive completely"

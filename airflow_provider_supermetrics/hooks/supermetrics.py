@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -24,10 +24,10 @@ from airflow_provider_supermetrics._client import flows, transport
 from airflow_provider_supermetrics._client.client import ApiClient
 from airflow_provider_supermetrics._client.connection import CONN_TYPE, ConnectionSettings, fetching
 from airflow_provider_supermetrics._client.flows import Flow, Pager
-from airflow_provider_supermetrics._client.form import connection_form_widgets, ui_field_behaviour
-from airflow_provider_supermetrics._compat import get_async_connection, session_config
+from airflow_provider_supermetrics._compat import session_config
 from airflow_provider_supermetrics._wait import RequestWaits, WaitPolicy
 from airflow_provider_supermetrics.exceptions import SupermetricsError, public_errors
+from airflow_provider_supermetrics.provider_info import connection_form_widgets, ui_field_behaviour
 
 if TYPE_CHECKING:
     from airflow.providers.http.hooks.http import SessionConfig
@@ -79,6 +79,12 @@ class _Hook:
     def requests_sent(self) -> int:
         """Requests sent by this hook, repeated ones included."""
         return self._client.requests_sent if self._client else 0
+
+    def _new_client(self) -> ApiClient:
+        with fetching(self.supermetrics_conn_id):
+            connection = self.get_connection(self.supermetrics_conn_id)  # type: ignore[attr-defined]
+        settings = ConnectionSettings.from_connection(connection)
+        return ApiClient(settings, self._wait_policy, self.log)  # type: ignore[attr-defined]
 
     def _refused(self, error: SupermetricsError) -> tuple[bool, str]:
         """The result of a failed test: Airflow tests a Connection under a random id."""
@@ -259,11 +265,8 @@ class SupermetricsHook(_Hook, HttpHook):
 
     def _open(self) -> ApiClient:
         if self._client is None:
-            with fetching(self.supermetrics_conn_id):
-                connection = self.get_connection(self.supermetrics_conn_id)
-            settings = ConnectionSettings.from_connection(connection)
-            self._client = ApiClient(settings, self._wait_policy, self.log)
-            self.base_url = settings.base_url
+            self._client = self._new_client()
+            self.base_url = self._client.settings.base_url
         if self._session is None:
             self._session = transport.Session(self._client)
         return self._client
@@ -304,13 +307,12 @@ class SupermetricsAsyncHook(_Hook, HttpAsyncHook):
         ``{"max_inline_wait": 300}``; their names are those of ``WaitPolicy``.
     """
 
-    def __init__(
-        self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: Mapping[str, float] | None = None
-    ) -> None:
-        super().__init__(supermetrics_conn_id, wait_policy=wait_policy)
-        self._session: aiohttp.ClientSession | None = None
-        self._depth = 0
-        self._opening = asyncio.Lock()
+    _session: aiohttp.ClientSession | None = None
+    _depth = 0
+
+    @cached_property
+    def _opening(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     async def resolve_team_id(self, team_id: int | str | None = None) -> int:
         """As :meth:`SupermetricsHook.resolve_team_id`."""
@@ -347,11 +349,11 @@ class SupermetricsAsyncHook(_Hook, HttpAsyncHook):
         self, pager: Pager, connector_identifier: str, team_id: int | str | None = None
     ) -> AsyncIterator[list[LogEntry]]:
         """As :meth:`SupermetricsHook.read_pages`."""
-        client = await self._open()
-        waits = client.waits()
-        async with self._borrowed_session() as session:
+        async with self:
+            client = await self._open()
+            waits = client.waits()
             for flow in flows.read_pages(client, pager, connector_identifier, team_id):
-                if (new := await self._run(flow, waits, session)) is not None:
+                if (new := await self._run(flow, waits)) is not None:
                     yield new
 
     async def get_log(
@@ -377,7 +379,7 @@ class SupermetricsAsyncHook(_Hook, HttpAsyncHook):
         client = await self._open()
         return session_config(
             base_url=client.settings.base_url,
-            headers=transport.request_headers(client),
+            headers={**client.headers, "Authorization": client.authorization},
             extra_options=transport.request_options(client.settings),
         )
 
@@ -398,8 +400,6 @@ class SupermetricsAsyncHook(_Hook, HttpAsyncHook):
     async def __aenter__(self) -> SupermetricsAsyncHook:
         await self._open()
         self._depth += 1
-        if self._session is None:
-            self._session = transport.client_session()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -410,47 +410,30 @@ class SupermetricsAsyncHook(_Hook, HttpAsyncHook):
     async def _open(self) -> ApiClient:
         async with self._opening:
             if self._client is None:
-                with fetching(self.supermetrics_conn_id):
-                    connection = await get_async_connection(self.supermetrics_conn_id, hook=self)
-                # In a thread, because it blocks.
-                settings = await sync_to_async(ConnectionSettings.from_connection)(connection)
-                self._client = ApiClient(settings, self._wait_policy, self.log)
+                # In a thread, because it blocks, as aget_connection does on Airflow 3.1 to 3.3.1. In one of
+                # asgiref's, because Airflow 3.0 and 3.1 find the triggerer's event loop through it.
+                self._client = await sync_to_async(self._new_client)()
             return self._client
 
-    @asynccontextmanager
-    async def _borrowed_session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """The session of ``async with``, or a temporary one."""
-        if self._session is not None:
-            yield self._session
-        else:
-            async with transport.client_session() as session:
-                yield session
-
-    async def _run(
-        self,
-        flow: Flow[Result],
-        waits: RequestWaits | None = None,
-        session: aiohttp.ClientSession | None = None,
-    ) -> Result:
+    async def _run(self, flow: Flow[Result], waits: RequestWaits | None = None) -> Result:
         """As :meth:`SupermetricsHook._run`."""
-        if session is None:
-            async with self._borrowed_session() as borrowed:
-                return await self._run(flow, waits, borrowed)
-        retrying = tenacity.AsyncRetrying(**(waits or (await self._open()).waits()).options)
-        try:
-            call = next(flow)
-            while True:
-                try:
-                    result: Any = await retrying(self._send, session, call)
-                except SupermetricsError as error:
-                    call = flow.throw(error.with_traceback(None))
-                else:
-                    call = flow.send(result)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+        async with self:
+            retrying = tenacity.AsyncRetrying(**(waits or (await self._open()).waits()).options)
+            try:
+                call = next(flow)
+                while True:
+                    try:
+                        result: Any = await retrying(self._send, call)
+                    except SupermetricsError as error:
+                        call = flow.throw(error.with_traceback(None))
+                    else:
+                        call = flow.send(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
 
-    async def _send(self, session: aiohttp.ClientSession, call: Call[Result]) -> Result:
+    async def _send(self, call: Call[Result]) -> Result:
         client = await self._open()
+        session = self._session = self._session or transport.client_session()
         with client.sending(call.request):
             reply = await transport.get(session, client, call.request)
         return client.receive(call, reply)
