@@ -31,7 +31,6 @@ from airflow_provider_supermetrics._context import run_start
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     Pace,
-    PaceState,
     WaitPolicy,
     set_default_retry_policy,
     utcnow,
@@ -44,7 +43,11 @@ from airflow_provider_supermetrics.exceptions import (
     reason,
 )
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogTrigger, error_of
+from airflow_provider_supermetrics.triggers.supermetrics import (
+    Progress,
+    SupermetricsErrorLogTrigger,
+    error_of,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Context
@@ -143,30 +146,24 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 f"poke_interval must be 1 second or more, not {self.poke_interval} s"
             )
         set_default_retry_policy(self)
-        self._counter: ErrorCounter | None = None
-        self._pace = Pace(self.poke_interval, max_consecutive_failures)
-        self._pause = self.poke_interval
-        self._context: Context | None = None
+        self._store: Any = None
+        self._is_forgetful = False
 
     def execute(self, context: Context) -> Any:
         """Poll until enough errors are found; between polls sleep, reschedule the task, or defer it."""
         with self._log_remedy():
-            return self._wait(context)
-
-    def _wait(self, context: Context) -> Any:
-        self._begin(context)
-        first_start = first_start_of_sensor(context, self.retries or 0) if self._reschedules else None
-        deadline = (first_start or utcnow()) + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
-        while True:
-            poked = self._poke_or_skip(context)
-            if poked.is_done:
-                return poked.xcom_value
-            pause = self._pause_before(deadline)
-            if self.deferrable:
-                self._defer(pause, deadline)
-            if self.reschedule:
-                raise AirflowRescheduleException(utcnow() + timedelta(seconds=pause))
-            time.sleep(pause)
+            self._begin(context)
+            is_resumed = self.reschedule and not self.deferrable
+            first_start = first_start_of_sensor(context, self.retries or 0) if is_resumed else None
+            deadline = (first_start or utcnow()) + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
+            while not (poked := self._poke_or_skip(context)).is_done:
+                pause = self._pause_before(deadline)
+                if self.deferrable:
+                    self._defer(pause, deadline)
+                if self.reschedule:
+                    raise AirflowRescheduleException(utcnow() + timedelta(seconds=pause))
+                time.sleep(pause)
+            return poked.xcom_value
 
     @contextmanager
     def _log_remedy(self) -> Iterator[None]:
@@ -189,11 +186,9 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once, unless no request is allowed yet."""
-        if self._counter is None:
+        if not hasattr(self, "_counter"):
             self._begin(context)
-        counter = self._counter
-        assert counter is not None
-        now, not_before = utcnow(), self._pace.state.not_before
+        counter, now, not_before = self._counter, utcnow(), self._pace.state.not_before
         self._pause = self.poke_interval
         if not_before is not None and now < not_before:
             return PokeReturnValue(is_done=False)
@@ -208,11 +203,9 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 counter.abandon_poll()
             try:
                 self._pause = self._pace.after_failure(error)
-            except SupermetricsError:
+            finally:
                 self._save()
-                raise
             self.log.warning("Poll failed, next one in %.0f s: %s", self._pause, error)
-            self._save()
             return PokeReturnValue(is_done=False)
         except Exception as error:
             raise as_supermetrics_error(error, self.supermetrics_conn_id) from error
@@ -226,10 +219,10 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             result["since"],
             "" if is_done else f"; newest entry read: {result['until']}",
         )
-        if is_done:
-            self._forget()
-        else:
+        if not is_done:
             self._save()
+        elif self._store is not None:
+            self._stored("deleted", self._store.delete, _STORE_KEY)
         return PokeReturnValue(is_done=is_done, xcom_value=result if is_done else None)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002
@@ -255,7 +248,9 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         return dict(result)
 
     def _begin(self, context: Context) -> None:
-        self._context = context
+        if self.reschedule and not self.deferrable:
+            self._store = context.get("task_state_store")  # Airflow 3.3 and later
+            self._is_forgetful = self._store is None
         with public_errors():
             valid_connector_identifier(self.connector_identifier)
             since = parse_time("since", self.since) or run_start(context)
@@ -274,12 +269,15 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             is_known=self._is_forgetful and context.get("task_reschedule_count", 0) > 0,
         )
         self._counter = ErrorCounter(CounterState(tail), error_filter, self.max_entries)
-        self._pace = Pace(self.poke_interval, self.max_consecutive_failures)
-        self._pause = self._pace.interval
         # Without stored state failures cannot be counted, so the first one fails the task.
-        if self._is_forgetful:
-            self._pace.max_consecutive_failures = 1
-        self._resume(error_filter)
+        self._pace = Pace(self.poke_interval, 1 if self._is_forgetful else self.max_consecutive_failures)
+        state = None if self._store is None else self._stored("read", self._store.get, _STORE_KEY)
+        # It may be the state of an earlier run of a cleared task.
+        if state and state.get("fingerprint") == self._fingerprint(self._counter):
+            with suppress(ContractViolation):
+                progress = from_json(state, Progress)
+                self._pace.state = progress.pace
+                self._counter = ErrorCounter(progress.counter, error_filter, self.max_entries)
 
     # Between two polls
 
@@ -304,8 +302,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
         :raises AirflowSensorTimeout: where none is allowed before the deadline, or it has passed.
         """
-        now, not_before = utcnow(), self._pace.state.not_before
-        left = (deadline - now).total_seconds()
+        now, state = utcnow(), self._pace.state
+        not_before, left = state.not_before, (deadline - now).total_seconds()
         if not_before is not None and not_before > deadline:
             self.log.warning(
                 "No request is allowed before %s, which is after the sensor's timeout",
@@ -313,7 +311,6 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             )
             left = 0.0
         if left <= 0:
-            state = self._pace.state
             message = self._timeout_message(state.succeeded > 0, state.last_failure)
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         pause = self._pause
@@ -330,7 +327,6 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         return self.max_wait.total_seconds() if self.max_wait else min(self.timeout, _LONGEST_TIMEOUT)
 
     def _defer(self, pause: float, deadline: datetime) -> NoReturn:
-        assert self._counter is not None
         now = utcnow()
         # A trigger that fires at once would resume the task within a heartbeat.
         left = max((deadline - now).total_seconds(), MIN_DEFERRAL_SECONDS)
@@ -348,7 +344,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 poke_interval=self.poke_interval,
                 max_consecutive_failures=self.max_consecutive_failures,
                 longest_interval=self._longest_interval if self.exponential_backoff else None,
-                state={"counter": to_json(self._counter.state), "pace": to_json(self._pace.state)},
+                state=to_json(Progress(self._counter.state, self._pace.state)),
                 wait_policy=dict(self.wait_policy) if self.wait_policy else None,
                 supermetrics_conn_id=self.supermetrics_conn_id,
             ),
@@ -371,53 +367,22 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     # The state of a rescheduled sensor, in the task state store: Airflow 3.3 and later
 
-    @property
-    def _reschedules(self) -> bool:
-        return bool(self.reschedule) and not self.deferrable
-
-    @property
-    def _is_forgetful(self) -> bool:
-        return self._reschedules and self._store is None
-
-    @property
-    def _store(self) -> Any:
-        return self._context.get("task_state_store") if self._context and self._reschedules else None
-
-    def _fingerprint(self, error_filter: ErrorFilter, since: datetime) -> dict[str, Any]:
+    def _fingerprint(self, counter: ErrorCounter) -> dict[str, Any]:
         return {
             "connector_identifier": self.connector_identifier,
             "team_id": str(self.team_id),
             "supermetrics_conn_id": self.supermetrics_conn_id,
-            "since": format_time(since),
+            "since": format_time(counter.state.tail.since),
             "max_entries": self.max_entries,
             "overlap": self.overlap.total_seconds(),
-            **error_filter.to_arguments(),
+            **counter.filter.to_arguments(),
         }
 
-    def _resume(self, error_filter: ErrorFilter) -> None:
-        assert self._counter is not None
-        if self._store is None or not (state := self._stored("read", self._store.get, _STORE_KEY)):
-            return
-        # It may be the state of an earlier run of a cleared task.
-        if state.get("fingerprint") != self._fingerprint(error_filter, self._counter.state.tail.since):
-            return
-        with suppress(ContractViolation, KeyError, TypeError):
-            pace, counter = from_json(state["pace"], PaceState), from_json(state["counter"], CounterState)
-            self._pace.state = pace
-            self._counter = ErrorCounter(counter, error_filter, self.max_entries)
-
     def _save(self) -> None:
-        if self._store is not None and self._counter is not None:
-            state = {
-                "fingerprint": self._fingerprint(self._counter.filter, self._counter.state.tail.since),
-                "counter": to_json(self._counter.state),
-                "pace": to_json(self._pace.state),
-            }
-            self._stored("written", self._store.set, _STORE_KEY, state)
-
-    def _forget(self) -> None:
         if self._store is not None:
-            self._stored("deleted", self._store.delete, _STORE_KEY)
+            progress = to_json(Progress(self._counter.state, self._pace.state))
+            state = {"fingerprint": self._fingerprint(self._counter), **progress}
+            self._stored("written", self._store.set, _STORE_KEY, state)
 
     def _stored(self, done: str, use: Callable[..., Any], *args: Any) -> Any:
         """Use the task state store; log a failure only, because the state does no more than save requests."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -22,7 +22,7 @@ from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.tail import LogTail, TailState
-from airflow_provider_supermetrics._api.times import format_time
+from airflow_provider_supermetrics._api.times import format_time, to_utc
 from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 from airflow_provider_supermetrics._wait import Pace, PaceState, WaitPolicy, utcnow
 from airflow_provider_supermetrics.exceptions import (
@@ -52,6 +52,14 @@ _SECONDS_AFTER_A_REFUSAL = 300.0
 _FACTS = ("remedy", "status_code", "code", "description", "details", "request_id", "retry_after")
 # Triggers that start within this time use the same `since`, so that none has to poll by itself.
 _SAME_MOMENT = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a sensor's polls have come to; msgspec makes JSON of it."""
+
+    counter: CounterState
+    pace: PaceState = field(default_factory=PaceState)
 
 
 class SupermetricsErrorLogTrigger(BaseTrigger):
@@ -97,39 +105,23 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         wait_policy: Mapping[str, float] | None = None,
         supermetrics_conn_id: str = DEFAULT_CONN_NAME,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
-        self._arguments: dict[str, Any] = {
-            "connector_identifier": connector_identifier,
-            "since": since,
-            "deadline": deadline,
-            "not_before": not_before,
-            "error_filter": error_filter,
-            "min_matches": min_matches,
-            "max_entries": max_entries,
-            "overlap": overlap,
-            "poke_interval": poke_interval,
-            "max_consecutive_failures": max_consecutive_failures,
-            "longest_interval": longest_interval,
-            "team_id": team_id,
-            "state": state,
-            "wait_policy": wait_policy,
-            "supermetrics_conn_id": supermetrics_conn_id,
+        self._arguments = {
+            name: value for name, value in locals().items() if name not in ("self", "__class__")
         }
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self._connector_identifier = connector_identifier
         self._team_id = team_id
         self._min_matches = min_matches
         with _refusing():
-            self._deadline = _time("deadline", deadline)
-            self._not_before = _time("not_before", not_before)
+            self._deadline = to_utc("deadline", datetime.fromisoformat(deadline))
+            self._not_before = to_utc("not_before", datetime.fromisoformat(not_before))
             self._pace = Pace(poke_interval, max_consecutive_failures, longest_interval)
-            counter = CounterState(
-                TailState(_time("since", since), timedelta(seconds=_seconds("overlap", overlap)))
-            )
-            if state is not None:
-                with suppress(ContractViolation, KeyError, TypeError):
-                    stored = from_json(state["counter"], CounterState)
-                    self._pace.state, counter = from_json(state["pace"], PaceState), stored
-            self._counter = ErrorCounter(counter, ErrorFilter.of(**error_filter), max_entries)
+            time, seconds = to_utc("since", datetime.fromisoformat(since)), _seconds("overlap", overlap)
+            progress = Progress(CounterState(TailState(time, timedelta(seconds=seconds))))
+            with suppress(ContractViolation):
+                progress = from_json(state, Progress)
+            self._pace.state = progress.pace
+            self._counter = ErrorCounter(progress.counter, ErrorFilter.of(**error_filter), max_entries)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments; none of them is a credential."""
@@ -147,10 +139,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        """Poll, and return the event.
-
-        :raises SupermetricsError: where polling fails for good.
-        """
+        """Poll, and return the event; raise the error with which polling fails for good."""
         pause = (self._not_before - utcnow()).total_seconds()
         while True:
             left, not_before = (self._deadline - utcnow()).total_seconds(), self._pace.state.not_before
@@ -247,10 +236,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         with _refusing():
             self.connector_identifier = valid_connector_identifier(connector_identifier)
             self.filter = ErrorFilter.of(
-                min_status=min_status,
-                statuses=statuses,
-                events=events,
-                request_contains=request_contains,
+                min_status=min_status, statuses=statuses, events=events, request_contains=request_contains
             )
             self.poll_interval = _seconds("poll_interval", poll_interval, least=_LEAST_POLL_INTERVAL)
             self.lookback = _seconds("lookback", lookback)
@@ -290,7 +276,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         """Yield an event for each batch with errors that are new to this trigger and match its filter."""
         tail: LogTail | None = None
         began = self._new_tail()
-        is_new, is_caught_up, is_saved = False, False, True
+        is_caught_up, is_saved = False, True
         async with aclosing(self._batches(shared_stream)) as batches:
             async for batch in batches:
                 if tail is None:
@@ -304,12 +290,9 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                             "can be, because errors could be missed; trying again after each poll",
                         )
                         continue
-                    if stored is None:
-                        is_new, is_saved = True, False
-                    tail = LogTail(stored or began)
-                if is_new and batch.is_first and batch.since - tail.state.since < _SAME_MOMENT:
-                    tail = LogTail(replace(tail.state, since=max(tail.state.since, batch.since)))
-                is_new = False
+                    tail, is_saved = LogTail(stored or began), stored is not None
+                    if not is_saved and batch.is_first and batch.since - began.since < _SAME_MOMENT:
+                        tail = LogTail(replace(began, since=max(began.since, batch.since)))
                 before = tail.state
                 try:
                     # The first batch begins at the stream's `since`, maybe after this trigger's watermark.
@@ -356,9 +339,8 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll and yield events; used where Airflow does not share streams."""
-        _, kwargs = self.serialize()
         async with (
-            aclosing(self.open_shared_stream(kwargs)) as stream,
+            aclosing(self.open_shared_stream(self.serialize()[1])) as stream,
             aclosing(self.filter_shared_stream(stream)) as events,
         ):
             async for event in events:
@@ -403,22 +385,21 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             pause,
             known,
             self.supermetrics_conn_id,
-            exc_info=None if known is error or not self._is_new_failure("poll", error) else error,
+            exc_info=None if known is error else self._if_new("poll", error),
         )
         return pause
 
     def _report(self, doing: str, error: Exception, message: str, *, once: bool = False) -> None:
         """Log a failure after which the trigger continues; a new kind of error with its traceback."""
-        is_new = self._is_new_failure(doing, error)
-        if is_new or not once:
-            exc_info = error if is_new else None
+        exc_info = self._if_new(doing, error)
+        if exc_info or not once:
             self.log.error(message, self.connector_identifier, reason(error), exc_info=exc_info)
 
-    def _is_new_failure(self, doing: str, error: Exception) -> bool:
+    def _if_new(self, doing: str, error: Exception) -> Exception | None:
         kinds = self._reported.setdefault(doing, set())
-        is_new = type(error) not in kinds
+        new = None if type(error) in kinds else error
         kinds.add(type(error))
-        return is_new
+        return new
 
     def _payload(self, entries: Sequence[LogEntry], before: TailState, after: TailState) -> dict[str, Any]:
         matching = [fields for fields in (entry.fields for entry in entries) if self.filter.matches(fields)]
@@ -426,11 +407,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         result = ErrorCounter(counter, self.filter, self.max_entries).result()
         if before.watermark is not None:
             result["since"] = format_time(before.watermark)
-        return {
-            "connector_identifier": self.connector_identifier,
-            "team_id": self.team_id,
-            **result,
-        }
+        return {"connector_identifier": self.connector_identifier, "team_id": self.team_id, **result}
 
     def _shared_arguments(self) -> dict[str, Any]:
         return {
@@ -446,47 +423,46 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     # The watermark, in the state store of the asset: Airflow 3.3 and later
 
     @property
+    def _store(self) -> Any:
+        store = getattr(self, "asset_state_store", None)
+        return store if hasattr(store, "aget") else None
+
+    @property
     def _key(self) -> str:
         arguments = [self._shared_arguments(), self.filter.to_arguments()]
         digest = sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:16]
         return f"supermetrics_error_log/{self.connector_identifier}/{digest}"
 
     async def _load(self) -> TailState | None:
-        stored = None
-        store = getattr(self, "asset_state_store", None)
-        if store is not None and hasattr(store, "aget"):
-            try:
-                stored = await store.aget(self._key)
-            except ValueError as error:
-                if type(error) is not ValueError:  # a subclass means something else, such as invalid JSON
-                    raise
-                self.asset_state_store = None
-                self.log.warning(
-                    "No watermark is stored for connector %s, so a restart repeats or misses errors: %s. If "
-                    "several assets share this trigger, give each a distinct one, such as one with another "
-                    "max_entries",
-                    self.connector_identifier,
-                    error,
-                )
-        if stored is not None:
-            try:
-                return from_json(stored, TailState)
-            except ContractViolation as error:
-                self.log.warning(
-                    "The stored watermark of connector %s is not valid, starting %.0f s ago: %s",
-                    self.connector_identifier,
-                    self.lookback,
-                    error,
-                )
+        try:
+            stored = None if self._store is None else await self._store.aget(self._key)
+            return None if stored is None else from_json(stored, TailState)
+        except ContractViolation as error:
+            self.log.warning(
+                "The stored watermark of connector %s is not valid, starting %.0f s ago: %s",
+                self.connector_identifier,
+                self.lookback,
+                error,
+            )
+        except ValueError as error:
+            if type(error) is not ValueError:  # a subclass means something else, such as invalid JSON
+                raise
+            self.asset_state_store = None
+            self.log.warning(
+                "No watermark is stored for connector %s, so a restart repeats or misses errors: %s. If "
+                "several assets share this trigger, give each a distinct one, such as one with another "
+                "max_entries",
+                self.connector_identifier,
+                error,
+            )
         return None
 
     async def _save(self, tail: TailState) -> bool:
         """Store the watermark; return False where that failed, so that it has to be repeated."""
-        store = getattr(self, "asset_state_store", None)
-        if store is None or not hasattr(store, "aset"):
+        if self._store is None:
             return True
         try:
-            await store.aset(self._key, to_json(tail))
+            await self._store.aset(self._key, to_json(tail))
         except Exception as error:
             self._report(
                 "save",
@@ -538,13 +514,6 @@ def _refusing() -> Iterator[None]:
         yield
     except (ValueError, KeyError, AttributeError, OverflowError) as error:
         raise _RefusedArguments(str(error)) from None
-
-
-def _time(name: str, text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    if time.utcoffset() is None:
-        raise ValueError(f"{name} {text} has no time zone")
-    return time
 
 
 def _seconds(name: str, time: float | timedelta, least: float = 0) -> float:
