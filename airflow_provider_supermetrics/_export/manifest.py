@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._export.formats import FileFormat
@@ -27,6 +28,7 @@ class ExportPlan:
     :param window: the time to export.
     :param file_format: the format of the parts.
     :param entries_per_file: entries in each part but the last.
+    :raises InvalidRequest: for an identifier or a number that cannot be used.
     """
 
     connector_identifier: str
@@ -34,6 +36,10 @@ class ExportPlan:
     window: Window
     file_format: FileFormat
     entries_per_file: int
+
+    def __post_init__(self) -> None:
+        valid_connector_identifier(self.connector_identifier)
+        valid_integer("entries_per_file", self.entries_per_file, 1)
 
     @property
     def prefix(self) -> str:
