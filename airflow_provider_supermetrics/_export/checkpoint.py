@@ -128,10 +128,7 @@ def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:
 
 
 def _require_part(destination: Destination, part: Written) -> Written:
-    """The part with its current version, which may differ where another machine reads it.
-
-    :raises ContractViolation: where the object is not the one that was written.
-    """
+    """The part with its current version, which may differ where another machine reads it."""
     name = part.item.name
     version = destination.version(name)
     if version is None or (version != part.version and destination.sha256(name) != part.item.sha256):

@@ -16,7 +16,7 @@ from airflow_provider_supermetrics._api.calls import valid_connector_identifier,
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._export.formats import FileFormat
-from airflow_provider_supermetrics._export.window import Window
+from airflow_provider_supermetrics._schedule import Window
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,7 @@ class Manifest:
 
     @classmethod
     def of(
-        cls,
-        plan: ExportPlan,
-        objects: Sequence[ExportedObject],
-        requests: int,
-        rate_limit: RateLimit | None = None,
+        cls, plan: ExportPlan, objects: Sequence[ExportedObject], requests: int, rate_limit: RateLimit | None
     ) -> Manifest:
         """The manifest of an export that is complete."""
         return cls(
@@ -157,10 +153,7 @@ def listed_objects(manifest: bytes, plan: ExportPlan) -> list[ExportedObject] | 
         found = msgspec.json.decode(manifest, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    is_of_plan = (found.team_id, found.format, found.compression, found.complete) == (
-        plan.team_id,
-        plan.file_format.format,
-        plan.file_format.compression,
-        True,
-    )
-    return found.objects if is_of_plan else None
+    kind = plan.file_format
+    planned = (plan.team_id, kind.format, kind.compression)
+    is_of_plan = (found.team_id, found.format, found.compression) == planned
+    return found.objects if is_of_plan and found.complete else None

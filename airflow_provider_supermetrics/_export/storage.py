@@ -17,7 +17,7 @@ from urllib.parse import quote
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_supermetrics._compat import AirflowNotFoundException, BaseHook, ObjectStoragePath
-from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, make_error
 
 # Not local:// and no second slash, which Airflow would take for the worker's current folder.
 _URL = re.compile(r"(file://)?/[^/].*|(?!file:|local:)[a-z][a-z0-9+.-]*://[^/].*")
@@ -68,17 +68,16 @@ class Destination(ABC):
             kind = LocalDestination if isinstance(parsed.fs, LocalFileSystem) else ObjectStoreDestination
             return kind(parsed)
         except (ImportError, TypeError, ValueError, AirflowNotFoundException) as error:
-            failure = f"cannot write to {url}: {_QUERY.sub('?…', str(error)).rstrip('.')}"
-            remedy = (
-                f"check the Airflow connection, which is the part before '@': {scheme}://CONNECTION@BUCKET/…"
-            )
+            connection = f"{scheme}://CONNECTION@BUCKET/…"
+            remedy: str | None = f"check the Airflow connection, which is the part before '@': {connection}"
             if "incompatible with ObjectStoragePath" in str(error):
                 remedy = "this Airflow needs an older universal-pathlib: pip install 'universal-pathlib<0.3'"
             elif isinstance(error, ImportError) or "filesystem" in str(error):
-                if scheme not in _EXTRAS:
-                    raise SupermetricsValidationError(failure) from None
-                remedy = f"pip install 'airflow-provider-supermetrics[{_EXTRAS[scheme]}]'"
-            raise invalid(failure, remedy) from None
+                remedy = None
+                if scheme in _EXTRAS:
+                    remedy = f"pip install 'airflow-provider-supermetrics[{_EXTRAS[scheme]}]'"
+            failure = f"cannot write to {url}: {_QUERY.sub('?…', str(error)).rstrip('.')}"
+            raise make_error(SupermetricsValidationError, failure, remedy) from None
 
     @property
     @abstractmethod
@@ -89,9 +88,9 @@ class Destination(ABC):
         """The object ``name``, or with an empty one the folder, for messages."""
         return f"{str(self).rstrip('/')}/{name}".rstrip("/")
 
-    @abstractmethod
     def uri(self, name: str) -> str:
         """The URI of the object ``name``, without Airflow's connection in it."""
+        return f"{self.path.protocol or 'file'}://{quote(self._key(name), safe=_SAFE)}"
 
     def write_versioned(self, data: bytes, name: str) -> str:
         """Write the object ``name``, in place of an existing one; return its version.
@@ -137,6 +136,9 @@ class Destination(ABC):
     @abstractmethod
     def remove_leftovers(self, prefix: str) -> None:
         """Remove the temporary files that a killed process left of objects with this prefix."""
+
+    def _key(self, name: str) -> str:
+        return f"{self.path.path.rstrip('/')}/{name}"
 
     @abstractmethod
     def _write_versioned(self, data: bytes, name: str) -> str: ...
@@ -185,10 +187,6 @@ class LocalDestination(Destination):
     def dataset(self) -> tuple[str, str]:
         """See :attr:`Destination.dataset`."""
         return "file", str(self._folder)
-
-    def uri(self, name: str) -> str:
-        """See :meth:`Destination.uri`."""
-        return f"file://{quote(str(self._folder / name), safe=_SAFE)}"
 
     def remove_leftovers(self, prefix: str) -> None:
         """See :meth:`Destination.remove_leftovers`."""
@@ -258,10 +256,6 @@ class ObjectStoreDestination(Destination):
         bucket, _, folder = self.path.path.rstrip("/").partition("/")
         return f"{self.path.protocol}://{bucket}", folder or "/"
 
-    def uri(self, name: str) -> str:
-        """See :meth:`Destination.uri`."""
-        return f"{self.path.protocol}://{quote(self._key(name), safe=_SAFE)}"
-
     def remove_leftovers(self, prefix: str) -> None:
         """Do nothing: an upload that was killed leaves no object."""
 
@@ -307,9 +301,6 @@ class ObjectStoreDestination(Destination):
     def _forget_listing(self) -> None:
         self._fs.invalidate_cache(self._key("").rstrip("/"))
 
-    def _key(self, name: str) -> str:
-        return f"{self.path.path.rstrip('/')}/{name}"
-
     def _explained(self, error: Exception, action: str) -> Exception:
         # gcsfs before 2026.4 fails a second time while it gives up a large upload.
         if isinstance(error, AttributeError) and isinstance(error.__context__, Exception):
@@ -330,10 +321,7 @@ class ObjectStoreDestination(Destination):
 
 
 def path_text(path: object) -> str:
-    """A path or path object as a string.
-
-    :raises SupermetricsValidationError: for any other object.
-    """
+    """A path or path object as a string."""
     if isinstance(path, ObjectStoragePath):
         return str(path)
     text = path.__fspath__() if isinstance(path, os.PathLike) else path
@@ -344,10 +332,7 @@ def path_text(path: object) -> str:
 
 
 def valid_path(path: object) -> str:
-    """A path as a string, checked without a connection to the store.
-
-    :raises SupermetricsValidationError: for a path that would lead to another folder than it seems to.
-    """
+    """A path as a string, checked without a connection to the store: it must lead where it seems to lead."""
     text = path_text(path)
     is_local = text.startswith(("/", "file://"))
     scheme, _, rest = text.partition("://")

@@ -92,12 +92,7 @@ class ExportWriter:
                 self._write_part()
 
     def checkpoint(self, pager: PagerState, requests: int, waits: int = 0) -> Checkpoint:
-        """The state of the export, for a later writer to resume from.
-
-        :param pager: the state of the pager whose entries have all been added.
-        :param requests: how many requests the export has sent.
-        :param waits: see :class:`Checkpoint`.
-        """
+        """The state of the export, once all entries of the pager have been added."""
         return Checkpoint(
             pager=pager,
             written=self._written,
@@ -113,9 +108,6 @@ class ExportWriter:
         """Write the last part, remove stale parts of an earlier export of the window, and write the manifest.
 
         Where that earlier export wrote exactly the same, its manifest stays unchanged.
-
-        :param requests: how many requests the export has sent.
-        :param rate_limit: the hourly request budget after the last response.
         """
         self.add([], None)
         if self._runs:
@@ -168,10 +160,7 @@ class ExportWriter:
 
     @cached_property
     def _previous_export(self) -> tuple[Sequence[ExportedObject] | None, str | None]:
-        """The objects of an earlier export of this plan, and the digest of the manifest, of whatever plan.
-
-        None once this export has invalidated that manifest.
-        """
+        """The objects of an earlier export of this plan, and its manifest's digest, while that is valid."""
         manifest = self._destination.read(self._plan.manifest_name)
         if manifest is None:
             return None, None
@@ -192,20 +181,14 @@ class ExportWriter:
             self._has_invalidated_manifest = True
 
     def _require_own_part(self) -> None:
-        """Check that the last part is still the object that this export wrote.
-
-        :raises SupermetricsConflictError: when another export has begun to replace the parts.
-        """
+        """Raise an error where another export has replaced the last part."""
         if self._written:
             last = self._written[-1]
             if self._destination.version(last.item.name) != last.version:
                 raise self._conflict(last.item.name)
 
     def _require_own_parts(self) -> Iterable[str]:
-        """Check all parts likewise; return the names of all objects whose names begin as theirs.
-
-        :raises SupermetricsConflictError: when another export has replaced a part.
-        """
+        """Check all parts likewise; return the names of all objects whose names begin as theirs."""
         found = self._destination.versions(self._plan.prefix)
         for name, version in ((part.item.name, part.version) for part in self._written):
             # A listing may be out of date.

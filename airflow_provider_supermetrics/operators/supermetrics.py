@@ -27,8 +27,8 @@ from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics._export.job import ExportJob, count
 from airflow_provider_supermetrics._export.manifest import ExportPlan, Manifest
 from airflow_provider_supermetrics._export.storage import Destination, path_text, valid_path
-from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._lineage import openlineage_facets, report_hook_lineage
+from airflow_provider_supermetrics._schedule import Window
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     WaitPolicy,
