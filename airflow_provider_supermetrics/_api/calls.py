@@ -112,8 +112,9 @@ def valid_integer(name: str, value: Any, least: int, most: float = math.inf) -> 
     :raises InvalidRequest: unless it is an integer, and no bool, from ``least`` to ``most``, if there is one.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        allowed = f"of {least} or more" if most == math.inf else f"from {least} to {most}"
-        raise InvalidRequest(f"{name} must be an integer {allowed}, not {quoted(value)}")
+        if most == math.inf:
+            raise InvalidRequest(f"{name} must be an integer of {least} or more, not {quoted(value)}")
+        raise InvalidRequest(f"{name} must be an integer from {least} to {most}, not {quoted(value)}")
     return value
 
 

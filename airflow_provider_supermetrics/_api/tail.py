@@ -90,8 +90,7 @@ class LogTail:
 
     Each poll is :meth:`begin_poll`, then a page for each :attr:`next` through :meth:`receive`, and
     :meth:`finish_poll`. After an error, :meth:`begin_poll` continues the poll that has not ended;
-    :meth:`abandon_poll` drops it, so that the next one reads the same again. ``now`` is the
-    current time (aware).
+    :meth:`abandon_poll` drops it, so that the next one reads the same again. ``now`` is aware.
 
     :param state: how far it is.
     """
