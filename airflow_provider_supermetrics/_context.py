@@ -9,8 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_supermetrics._api.times import format_time, parse_time, to_utc
-from airflow_provider_supermetrics._export.window import Window
-from airflow_provider_supermetrics._schedule import Length, Schedule
+from airflow_provider_supermetrics._schedule import Length, Schedule, Window
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, public_errors
 
 log = logging.getLogger(__name__)
@@ -27,12 +26,7 @@ def resolve_window(
     *,
     align: bool = True,
 ) -> Window:
-    """The window of a run.
-
-    With neither ``start`` nor ``end``, the window of a run for a partition begins with the partition and is
-    ``window`` long. Else ``end`` is the argument, else the end of the run's data interval, else its logical
-    date, else the time after which it ran; and ``start`` is the argument, else ``end - window``, else the
-    start of the run's data interval.
+    """The window of a run, as the export operator's documentation describes it.
 
     :param context: Airflow's task context; entries that the run does not have may be absent.
     :param align: whether the window of a run that the schedule has not created ends at the last multiple of
@@ -52,7 +46,7 @@ def resolve_window(
     if resolved is None:
         end_time = end_time or _run_end(context)
         if start_time is None and length is not None:
-            start_time = schedule.before(end_time, length)
+            start_time = schedule.moved(end_time, -length)
         if start_time is None:
             start_time = _run_time(context, "data_interval_start")
         if start_time is None:
@@ -139,7 +133,7 @@ def _window_of_manual_run(
         )
         return None
     end = schedule.at(wall, not_after=end)
-    window = Window(schedule.before(end, length, wall), end)
+    window = Window(schedule.moved(end, -length, wall), end)
     log.info(
         "This run is not of the schedule (%s), so it exports the last complete window, %s",
         _run_type(context),
@@ -167,22 +161,20 @@ def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Le
                 "clear' does not)",
             )
         return None
+    # Airflow 3.2 gives a task the key alone, and writes it in UTC, not in the timetable's zone as later ones.
+    is_key_utc = schedule.key_format == _KEY_FORMAT and schedule.zone.name == "UTC"
+    if start is None and "partition_date" not in context and is_key_utc:
+        with suppress(ValueError):
+            start = datetime.strptime(str(key), _KEY_FORMAT).replace(tzinfo=timezone.utc)
     if start is None:
-        start = _partition_date(context, schedule, str(key))
+        raise invalid(
+            "no window to export, because Airflow does not say which time partition "
+            f"{str(key)[:100]!r} is for",
+            "give start and end",
+        )
     if length is None:
         raise invalid(
             f"no window to export, because the length of partition {key or format_time(start)!r} is unknown",
             f"write {schedule.advice(start)} in the task, or give start and end",
         )
-    return Window(start, schedule.after(start, length))
-
-
-def _partition_date(context: Mapping[str, Any], schedule: Schedule, key: str) -> datetime:
-    # Airflow 3.2 gives a task the key alone, and writes it in UTC, not in the timetable's zone as later ones.
-    if "partition_date" not in context and schedule.key_format == _KEY_FORMAT and schedule.zone.name == "UTC":
-        with suppress(ValueError):
-            return datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=timezone.utc)
-    raise invalid(
-        f"no window to export, because Airflow does not say which time partition {key[:100]!r} is for",
-        "give start and end",
-    )
+    return Window(start, schedule.moved(start, length))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def report_hook_lineage(hook: Any, destination: Destination, manifest: Manifest) -> None:
-    """Report the parts to Airflow as outputs, and no manifest or checkpoint.
-
-    :param hook: the hook that read the entries.
-    """
+    """Report the parts to Airflow as outputs of the hook, and no manifest or checkpoint."""
     collector = get_hook_lineage_collector()
     for item in manifest.objects:
         collector.add_output_asset(context=hook, uri=destination.uri(item.name))
@@ -28,10 +25,7 @@ def report_hook_lineage(hook: Any, destination: Destination, manifest: Manifest)
 def openlineage_facets(
     base_url: str, destination: Destination, manifest: Manifest
 ) -> OperatorLineage[Any, Any]:
-    """One input, the connector's log, and one output, the folder, with its schema and statistics.
-
-    :param base_url: the address of the API.
-    """
+    """One input, the connector's log, and one output, the folder, with its schema and statistics."""
     from airflow.providers.common.compat.openlineage.facet import (
         Dataset,
         OutputDataset,
@@ -41,16 +35,15 @@ def openlineage_facets(
     )
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    def schema(fields: Sequence[tuple[str, str]]) -> SchemaDatasetFacet:
-        return SchemaDatasetFacet(
-            fields=[SchemaDatasetFacetFields(name=name, type=kind) for name, kind in fields]
-        )
+    def schema(fields: Mapping[str, str]) -> SchemaDatasetFacet:
+        columns = [SchemaDatasetFacetFields(name=name, type=kind) for name, kind in fields.items()]
+        return SchemaDatasetFacet(fields=columns)
 
     statistics = OutputStatisticsOutputDatasetFacet(
         rowCount=manifest.entries, size=manifest.bytes, fileCount=len(manifest.objects)
     )
     namespace, name = destination.dataset
-    is_jsonl = manifest.format == "jsonl"
+    columns = SCHEMA if manifest.format == "jsonl" else {**SCHEMA, "extra": "string"}
     return OperatorLineage(
         inputs=[
             Dataset(
@@ -63,7 +56,7 @@ def openlineage_facets(
             OutputDataset(
                 namespace=namespace,
                 name=name,
-                facets={"schema": schema(SCHEMA if is_jsonl else (*SCHEMA, ("extra", "string")))},
+                facets={"schema": schema(columns)},
                 outputFacets={"outputStatistics": statistics},
             )
         ],

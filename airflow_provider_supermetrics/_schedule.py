@@ -1,4 +1,4 @@
-"""A DAG's schedule, by which windows begin and end: its time zone, and when it has runs."""
+"""Windows of time, and a DAG's schedule, by which they begin and end: its time zone, and when it has runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,34 @@ from typing import Any
 import pendulum
 from croniter import croniter
 
-from airflow_provider_supermetrics._api.times import to_utc
+from airflow_provider_supermetrics._api.times import compact_time, format_time, to_utc
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
 _DAY = timedelta(days=1)
 # Enough to tell weekdays from days, and a long month from a short one.
 _RUNS_COMPARED = 13
+
+
+@dataclass(frozen=True)
+class Window:
+    """The times ``start <= log_time < end``, in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return f"[{format_time(self.start)}, {format_time(self.end)})"
+
+    @property
+    def slug(self) -> str:
+        """The window as a part of object names, such as ``20260101T000000Z-20260101T010000Z``."""
+        return f"{compact_time(self.start)}-{compact_time(self.end)}"
+
+    def share_behind(self, oldest: datetime | None) -> float:
+        """How much of the window has been read, from 0 to 1, after reading back to ``oldest``."""
+        if oldest is None:
+            return 0.0
+        return min(1.0, max(0.0, (self.end - oldest) / (self.end - self.start)))
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,9 @@ class Length:
             )
         days, rest = divmod(window, _DAY)
         return cls(months, days, rest)
+
+    def __neg__(self) -> Length:
+        return Length(-self.months, -self.days, -self.rest)
 
     @property
     def is_elapsed(self) -> bool:
@@ -85,16 +110,23 @@ class Schedule:
         has_intervals = bool(crons) and _part(first, "interval") is None
         return cls(_zone(zone), crons, None, has_intervals, _part(first, "key_format"))
 
-    def before(self, end: datetime, length: Length, wall: pendulum.DateTime | None = None) -> datetime:
-        """The start of the window that ends at ``end``.
+    def moved(self, time: datetime, length: Length, wall: pendulum.DateTime | None = None) -> datetime:
+        """The other end of the window of ``length`` that begins at ``time``; of ``-length``, that ends there.
 
-        :param wall: the wall clock of the zone at ``end``, where it is known.
+        :param wall: the wall clock of the zone at ``time``, where it is known.
         """
-        return self._moved(end, length, -1, wall)
-
-    def after(self, start: datetime, length: Length) -> datetime:
-        """The end of the window that begins at ``start``."""
-        return self._moved(start, length, 1)
+        try:
+            moved = time
+            if not length.is_elapsed:
+                for shown in [wall] if wall else self._walls(time):
+                    moved = self.at(shown.add(months=length.months, days=length.days))
+                    if moved != time:
+                        break
+            return moved + length.rest
+        except (OverflowError, ValueError):
+            raise SupermetricsValidationError(
+                f"window is out of range: the calendar does not reach that far from {time:%Y-%m-%d}"
+            ) from None
 
     def last_multiple(self, time: datetime, length: Length) -> pendulum.DateTime | None:
         """The last multiple of ``length`` up to ``time``, by the zone's wall clock; None for other lengths.
@@ -110,9 +142,7 @@ class Schedule:
             return midnight.start_of("week") if length.days % 7 == 0 else midnight
         if not length.is_elapsed or length.rest <= timedelta() or _DAY % length.rest:
             return None
-        since = timedelta(
-            hours=wall.hour, minutes=wall.minute, seconds=wall.second, microseconds=wall.microsecond
-        )
+        since = (wall - midnight).as_timedelta()
         return midnight + since // length.rest * length.rest
 
     def at(self, wall: pendulum.DateTime, not_after: datetime | None = None) -> datetime:
@@ -158,22 +188,6 @@ class Schedule:
                 ):
                     return f"window=pendulum.duration({'years=1' if months == 12 else f'months={months}'})"
         return "a window as long as the time between two runs, such as window=timedelta(hours=1),"
-
-    def _moved(
-        self, time: datetime, length: Length, sign: int, wall: pendulum.DateTime | None = None
-    ) -> datetime:
-        try:
-            moved = time
-            if not length.is_elapsed:
-                for shown in [wall] if wall else self._walls(time):
-                    moved = self.at(shown.add(months=sign * length.months, days=sign * length.days))
-                    if moved != time:
-                        break
-            return moved + sign * length.rest
-        except (OverflowError, ValueError):
-            raise SupermetricsValidationError(
-                f"window is out of range: the calendar does not reach that far from {time:%Y-%m-%d}"
-            ) from None
 
     def _walls(self, time: datetime) -> list[pendulum.DateTime]:
         """The wall clock at a time, and the one that the clocks skipped there when they went forward.

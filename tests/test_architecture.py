@@ -30,13 +30,13 @@ ROOMS: dict[str, set[str]] = {
     "_schedule": {"_api", "exceptions"},
     "_client": {"_api", "_compat", "_wait", "exceptions", "provider_info"},
     "_export": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
-    "_context": {"_api", "_compat", "_export", "_schedule", "_wait", "exceptions"},
+    "_context": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_lineage": {"_api", "_compat", "_export"},
     "retry_policies": {"_compat", "_wait", "exceptions"},
     "hooks": _COMMON | {"_client"},
     "triggers": _COMMON | {"_client", "hooks"},
     "sensors": _COMMON | {"_client", "_export", "hooks", "triggers"},
-    "operators": _COMMON | {"_client", "_export", "_lineage", "hooks", "triggers"},
+    "operators": _COMMON | {"_client", "_export", "_lineage", "_schedule", "hooks", "triggers"},
 }
 #: Imports against this order, within a function, for a reason that stands there.
 LAZY = {("_wait", "retry_policies")}

@@ -77,7 +77,9 @@ class _Inflater:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         if self._stream is None and data:
-            self._stream = zlib.decompressobj(self._wbits(data[0]))
+            # Some servers leave out zlib's header, whose first byte ends in 8 (deflate).
+            deflate = zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
+            self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS if self._is_gzip else deflate)
         is_more = bool(data)
         while is_more and self._stream and not self._stream.eof:
             try:
@@ -88,12 +90,6 @@ class _Inflater:
             # A whole step may have left more behind, even where all data have been taken in.
             is_more = len(piece) == _STEP
             yield piece
-
-    def _wbits(self, first: int) -> int:
-        if self._is_gzip:
-            return 16 + zlib.MAX_WBITS
-        # Some servers leave out zlib's header, whose first byte ends in 8 (deflate).
-        return zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS
 
 
 def _codings(content_encoding: str) -> list[str]:

@@ -5,6 +5,7 @@ The limits of arguments are those of the API's page for "List connector logs".
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ def list_logs(
 
     :raises InvalidRequest: for an argument that the API does not allow, or a naive ``before``.
     """
-    params = {"limit": str(valid_limit(limit))}
+    params = {"limit": str(valid_integer("limit", limit, 1, MAX_LIMIT))}
     if before is not None:
         params["before"] = format_time(to_utc("before", before))
     request = Request(f"{_connector_path(team_id, connector_identifier)}/logs", params)
@@ -101,29 +102,19 @@ def valid_team_id(team_id: int | str) -> int:
     number = team_id
     if isinstance(number, str) and re.fullmatch(r"[0-9]{1,19}", number.strip(), re.ASCII):
         number = int(number)
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_TEAM_ID:
-        raise InvalidRequest(f"team_id must be an integer from 1 to {MAX_TEAM_ID}, not {quoted(team_id)}")
-    return number
+    return valid_integer("team_id", number, 1, MAX_TEAM_ID)
 
 
-def valid_limit(limit: int) -> int:
-    """Return ``limit``.
-
-    :raises InvalidRequest: unless it is an integer from 1 to 1000.
-    """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest(f"limit must be an integer from 1 to {MAX_LIMIT}, not {quoted(limit)}")
-    return limit
-
-
-def valid_integer(name: str, value: Any, least: int) -> int:
-    """``value`` itself.
+def valid_integer(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Return ``value``.
 
     :param name: the argument's name, for the message.
-    :raises InvalidRequest: unless it is an integer of ``least`` or more, and no bool.
+    :raises InvalidRequest: unless it is an integer, and no bool, from ``least`` to ``most``, if there is one.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidRequest(f"{name} must be an integer of {least} or more, not {quoted(value)}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        if most == math.inf:
+            raise InvalidRequest(f"{name} must be an integer of {least} or more, not {quoted(value)}")
+        raise InvalidRequest(f"{name} must be an integer from {least} to {most}, not {quoted(value)}")
     return value
 
 

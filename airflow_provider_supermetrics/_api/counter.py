@@ -39,19 +39,15 @@ class ErrorCounter:
     def __init__(self, state: CounterState, error_filter: ErrorFilter, max_entries: int) -> None:
         self.filter = error_filter
         self.max_entries = max_entries
+        #: What has matched in the polls that have ended.
+        self.matches = state.matches
         self._tail = LogTail(state.tail)
-        self._matches = state.matches
         self._pending = state.pending
 
     @property
     def state(self) -> CounterState:
         """How far it is, for a later one to resume from."""
-        return CounterState(self._tail.state, self._matches, self._pending)
-
-    @property
-    def matches(self) -> Matches:
-        """What has matched in the polls that have ended."""
-        return self._matches
+        return CounterState(self._tail.state, self.matches, self._pending)
 
     @property
     def next(self) -> PageRequest | None:
@@ -73,14 +69,14 @@ class ErrorCounter:
         :raises ContractViolation: see :meth:`LogTail.receive`.
         """
         new = self._tail.receive(page)
-        matching = [fields for fields in (entry.fields for entry in new) if self.filter.matches(fields)]
+        matching = list(filter(self.filter.matches, (entry.fields for entry in new)))
         self._pending = self._pending.plus(matching, self.max_entries)
         return new
 
     def finish_poll(self, now: datetime) -> None:
         """See :meth:`LogTail.finish_poll`; what has matched counts from now on."""
         self._tail.finish_poll(now)
-        self._matches = self._matches.merged(self._pending, self.max_entries)
+        self.matches = self.matches.merged(self._pending, self.max_entries)
         self._pending = Matches()
 
     def abandon_poll(self) -> None:
@@ -92,8 +88,8 @@ class ErrorCounter:
         """What has matched, as plain JSON values; ``until`` is the newest time read, or None."""
         tail = self._tail.state
         return {
-            "matches": self._matches.count,
-            "entries": list(self._matches.entries),
+            "matches": self.matches.count,
+            "entries": list(self.matches.entries),
             "since": format_time(tail.since),
             "until": tail.watermark and format_time(tail.watermark),
         }

@@ -16,7 +16,6 @@ from airflow_provider_supermetrics._api.text import one_line, quoted
 from airflow_provider_supermetrics._api.times import parse_log_time
 
 _DIGITS = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
-_KNOWN_FIELDS = tuple(field.name for field in SCHEMA)
 _MOST_OTHERS = 10
 
 
@@ -111,9 +110,9 @@ class Matches:
 
 def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The entry with long strings cut, and with values that any JSON, msgpack, database or log line takes."""
-    names = [name for name in entry if name in _KNOWN_FIELDS]
+    names = [name for name in entry if name in SCHEMA]
     # Airflow's serialization refuses, or takes for its own, what begins with two underscores.
-    others = [name for name in entry if name not in _KNOWN_FIELDS and not name.startswith("__")]
+    others = [name for name in entry if name not in SCHEMA and not name.startswith("__")]
     names += others[:_MOST_OTHERS]
     return {one_line(name): _small(entry[name]) for name in names}
 

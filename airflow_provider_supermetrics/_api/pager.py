@@ -51,7 +51,7 @@ from typing import Annotated
 
 import msgspec
 
-from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_limit
+from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_integer
 from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics._api.times import DAY, MICROSECOND, SECOND, AwareTime, ceil, to_utc
@@ -170,11 +170,7 @@ class PagerState:
 
 @dataclass(frozen=True)
 class _Received:
-    """A page, and what is new of it.
-
-    :param new: the entries that were not seen.
-    :param tick: the finest precision known now.
-    """
+    """A page, what of it was not seen before, and the finest precision known now."""
 
     page: Sequence[LogEntry]
     keys: set[str]
@@ -207,6 +203,9 @@ class LogPager:
         trust_first_page: bool = False,
         max_limit: int = MAX_LIMIT,
     ) -> None:
+        first_limit = limit if first_limit is None else first_limit
+        for each in (first_limit, limit):
+            valid_integer("limit", each, 1, MAX_LIMIT)
         start = None if start is None else to_utc("start", start)
         end = None if end is None else to_utc("end", end)
         if start is not None and end is not None and start >= end:
@@ -216,11 +215,12 @@ class LogPager:
             top = None if end is None else ceil(end, SECOND)
         except OverflowError:
             raise InvalidRequest(f"end {end} is too late") from None
-        self._state = PagerState(
+        #: How far the pager is: :meth:`resumed` continues from there.
+        self.state = PagerState(
             start=start,
             end=end,
-            next=PageRequest(top, valid_limit(limit if first_limit is None else first_limit)),
-            limit=valid_limit(limit),
+            next=PageRequest(top, first_limit),
+            limit=limit,
             max_limit=max_limit,
             step=Step.TOP,
             tick=DAY,
@@ -239,33 +239,28 @@ class LogPager:
     @property
     def next(self) -> PageRequest | None:
         """The page to ask for next, or None when the window has been read."""
-        return self._state.next
+        return self.state.next
 
     @property
     def is_known(self) -> bool:
         """Whether an entry has been read, so that the connector exists."""
-        return self._state.oldest is not None
+        return self.state.oldest is not None
 
     @property
     def oldest(self) -> datetime | None:
         """The time of the oldest entry read so far; all that is newer has been read."""
-        return self._state.oldest
+        return self.state.oldest
 
     @property
     def repeated(self) -> datetime | None:
         """Further pages may repeat entries up to this time, or bring more of them; None when all is read."""
-        return self._state.repeated
-
-    @property
-    def state(self) -> PagerState:
-        """How far the pager is: :meth:`resumed` continues from there."""
-        return self._state
+        return self.state.repeated
 
     @classmethod
     def resumed(cls, state: PagerState) -> LogPager:
         """The pager with this state."""
         pager = cls.__new__(cls)
-        pager._state = state
+        pager.state = state
         return pager
 
     def receive(self, page: Sequence[LogEntry]) -> list[LogEntry]:
@@ -276,7 +271,7 @@ class LogPager:
         :raises ContractViolation: when the page is not what was requested, so that entries could be missed.
         :raises NoProgress: when one single time fills a page.
         """
-        before = self._state
+        before = self.state
         if before.next is None:
             raise RuntimeError("all is read; no page was requested")
         try:
@@ -290,17 +285,16 @@ class LogPager:
                 after = _past(state, received, _judge(state, received))
         except OverflowError:
             raise ContractViolation("the page has an entry at the end of all times") from None
-        self._state = _forget(after)
+        self.state = _forget(after)
         if after.seen is before.seen:  # nothing of this page was taken
             return []
-        return [entry for entry in received.new if _is_in_window(before, entry.time)]
+        start, end = before.start, before.end
+        new = (entry for entry in received.new if start is None or entry.time >= start)
+        return [entry for entry in new if end is None or entry.time < end]
 
 
 def _read(page: Sequence[LogEntry], state: PagerState, request: PageRequest) -> _Received:
-    """See that the page is in order, and find what is new.
-
-    :raises ContractViolation: when it is not in order.
-    """
+    """See that the page is in order, and find what is new."""
     finest = min({entry.tick for entry in page}, default=state.tick)
     tick = max(min(state.tick, finest), state.least_tick)
     for newer, older in pairwise(page):
@@ -444,10 +438,7 @@ def _again(state: PagerState) -> PagerState:
 
 
 def _doubt(state: PagerState) -> PagerState:
-    """The last page does not prove its oldest time complete: ask for more, then closer to it, or refuse.
-
-    :raises NoProgress: where closer is not possible.
-    """
+    """The last page does not prove its oldest time complete: ask for more, then closer to it, or refuse."""
     page, oldest = state.page, state.oldest
     assert page is not None and oldest is not None
     if page.is_full and page.limit < state.max_limit:
@@ -513,7 +504,3 @@ def _forget(state: PagerState) -> PagerState:
     ancient = len(state.seen) - MAX_LIMIT
     kept = {key: time for i, (key, time) in enumerate(state.seen.items()) if i >= ancient or time <= repeated}
     return replace(state, seen=kept)
-
-
-def _is_in_window(state: PagerState, time: datetime) -> bool:
-    return (state.start is None or time >= state.start) and (state.end is None or time < state.end)

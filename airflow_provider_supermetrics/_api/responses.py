@@ -125,7 +125,8 @@ def classify(
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     retry_after = [value for name, value in headers.items() if name.lower() == "retry-after"]
-    rate_limit = _rate_limit(lowered)
+    limit, remaining = (_integer(lowered.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining"))
+    rate_limit = None if limit is None and remaining is None else RateLimit(limit, remaining)
     if 200 <= status < 300:
         return ApiResponse(status, Outcome.OK, rate_limit, body=body)
     # A date is by the server's clock, which may differ from ours.
@@ -135,8 +136,7 @@ def classify(
     is_enveloped = isinstance(error, dict)
     if not isinstance(error, dict):
         error = _error_outside_envelope(document)
-    if not isinstance(meta, dict):
-        meta = {}
+    request_id = meta.get("request_id") if isinstance(meta, dict) else None
     code = _short(error.get("code"), _MAX_CODE_LENGTH, redact)
     message = _short(error.get("message"), _MAX_MESSAGE_LENGTH, redact)
     return ApiResponse(
@@ -150,7 +150,7 @@ def classify(
         details=_short(_json(error.get("details")), _MAX_DETAILS_LENGTH, redact),
         excerpt=None if code or message else excerpt(body, redact),
         is_enveloped=is_enveloped,
-        request_id=_short(meta.get("request_id"), _MAX_REQUEST_ID_LENGTH, redact)
+        request_id=_short(request_id, _MAX_REQUEST_ID_LENGTH, redact)
         or _short(lowered.get("x-request-id"), _MAX_REQUEST_ID_LENGTH, redact),
         body=body,
     )
@@ -181,13 +181,15 @@ def parse_connectors(body: bytes) -> ConnectorList:
 
     :raises ContractViolation: if it is not JSON, has no ``connectors`` list, or one lacks its identifier.
     """
-    connectors = _items(body, "connectors")
-    if not all(isinstance(connector.get("connector_identifier"), str) for connector in connectors):
-        _violates("has a connector without a connector_identifier")
-    count = _loads(body).get("count")
-    return ConnectorList(
-        connectors, count if isinstance(count, int) and not isinstance(count, bool) else None
-    )
+    document = _loads(body)
+    connectors = document.get("connectors") if isinstance(document, dict) else None
+    if not isinstance(connectors, list):
+        _violates("has no list 'connectors'")
+    for connector in connectors:
+        if not isinstance(connector, dict) or not isinstance(connector.get("connector_identifier"), str):
+            _violates("has a connector without a connector_identifier")
+    count = document.get("count")
+    return ConnectorList(connectors, count if type(count) is int else None)
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
@@ -227,28 +229,10 @@ def _outcome(status: int, code: str | None) -> Outcome:
     return Outcome.UNEXPECTED
 
 
-def _rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    limit = _integer(headers.get("x-ratelimit-limit"))
-    remaining = _integer(headers.get("x-ratelimit-remaining"))
-    return None if limit is None and remaining is None else RateLimit(limit, remaining)
-
-
 def _integer(value: str | None) -> int | None:
     # "5000, 5000;w=3600" is how gateways that follow the IETF draft write a limit of 5000.
     match = re.match(r"\s*(\d{1,18})\s*(?:[,;].*)?$", value or "", re.ASCII)
     return int(match[1]) if match else None
-
-
-def _items(body: bytes, key: str) -> list[dict[str, Any]]:
-    document = _loads(body)
-    if not isinstance(document, dict):
-        _violates("is not a JSON object")
-    items = document.get(key)
-    if not isinstance(items, list):
-        _violates(f"has no list '{key}'")
-    if not all(isinstance(item, dict) for item in items):
-        _violates(f"has something other than objects in '{key}'")
-    return items
 
 
 def _loads(body: bytes) -> Any:
@@ -257,18 +241,14 @@ def _loads(body: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:  # slower, but it also reads a lone surrogate, which must not block a whole window
-        return json.loads(body, parse_constant=_not_json, parse_float=_finite)
+        return json.loads(body, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         _violates("is not JSON")
 
 
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
 def _finite(text: str) -> float:
-    # No float can be 1e400; it would silently be written as null.
-    if math.isinf(number := float(text)):
+    # NaN is not JSON, and no float can be 1e400: it would silently be written as null.
+    if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is out of range")
     return number
 

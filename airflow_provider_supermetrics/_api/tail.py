@@ -90,7 +90,7 @@ class LogTail:
 
     Each poll is :meth:`begin_poll`, then a page for each :attr:`next` through :meth:`receive`, and
     :meth:`finish_poll`. After an error, :meth:`begin_poll` continues the poll that has not ended;
-    :meth:`abandon_poll` drops it, so that the next one reads the same again.
+    :meth:`abandon_poll` drops it, so that the next one reads the same again. ``now`` is aware.
 
     :param state: how far it is.
     """
@@ -111,10 +111,7 @@ class LogTail:
         return self.state.is_known or (poll is not None and poll.pager.oldest is not None)
 
     def begin_poll(self, now: datetime) -> None:
-        """Begin a poll, unless one has begun and not ended.
-
-        :param now: the current time (aware).
-        """
+        """Begin a poll, unless one has begun and not ended."""
         state = self.state
         if state.poll is not None:
             return
@@ -141,14 +138,14 @@ class LogTail:
         return new
 
     def finish_poll(self, now: datetime) -> None:
-        """End the poll, which has read all.
-
-        :param now: the current time (aware).
-        """
+        """End the poll, which has read all."""
         state, poll = self.state, self.state.poll
         assert poll is not None, "a poll has begun"
         if poll.has_new:
-            state = replace(state, oldest_key=_oldest_of_all(poll.pager))
+            pager = poll.pager
+            # Of all entries, where the pager had to come to the history's end.
+            is_oldest = pager.oldest is not None and (pager.start is None or pager.oldest >= pager.start)
+            state = replace(state, oldest_key=pager.last if is_oldest else None)
         self.state = replace(_learned(state, poll, now), is_known=True)
 
     def abandon_poll(self) -> None:
@@ -156,10 +153,7 @@ class LogTail:
         self.state = replace(self.state, poll=None)
 
     def take_shared(self, entries: Sequence[LogEntry], now: datetime) -> list[LogEntry]:
-        """What is new among entries that another tail of this log has found since it polled last.
-
-        :param now: the current time (aware).
-        """
+        """What is new among entries that another tail of this log has found since it polled last."""
         state = self.state
         poll = PollState(LogPager(start=state.reread_from).state, now, full_scan=False)
         counted = [entry for entry in entries if entry.time >= state.reread_from]
@@ -195,9 +189,3 @@ def _learned(state: TailState, poll: PollState, now: datetime) -> TailState:
         lowest = watermark - state.overlap
         seen = {key: time for key, time in {**seen, **poll.new}.items() if time >= lowest}
     return replace(state, watermark=watermark, seen=dict(seen), last_new_at=last_new_at, poll=None)
-
-
-def _oldest_of_all(pager: PagerState) -> str | None:
-    """The oldest entry of all, where the pager had to come to the history's end."""
-    ended_there = pager.oldest is not None and (pager.start is None or pager.oldest >= pager.start)
-    return pager.last if ended_there else None

@@ -63,16 +63,16 @@ class Checkpoint:
     manifest: str | None
     saved_at: AwareTime
 
-    def to_bytes(self, plan: ExportPlan) -> bytes:
-        """The bytes of the object: a line of JSON, then the lines; compressed."""
+    def save(self, destination: Destination, plan: ExportPlan) -> None:
+        """Write the object, in place of the previous one: a line of JSON, then the lines; compressed."""
         state = replace(self, pending=(), open=())
         head = _Head(_VERSION, plan.fingerprint, len(self.pending), len(self.open), state)
         lines = [json.dumps(to_json(head)).encode(), *self.pending, *self.open]
-        return gzip.compress(b"\n".join(lines), _GZIP_LEVEL, mtime=0)
+        destination.write(gzip.compress(b"\n".join(lines), _GZIP_LEVEL, mtime=0), plan.checkpoint_name)
 
     @staticmethod
     def from_bytes(data: bytes, plan: ExportPlan) -> Checkpoint:
-        """The checkpoint that :meth:`to_bytes` made ``data`` of.
+        """The checkpoint that :meth:`save` wrote.
 
         :raises ContractViolation: where it is of another plan, or cannot be read.
         """
@@ -127,16 +127,8 @@ def load(destination: Destination, plan: ExportPlan) -> Checkpoint | None:
     return replace(checkpoint, written=written)
 
 
-def save(destination: Destination, plan: ExportPlan, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint beside the parts, in place of the previous one."""
-    destination.write(checkpoint.to_bytes(plan), plan.checkpoint_name)
-
-
 def _require_part(destination: Destination, part: Written) -> Written:
-    """The part with its current version, which may differ where another machine reads it.
-
-    :raises ContractViolation: where the object is not the one that was written.
-    """
+    """The part with its current version, which may differ where another machine reads it."""
     name = part.item.name
     version = destination.version(name)
     if version is None or (version != part.version and destination.sha256(name) != part.item.sha256):

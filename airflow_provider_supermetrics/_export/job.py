@@ -10,8 +10,7 @@ from typing import Protocol
 from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.pager import LogPager
 from airflow_provider_supermetrics._api.responses import RateLimit
-from airflow_provider_supermetrics._export import checkpoint as _checkpoint
-from airflow_provider_supermetrics._export.checkpoint import Checkpoint
+from airflow_provider_supermetrics._export.checkpoint import Checkpoint, load
 from airflow_provider_supermetrics._export.manifest import ExportPlan, Manifest
 from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics._export.writer import ExportWriter
@@ -52,8 +51,8 @@ class ExportJob:
 
     def __init__(self, hook: PageReader, destination: Destination, plan: ExportPlan) -> None:
         self._hook = hook
-        self._destination = destination
-        self._plan = plan
+        self.destination = destination
+        self.plan = plan
         #: How many attempts in a row have ended early without getting far. 0: no reason to wait and resume.
         self.waits = 0
 
@@ -64,11 +63,11 @@ class ExportJob:
             in the checkpoint.
         :raises OSError: where the store refuses or fails.
         """
-        plan = self._plan
+        plan = self.plan
         log.info(
-            "Exporting the logs of %s in %s to %s", plan.connector_identifier, plan.window, self._destination
+            "Exporting the logs of %s in %s to %s", plan.connector_identifier, plan.window, self.destination
         )
-        self._begin(_checkpoint.load(self._destination, plan))
+        self._begin(load(self.destination, plan))
         try:
             for entries in self._hook.read_pages(self._pager, plan.connector_identifier, plan.team_id):
                 self._add(entries)
@@ -87,38 +86,33 @@ class ExportJob:
             count(manifest.requests, "request"),
             self._budget,
         )
-        log.info("Manifest: %s/%s", str(self._destination).rstrip("/"), plan.manifest_name)
+        log.info("Manifest: %s", self.destination.url(plan.manifest_name))
         return manifest
 
     def _begin(self, checkpoint: Checkpoint | None) -> None:
         """Begin an attempt: from the checkpoint, or where there is none, from the window's end."""
-        window = self._plan.window
         with public_errors():
-            fresh = LogPager(start=window.start, end=window.end)
+            fresh = LogPager(start=self.plan.window.start, end=self.plan.window.end)
         self._pager = LogPager.resumed(checkpoint.pager) if checkpoint else fresh
-        self._writer = ExportWriter(self._destination, self._plan, checkpoint)
+        self._writer = ExportWriter(self.destination, self.plan, checkpoint)
         self._began_at = self._pager.oldest
         self._earlier_waits = checkpoint.waits if checkpoint else 0
         self._earlier_requests = (checkpoint.requests if checkpoint else 0) - self._hook.requests_sent
         self._saved_objects = self._writer.objects
         self._pages = 0
         self._reported_at = time.monotonic()
-        self._test_store(checkpoint)
-        if checkpoint:
+        # A store that cannot be written to must cost no request to the API.
+        if checkpoint is None:
+            self._save_checkpoint(waits=0)
+            self.destination.remove(self.plan.checkpoint_name)
+        else:
+            checkpoint.save(self.destination, self.plan)
             log.info(
                 "Resuming from the checkpoint saved at %s: %s and %s so far",
                 checkpoint.saved_at.isoformat(timespec="seconds"),
                 count(self._writer.entries, "entry", "entries"),
                 count(checkpoint.requests, "request"),
             )
-
-    def _test_store(self, checkpoint: Checkpoint | None) -> None:
-        """Write a checkpoint, so that a store that cannot be written to costs no request to the API."""
-        if checkpoint:
-            _checkpoint.save(self._destination, self._plan, checkpoint)
-        else:
-            self._save_checkpoint(waits=0)
-            self._destination.remove(self._plan.checkpoint_name)
 
     def _add(self, entries: Sequence[LogEntry]) -> None:
         """Write what a page has brought; save a checkpoint after each part that is not the last."""
@@ -139,15 +133,14 @@ class ExportJob:
             log.error("%s. The next attempt requests again what was read since the last checkpoint", error)
         else:
             log.info(
-                "Saved checkpoint %s/%s after %s; the next attempt resumes from it",
-                self._destination,
-                self._plan.checkpoint_name,
+                "Saved checkpoint %s after %s; the next attempt resumes from it",
+                self.destination.url(self.plan.checkpoint_name),
                 count(self._writer.entries, "entry", "entries"),
             )
 
     def _save_checkpoint(self, waits: int) -> None:
         checkpoint = self._writer.checkpoint(self._pager.state, self._requests, waits)
-        _checkpoint.save(self._destination, self._plan, checkpoint)
+        checkpoint.save(self.destination, self.plan)
         self._saved_objects = self._writer.objects
 
     def _discard_checkpoint_if_stuck(self) -> None:
@@ -155,14 +148,14 @@ class ExportJob:
         if self._began_at is not None and self._pager.oldest == self._began_at:
             log.warning(
                 "The log no longer contains the last entry of %s; discarding that checkpoint",
-                self._plan.checkpoint_name,
+                self.plan.checkpoint_name,
             )
-            self._destination.remove(self._plan.checkpoint_name)
+            self.destination.remove(self.plan.checkpoint_name)
 
     def _report_progress(self) -> None:
         log.info(
             "%3.0f %% of the window read: %s, %s, %s%s",
-            100 * self._plan.window.share_behind(self._pager.oldest),
+            100 * self.plan.window.share_behind(self._pager.oldest),
             count(self._writer.entries, "entry", "entries"),
             count(self._writer.objects, "object"),
             count(self._requests, "request"),

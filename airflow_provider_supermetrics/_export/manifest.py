@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._export.formats import FileFormat
-from airflow_provider_supermetrics._export.window import Window
+from airflow_provider_supermetrics._schedule import Window
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ExportPlan:
     :param window: the time to export.
     :param file_format: the format of the parts.
     :param entries_per_file: entries in each part but the last.
+    :raises InvalidRequest: for an identifier or a number that cannot be used.
     """
 
     connector_identifier: str
@@ -34,6 +36,10 @@ class ExportPlan:
     window: Window
     file_format: FileFormat
     entries_per_file: int
+
+    def __post_init__(self) -> None:
+        valid_connector_identifier(self.connector_identifier)
+        valid_integer("entries_per_file", self.entries_per_file, 1)
 
     @property
     def prefix(self) -> str:
@@ -103,11 +109,7 @@ class Manifest:
 
     @classmethod
     def of(
-        cls,
-        plan: ExportPlan,
-        objects: Sequence[ExportedObject],
-        requests: int,
-        rate_limit: RateLimit | None = None,
+        cls, plan: ExportPlan, objects: Sequence[ExportedObject], requests: int, rate_limit: RateLimit | None
     ) -> Manifest:
         """The manifest of an export that is complete."""
         return cls(
@@ -151,10 +153,7 @@ def listed_objects(manifest: bytes, plan: ExportPlan) -> list[ExportedObject] | 
         found = msgspec.json.decode(manifest, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    is_of_plan = (found.team_id, found.format, found.compression, found.complete) == (
-        plan.team_id,
-        plan.file_format.format,
-        plan.file_format.compression,
-        True,
-    )
-    return found.objects if is_of_plan else None
+    kind = plan.file_format
+    planned = (plan.team_id, kind.format, kind.compression)
+    is_of_plan = (found.team_id, found.format, found.compression) == planned
+    return found.objects if is_of_plan and found.complete else None

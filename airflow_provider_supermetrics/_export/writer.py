@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from functools import cached_property
 from io import BytesIO
 from operator import itemgetter
 
@@ -53,11 +54,7 @@ class ExportWriter:
         self._runs: list[bytes] = []
         self._lines = 0
         self._written: list[Written] = []
-        # The objects of the previous manifest of this plan, as long as none of them has been changed.
-        self._previous_objects: Sequence[ExportedObject] | None = None
-        # The digest of the previous manifest, of whatever plan.
-        self._previous_digest: str | None = None
-        self._has_read_manifest = self._has_invalidated_manifest = False
+        self._has_invalidated_manifest = False
         if checkpoint is not None:
             self._open = [(read_line(line).time, line) for line in checkpoint.open]
             if checkpoint.pending:
@@ -95,13 +92,7 @@ class ExportWriter:
                 self._write_part()
 
     def checkpoint(self, pager: PagerState, requests: int, waits: int = 0) -> Checkpoint:
-        """The state of the export, for a later writer to resume from.
-
-        :param pager: the state of the pager whose entries have all been added.
-        :param requests: how many requests the export has sent.
-        :param waits: see :class:`Checkpoint`.
-        """
-        self._previous_manifest()
+        """The state of the export, once all entries of the pager have been added."""
         return Checkpoint(
             pager=pager,
             written=self._written,
@@ -109,7 +100,7 @@ class ExportWriter:
             open=[line for _, line in self._open],
             requests=requests,
             waits=waits,
-            manifest=self._previous_digest,
+            manifest=self._previous_export[1],
             saved_at=datetime.now(timezone.utc),
         )
 
@@ -117,16 +108,13 @@ class ExportWriter:
         """Write the last part, remove stale parts of an earlier export of the window, and write the manifest.
 
         Where that earlier export wrote exactly the same, its manifest stays unchanged.
-
-        :param requests: how many requests the export has sent.
-        :param rate_limit: the hourly request budget after the last response.
         """
         self.add([], None)
         if self._runs:
             self._write_part()
         objects = [part.item for part in self._written]
         manifest = Manifest.of(self._plan, objects, requests, rate_limit)
-        is_unchanged = self._previous_manifest() == objects
+        is_unchanged = self._previous_export[0] == objects
         if not is_unchanged:
             self._invalidate_manifest()
         if self._remove_stale_parts(self._require_own_parts()):
@@ -170,19 +158,17 @@ class ExportWriter:
         self._runs, self._lines = [], 0
         self._written.append(Written(item, version))
 
-    def _previous_manifest(self) -> Sequence[ExportedObject] | None:
-        """The objects of the manifest of an earlier export of this plan, as long as that is valid."""
-        if not self._has_read_manifest:
-            self._has_read_manifest = True
-            manifest = self._destination.read(self._plan.manifest_name)
-            if manifest is not None:
-                self._previous_digest = hashlib.sha256(manifest).hexdigest()
-                self._previous_objects = listed_objects(manifest, self._plan)
-        return self._previous_objects
+    @cached_property
+    def _previous_export(self) -> tuple[Sequence[ExportedObject] | None, str | None]:
+        """The objects of an earlier export of this plan, and its manifest's digest, while that is valid."""
+        manifest = self._destination.read(self._plan.manifest_name)
+        if manifest is None:
+            return None, None
+        return listed_objects(manifest, self._plan), hashlib.sha256(manifest).hexdigest()
 
     def _already_exported(self, item: ExportedObject) -> str | None:
         """The version of the object that an earlier export wrote, where it is the same; else None."""
-        if item not in (self._previous_manifest() or ()):
+        if item not in (self._previous_export[0] or ()):
             return None
         version = self._destination.version(item.name)
         return version if self._destination.sha256(item.name) == item.sha256 else None
@@ -191,24 +177,18 @@ class ExportWriter:
         """Remove the previous manifest, before the first of the objects that it lists is changed."""
         if not self._has_invalidated_manifest:
             self._destination.remove(self._plan.manifest_name)
-            self._previous_objects, self._previous_digest = None, None
-            self._has_read_manifest = self._has_invalidated_manifest = True
+            self._previous_export = None, None
+            self._has_invalidated_manifest = True
 
     def _require_own_part(self) -> None:
-        """Check that the last part is still the object that this export wrote.
-
-        :raises SupermetricsConflictError: when another export has begun to replace the parts.
-        """
+        """Raise an error where another export has replaced the last part."""
         if self._written:
             last = self._written[-1]
             if self._destination.version(last.item.name) != last.version:
                 raise self._conflict(last.item.name)
 
     def _require_own_parts(self) -> Iterable[str]:
-        """Check all parts likewise; return the names of all objects whose names begin as theirs.
-
-        :raises SupermetricsConflictError: when another export has replaced a part.
-        """
+        """Check all parts likewise; return the names of all objects whose names begin as theirs."""
         found = self._destination.versions(self._plan.prefix)
         for name, version in ((part.item.name, part.version) for part in self._written):
             # A listing may be out of date.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
 
-from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
+from airflow_provider_supermetrics._api.calls import valid_integer
 from airflow_provider_supermetrics._client.flows import connector_label
 from airflow_provider_supermetrics._compat import (
     Asset,
@@ -27,8 +27,8 @@ from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics._export.job import ExportJob, count
 from airflow_provider_supermetrics._export.manifest import ExportPlan, Manifest
 from airflow_provider_supermetrics._export.storage import Destination, path_text, valid_path
-from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._lineage import openlineage_facets, report_hook_lineage
+from airflow_provider_supermetrics._schedule import Window
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     WaitPolicy,
@@ -90,18 +90,14 @@ def export_logs(
     """
     window = resolve_window(start, end, None, {})
     _require_past(window, "give an earlier end")
-    destination = Destination.at(path)
     with public_errors():
-        plan = ExportPlan(
-            valid_connector_identifier(connector_identifier),
-            hook.resolve_team_id(team_id),
-            window,
-            file_format(format, compression),
-            valid_integer("entries_per_file", entries_per_file, 1),
-        )
-    manifest = ExportJob(hook, destination, plan).run()
-    report_hook_lineage(hook, destination, manifest)
-    return manifest.summary(str(destination), plan)
+        team = hook.resolve_team_id(team_id)
+        kind = file_format(format, compression)
+        plan = ExportPlan(connector_identifier, team, window, kind, entries_per_file)
+    job = ExportJob(hook, Destination.at(path), plan)
+    manifest = job.run()
+    report_hook_lineage(hook, job.destination, manifest)
+    return manifest.summary(str(job.destination), job.plan)
 
 
 class _SupermetricsOperator(BaseOperator):
@@ -254,42 +250,35 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the summary of its manifest."""
-        with self._log_remedy():
-            return self._export(context)
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
-        """Resume after a deferral, from the checkpoint."""
-        return self.execute(context)
-
-    def _export(self, context: Context) -> dict[str, Any]:
-        _name_mapped_task(context, "{{ task.connector_identifier }}")
-        window = resolve_window(self.start, self.end, self.window, context, align=self.align)
-        with public_errors():
-            connector_identifier = valid_connector_identifier(self.connector_identifier)
-        destination = Destination.at(self.path)
-        self._wait_for_end(window)
-        with self._hook() as hook:
-            plan = ExportPlan(
-                connector_identifier,
-                hook.resolve_team_id(self.team_id),
-                window,
-                self._file_format,
-                self.entries_per_file,
-            )
-            job = ExportJob(hook, destination, plan)
+        # Set here, because a mapped task keeps a map_index_template only where the DAG gives one.
+        if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
+            context["map_index_template"] = "{{ task.connector_identifier }}"
+        with self._log_remedy(), self._hook() as hook:
+            window = resolve_window(self.start, self.end, self.window, context, align=self.align)
+            with public_errors():
+                team = hook.resolve_team_id(self.team_id)
+                plan = ExportPlan(
+                    self.connector_identifier, team, window, self._file_format, self.entries_per_file
+                )
+            job = ExportJob(hook, Destination.at(self.path), plan)
+            self._wait_for_end(window)
             try:
                 manifest = job.run()
             except SupermetricsError as error:
                 if not job.waits:
                     raise
                 self._defer_or_raise(error, job.waits)
-            report_hook_lineage(hook, destination, manifest)
-            self._exported = (hook.base_url, destination, manifest)
-        summary = manifest.summary(str(destination), plan)
+            report_hook_lineage(hook, job.destination, manifest)
+            self._exported = (hook.base_url, job.destination, manifest)
+        summary = manifest.summary(str(job.destination), job.plan)
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(summary)
         return summary
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
+        """Resume after a deferral, from the checkpoint."""
+        return self.execute(context)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return what was read and written, for Airflow's OpenLineage provider, which calls this."""
@@ -376,9 +365,3 @@ def _path_or_template(path: Any) -> Any:
 def _require_past(window: Window, remedy: str) -> None:
     if (window.end - utcnow()).total_seconds() > _SECONDS_OF_SKEW:
         raise invalid(f"the window is not over, so its export would not be complete: {window}", remedy)
-
-
-def _name_mapped_task(context: Context, template: str) -> None:
-    # Set here, because a mapped task keeps a map_index_template only where the DAG gives one.
-    if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
-        context["map_index_template"] = template

@@ -20,8 +20,8 @@ from airflow_provider_supermetrics._api.times import parse_log_time
 from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics._export.manifest import ExportPlan
 from airflow_provider_supermetrics._export.storage import Destination
-from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._export.writer import ExportWriter
+from airflow_provider_supermetrics._schedule import Window
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsConflictError,
     SupermetricsPaginationError,

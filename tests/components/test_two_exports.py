@@ -14,8 +14,8 @@ import pytest
 from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics._export.manifest import ExportPlan
 from airflow_provider_supermetrics._export.storage import Destination, LocalDestination
-from airflow_provider_supermetrics._export.window import Window
 from airflow_provider_supermetrics._export.writer import ExportWriter
+from airflow_provider_supermetrics._schedule import Window
 from airflow_provider_supermetrics.exceptions import SupermetricsConflictError
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.compat import ObjectStoragePath

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, Final
 
+from airflow_provider_supermetrics._export.formats.base import FileFormat
 from airflow_provider_supermetrics._export.formats.csv import Csv
 from airflow_provider_supermetrics._export.formats.jsonl import JsonLines
 from airflow_provider_supermetrics._export.formats.parquet import Parquet
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
-
-class FileFormat(Protocol):
-    """A format of parts. With the same libraries, the same lines give the same bytes."""
-
-    @property
-    def format(self) -> str:
-        """The name of the format."""
-
-    @property
-    def compression(self) -> str | None:
-        """The name of the compression, or None."""
-
-    @property
-    def suffix(self) -> str:
-        """The end of the names of parts."""
-
-    def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
-        """Write one part.
-
-        :param raw: the file to write to, which stays open.
-        :param blocks: the entries as lines of JSON, oldest first; each block contains whole lines.
-        """
+__all__ = ["FileFormat", "file_format"]
 
 
-_FORMATS: Final[Mapping[str, type[JsonLines | Csv | Parquet]]] = {
-    "jsonl": JsonLines,
-    "csv": Csv,
-    "parquet": Parquet,
-}
+_FORMATS: Final[Mapping[str, type[FileFormat]]] = {kind.format: kind for kind in (JsonLines, Csv, Parquet)}
 
 
 def file_format(format: str, compression: str | None) -> FileFormat:

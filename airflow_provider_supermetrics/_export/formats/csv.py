@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 from airflow_provider_supermetrics._api.entry import Fields
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._export.formats import rows as _rows
-from airflow_provider_supermetrics._export.formats.compression import (
-    COMPRESSIONS,
-    SUFFIXES,
-    compressed,
-    library,
-)
+from airflow_provider_supermetrics._export.formats.base import TextFormat, compressed
 
 # Python's own csv module quotes a lone carriage return from 3.13 on only.
 _QUOTED = re.compile(r'[",\r\n]')
 
 
-class Csv:
+class Csv(TextFormat):
     """The columns of :mod:`rows`, quoted as RFC 4180 requires, in UTF-8; lines end in a line feed.
 
     An empty cell means no value. So an empty string is in ``extra``, and so is one with a NUL, which many
     readers refuse.
-
-    :param compression: one of ``compressions``, or None.
     """
 
-    format: ClassVar = "csv"
-    compressions: ClassVar = COMPRESSIONS
-
-    def __init__(self, compression: str | None) -> None:
-        self.compression = compression
-        self.suffix = f".csv{SUFFIXES[compression]}"
-        self.library = library(compression)
+    format = "csv"
 
     def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
         """Write one part: see :class:`FileFormat`."""

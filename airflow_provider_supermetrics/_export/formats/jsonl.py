@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO
 
-from airflow_provider_supermetrics._export.formats.compression import (
-    COMPRESSIONS,
-    SUFFIXES,
-    compressed,
-    library,
-)
+from airflow_provider_supermetrics._export.formats.base import TextFormat, compressed
 
 
-class JsonLines:
-    """One JSON object a line, UTF-8.
+class JsonLines(TextFormat):
+    """One JSON object a line, UTF-8."""
 
-    :param compression: one of ``compressions``, or None.
-    """
-
-    format: ClassVar = "jsonl"
-    compressions: ClassVar = COMPRESSIONS
-
-    def __init__(self, compression: str | None) -> None:
-        self.compression = compression
-        self.suffix = f".jsonl{SUFFIXES[compression]}"
-        self.library = library(compression)
+    format = "jsonl"
 
     def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
         """Write one part: see :class:`FileFormat`."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_provider_supermetrics._api.entry import Fields
 from airflow_provider_supermetrics._export.formats import rows as _rows
-from airflow_provider_supermetrics._export.formats.compression import Library
+from airflow_provider_supermetrics._export.formats.base import FileFormat, Library
 
 if TYPE_CHECKING:
     import pyarrow
@@ -18,19 +18,13 @@ _ROWS_PER_GROUP = 100_000
 _ROWS_AT_ONCE = 5_000
 
 
-class Parquet:
-    """The columns of :mod:`rows`, with one schema for all files.
+class Parquet(FileFormat):
+    """The columns of :mod:`rows`, with one schema for all files."""
 
-    :param compression: one of ``compressions``, or None.
-    """
-
-    format: ClassVar = "parquet"
-    compressions: ClassVar = ("zstd", "snappy", "gzip")
-    suffix: ClassVar = ".parquet"
-    library: ClassVar = Library("pyarrow", "parquet")
-
-    def __init__(self, compression: str | None) -> None:
-        self.compression = compression
+    format = "parquet"
+    compressions = ("zstd", "snappy", "gzip")
+    suffix = ".parquet"
+    library = Library("pyarrow", "parquet")
 
     def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
         """Write one part: see :class:`FileFormat`."""

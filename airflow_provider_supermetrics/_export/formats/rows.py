@@ -20,7 +20,7 @@ from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, enc
 from airflow_provider_supermetrics._api.times import format_time, parse_log_time
 
 #: The columns, in their order.
-COLUMNS: Final = (*(field.name for field in SCHEMA), "extra")
+COLUMNS: Final = (*SCHEMA, "extra")
 
 Row = tuple[
     str | None, datetime | None, int | None, str | None, str | None, int | None, str | None, str | None
@@ -57,10 +57,10 @@ def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
     return (
         take("id", text(entry.get("id"))),
         at,
-        take("status", _whole(entry.get("status"), 16)),
+        take("status", _integer(entry.get("status"), 16)),
         take("event", text(entry.get("event"))),
         take("request", text(entry.get("request"))),
-        take("duration_ms", _whole(entry.get("duration_ms"), 64)),
+        take("duration_ms", _integer(entry.get("duration_ms"), 64)),
         take("request_id", text(entry.get("request_id"))),
         encode(entry).decode() if entry else None,
     )
@@ -83,6 +83,6 @@ def _time(text: str) -> tuple[datetime | None, bool]:
     return at, format_time(at) == text
 
 
-def _whole(value: Any, bits: int) -> int | None:
+def _integer(value: Any, bits: int) -> int | None:
     # Neither True nor 1.0, which equal 1.
     return value if type(value) is int and -(1 << bits - 1) <= value < 1 << bits - 1 else None
