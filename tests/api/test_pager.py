@@ -173,7 +173,7 @@ def test_an_entry_that_comes_twice_in_a_page_counts_once() -> None:
     assert [e.fields for e in pager.receive(page_of([entry, dict(entry)]))] == [entry]
 
 
-def test_a_walk_that_is_over_takes_no_page() -> None:
+def test_a_finished_pager_takes_no_page() -> None:
     """Asking on after the end is a mistake of the caller."""
     pager = LogPager()
     pager.receive(page_of([]))
@@ -403,7 +403,7 @@ def test_what_is_known_while_reading() -> None:
     assert (pager.is_known, pager.oldest) == (True, ORIGIN + 5 * SECOND)
 
 
-def test_the_oldest_entry_is_asked_for_by_its_own_precision() -> None:
+def test_the_oldest_entry_is_requested_by_its_own_precision() -> None:
     """Among milliseconds some are printed to the second, and look older than they are: no entry is lost."""
     times = {"06.500": 6.5, "06": 6.4, "05.900": 5.9, "05": 5.8, "05.700": 5.7}
     entries = [

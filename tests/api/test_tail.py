@@ -69,7 +69,7 @@ def ids(entries: list[LogEntry]) -> list[str]:
     return [entry.fields["id"] for entry in entries]
 
 
-def test_an_idle_watch_costs_one_request_a_look() -> None:
+def test_an_idle_log_costs_one_request_a_poll() -> None:
     """60 looks at a log in which nothing happens: at most 61 requests."""
     history = [entry(i, ORIGIN + i * SECOND) for i in range(5000)]
     for since in (ORIGIN + 4990 * SECOND, ORIGIN + 9000 * SECOND):
@@ -80,7 +80,7 @@ def test_an_idle_watch_costs_one_request_a_look() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 3])
-def test_an_idle_watch_of_a_short_history(length: int) -> None:
+def test_an_idle_log_with_a_short_history(length: int) -> None:
     """A new connector, whose whole log lies within the watch."""
     source, tail = server([entry(i, ORIGIN + i * SECOND) for i in range(length)]), new_tail(ORIGIN)
     found = [poll(source, tail, ORIGIN + i * 60 * SECOND) for i in range(60)]
@@ -131,7 +131,7 @@ def test_late_entries_below_the_first_page() -> None:
     with_ids=st.booleans(),
     first_limit=st.sampled_from([1, 2, 5, 100]),
 )
-def test_each_entry_is_given_once(
+def test_each_entry_is_returned_once(
     batches: list[list[tuple[int, int]]],
     inclusive: bool,
     moves: bool,
@@ -195,7 +195,7 @@ def test_what_another_tail_has_found() -> None:
     assert mine.state.watermark == other.state.watermark
 
 
-def test_an_entry_from_the_future_blinds_nobody() -> None:
+def test_an_entry_from_the_future_hides_no_later_one() -> None:
     """One that is dated ahead says nothing of what may still come; nothing is given twice."""
     source, tail = server([]), new_tail(ORIGIN)
     given_ = []
@@ -280,7 +280,7 @@ def test_filters_that_make_no_sense(arguments: dict[str, Any]) -> None:
         ErrorFilter.of(**arguments)
 
 
-def test_what_is_told_of_an_entry_is_small_and_plain() -> None:
+def test_the_summary_of_an_entry_is_small_and_plain() -> None:
     """Long texts are cut, odd values are texts, known fields always stay."""
     others = {f"x{i}": i for i in range(50)}
     big = {"id": "1", **others, "log_time": "2026-01-01", "request": "r" * 5000, "deep": {"a": ["b"] * 1000}}
@@ -293,7 +293,7 @@ def test_what_is_told_of_an_entry_is_small_and_plain() -> None:
     assert told["x2"] == "\ufffd\ufffd"
 
 
-def test_what_is_told_of_an_entry_is_fit_for_a_log_line() -> None:
+def test_the_summary_of_an_entry_is_safe_for_a_log_line() -> None:
     """Examples log it, and send it: no control character and no second line comes from the API."""
     deep: list[Any] = []
     for _ in range(20_000):

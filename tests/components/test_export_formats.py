@@ -30,7 +30,7 @@ def test_the_usual_format(simulate: Simulate, export: Export, exported: Exported
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
-def test_another_try_goes_on(simulate: Simulate, export: Export, exported: Exported, format: str) -> None:
+def test_another_attempt_resumes(simulate: Simulate, export: Export, exported: Exported, format: str) -> None:
     """The bytes are those of an export that nothing interrupted."""
     entries = odd_log()
     simulate(entries)

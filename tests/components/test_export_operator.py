@@ -55,7 +55,7 @@ def log_of(count: int, hours: int = 2, **parts: Any) -> list[dict[str, Any]]:
 # What is written
 
 
-def test_a_window_lies_complete_in_one_object(simulate: Simulate, export: Export, exported: Exported) -> None:
+def test_a_window_is_complete_in_one_object(simulate: Simulate, export: Export, exported: Exported) -> None:
     """The entries of the hour, oldest first, with every field, and the manifest."""
     entries = log_of(3000)
     entries[10]["unknown"] = {"kept": [1, None, "ü\n"], "big": 2**70}
@@ -102,7 +102,9 @@ def test_the_manifest_is_true(simulate: Simulate, export: Export, exported: Expo
     json.dumps(result)
 
 
-def test_parts_hold_as_many_entries_as_asked(simulate: Simulate, export: Export, exported: Exported) -> None:
+def test_parts_have_the_requested_number_of_entries(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
     """Part 0 has the newest entries; each part but the last is full, and none overlaps."""
     sim = simulate(log_of(5000))
     export(entries_per_file=700)
@@ -455,7 +457,7 @@ def test_templated_fields() -> None:
     assert set(SupermetricsListConnectorsOperator.template_fields) == {"team_id", "supermetrics_conn_id"}
 
 
-def test_progress_is_told(
+def test_progress_is_logged(
     simulate: Simulate,
     export: Export,
     monkeypatch: pytest.MonkeyPatch,

@@ -112,7 +112,7 @@ def test_what_the_trigger_holds(virtual: Simulate, exported: Exported, waits: li
     ],
     ids=lambda value: str(getattr(value, "status", value)),
 )
-def test_how_long_it_is_away(
+def test_the_length_of_a_deferral(
     virtual: Simulate, exported: Exported, waits: list[float], fault: Fault, away: tuple[float, float]
 ) -> None:
     """As long as the API says and a little more, so that not all who were refused return at once."""
@@ -124,7 +124,7 @@ def test_how_long_it_is_away(
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
 
 
-def test_unnamed_waits_grow_and_shrink_again(
+def test_waits_without_retry_after_grow_and_shrink_again(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
     """Refused again without a time, it stays away longer; a try that gets on makes it begin anew."""
@@ -184,7 +184,7 @@ def test_short_waits_add_up_to_a_deferral(virtual: Simulate, exported: Exported,
     ],
     ids=lambda value: str(getattr(value, "status", "")),
 )
-def test_a_retry_goes_on_where_the_try_failed(
+def test_a_retry_resumes_where_the_attempt_failed(
     virtual: Simulate,
     exported: Exported,
     tmp_path: Path,
@@ -216,7 +216,7 @@ def test_nothing_read_leaves_nothing(virtual: Simulate, exported: Exported, wait
     assert exported.names == []
 
 
-def test_a_failed_part_goes_on_from_the_last_one(
+def test_after_a_failed_part_the_export_resumes_from_the_last_one(
     virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
 ) -> None:
     """After an answer that breaks the walk the checkpoint of the last finished part counts."""
@@ -265,7 +265,7 @@ def test_what_a_person_reads(
 # Checkpoints that do not fit
 
 
-def test_another_plan_begins_anew(
+def test_a_checkpoint_of_another_plan_is_not_used(
     virtual: Simulate,
     exported: Exported,
     waits: list[float],
@@ -357,7 +357,7 @@ def test_parts_that_look_different_from_elsewhere(
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
 
 
-def test_a_time_that_is_named_again_and_again(
+def test_a_short_retry_after_again_and_again(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
     """An API that is down and says "in a second" each time is asked ever less often."""
@@ -370,7 +370,9 @@ def test_a_time_that_is_named_again_and_again(
     assert sim.requests[-1].status == 200
 
 
-def test_a_log_that_does_not_go_on_there(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+def test_a_log_without_the_last_entry_of_the_checkpoint(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
     """Where the API has dropped what was read last, nothing proves the rest: the next try begins anew."""
     entries = log_of(9000)
     sim = virtual(entries, faults=[None] * 4 + [Fault(400)])
@@ -429,7 +431,7 @@ def test_a_manifest_that_vanishes_during_an_identical_rerun(
     assert exported.names == sorted(before)
 
 
-def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+def test_a_rerun_replaces_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
     """What a manifest says is believed of no object: its bytes count."""
     virtual(log_of(9000))
     task = Task(exported.folder, waits, entries_per_file=2000)
@@ -442,7 +444,7 @@ def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, w
     assert objects(exported) == {name: before[name] for name in exported.parts}
 
 
-def test_a_limited_rerun_goes_on(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+def test_a_rate_limited_rerun_resumes(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
     """A rerun that waits goes on where it was, although the earlier export's manifest is still there."""
     entries = log_of(9000)
     virtual(entries)

@@ -135,7 +135,7 @@ def test_a_run_that_has_lost_its_partition_is_refused(
     assert quiet.requests == []
 
 
-def test_a_run_by_hand_without_a_partition_exports_the_last_complete_window(
+def test_a_manual_run_without_a_partition_exports_the_last_complete_window(
     hours: DAG, window_of: WindowOf
 ) -> None:
     """As in any other DAG."""

@@ -91,7 +91,7 @@ def test_a_connector_with_entries_is_not_looked_up(
     ],
     ids=["403", "404", "broken", "partial", "full", "cut"],
 )
-def test_where_the_list_does_not_tell_the_export_warns(
+def test_the_export_warns_where_the_list_proves_nothing(
     api: Simulate,
     export: Export,
     exported: Exported,

@@ -259,7 +259,7 @@ def test_airflow_dags_test_finds_the_same(
 
 
 @needs_events
-def test_watchers_of_one_connector_look_together(services: Services, sim: Simulator) -> None:
+def test_watchers_of_one_connector_share_their_polls(services: Services, sim: Simulator) -> None:
     """Five watchers, one request each interval; of five errors each DAG is told its own, once."""
     happen(sim, "SHARED", {f"error {status}": status for status in STATUSES})
     services.wait("all to be told", lambda: all(told(services, dag_id) for dag_id in SHARING))

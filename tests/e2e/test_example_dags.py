@@ -128,7 +128,7 @@ def test_examples_export_the_last_hour(airflow, simulator, tmp_path, dag_id, ide
         assert len(truth) >= ENTRIES[identifier] / 4  # else nothing was shown
 
 
-def test_alert_tells_each_error_once(airflow, simulator, tmp_path):
+def test_alert_reports_each_error_once(airflow, simulator, tmp_path):
     """The message has what a person needs; the next run begins right behind it, and is skipped."""
     told = errors(simulator, END - 2 * HOUR)
     sent = len(simulator.requests)

@@ -73,7 +73,7 @@ MIDNIGHTS = [
 CONNECTORS = (CONNECTOR, "K2M41")
 
 
-def test_partitions_and_runs_by_hand(tmp_path: Path, repository: Path) -> None:
+def test_partitions_and_manual_runs(tmp_path: Path, repository: Path) -> None:
     """Scheduled, backfilled, by hand and cleared, mapped and deferred: one partition, one set of objects."""
     documented = (repository / "docs" / "export.md").read_text("utf-8")
     assert "airflow backfill create --dag-id supermetrics_hours" in documented

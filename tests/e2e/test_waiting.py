@@ -257,7 +257,9 @@ def test_a_killed_worker_costs_no_finished_part(
 
 
 @needs_retry_policies
-def test_a_retry_comes_when_the_api_has_named(services: Services, simulators: dict[str, Simulator]) -> None:
+def test_a_retry_waits_until_retry_after_has_passed(
+    services: Services, simulators: dict[str, Simulator]
+) -> None:
     """Not after the task's retry_delay, and also where the task is a mapped one."""
     run = services.trigger("refused")
     for task_id, index in (("export", -1), ("mapped", 0)):
@@ -273,7 +275,9 @@ def test_a_retry_comes_when_the_api_has_named(services: Services, simulators: di
 
 
 @needs_retry_policies
-def test_what_no_retry_can_mend_is_not_retried(services: Services, simulators: dict[str, Simulator]) -> None:
+def test_an_error_that_no_retry_can_help_is_not_retried(
+    services: Services, simulators: dict[str, Simulator]
+) -> None:
     """A wrong key fails the task in its first try, although it has retries."""
     run = services.trigger("unauthorized")
     assert ended(services, "unauthorized", run) == "failed"

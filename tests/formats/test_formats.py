@@ -174,7 +174,7 @@ def test_the_same_entries_are_the_same_bytes(format: str, compression: str | Non
     assert written(MANY, format, compression, block=7) == once
 
 
-def test_no_header_tells_a_time_or_a_name() -> None:
+def test_no_header_contains_a_time_or_a_name() -> None:
     """Nothing but the entries, and the name of the library, is in the bytes."""
     assert written(MANY, "jsonl", "gzip")[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
     metadata = pyarrow.parquet.read_metadata(io.BytesIO(written(MANY, "parquet")))

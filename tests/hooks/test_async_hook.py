@@ -59,7 +59,7 @@ def test_nested(simulate: Simulate) -> None:
     assert sim.connections == 1
 
 
-def test_a_walk_that_is_left(simulate: Simulate) -> None:
+def test_an_iteration_that_is_left(simulate: Simulate) -> None:
     """A loop that stops early leaves the hook usable, and no session open."""
     simulate(ENTRIES)
 

@@ -151,7 +151,7 @@ def test_strings_of_forms_and_uris_are_understood() -> None:
     assert empty == settings()
 
 
-def test_the_repr_tells_no_secret() -> None:
+def test_the_repr_contains_no_secret() -> None:
     """Credential, proxies and headers may hold secrets; none is in the repr."""
     made = settings(extra={"proxies": {"https": "http://u:hidden1@p"}, "headers": {"X-Key": "hidden2"}})
     assert "hidden" not in repr(made)
@@ -281,7 +281,7 @@ def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: 
     assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_the_form_is_told_once() -> None:
+def test_the_form_is_described_once() -> None:
     """The hook's form methods, for old Airflow, and the provider's metadata, for new, say the same."""
     from airflow_provider_supermetrics.provider_info import get_provider_info
 

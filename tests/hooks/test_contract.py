@@ -357,7 +357,7 @@ def test_a_credential_is_found_however_json_writes_it(simulate: Simulate, hook: 
     assert KEY not in f"{raised.value} {raised.value.description}"
 
 
-def test_nothing_tells_the_credential(
+def test_nothing_reveals_the_credential(
     simulate: Simulate, hook: Any, waits: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither the repr of anything a hook holds nor a log of any level has it."""
@@ -477,7 +477,7 @@ def test_a_server_that_drips(
         hook.list_logs(CONNECTOR)
 
 
-def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
+def test_rate_limit_is_the_last_one_received(simulate: Simulate, hook: Any) -> None:
     """None before any response; a response without headers changes nothing."""
     sim = simulate(rate_limit_headers="never")
     assert hook.rate_limit is None
@@ -487,7 +487,7 @@ def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
     assert len(sim.requests) == 2
 
 
-def test_an_answer_without_rate_limit_headers_changes_nothing(simulate: Simulate, hook: Any) -> None:
+def test_a_response_without_rate_limit_headers_changes_nothing(simulate: Simulate, hook: Any) -> None:
     """Absent headers are no opinion: the latest values still stand."""
     simulate(rate_limit_headers="errors")
     with pytest.raises(SupermetricsRequestError):

@@ -130,7 +130,9 @@ def test_nothing_listens(connection: Callable[..., None], new_hook: NewHook, wai
     assert len(waits) == 3
 
 
-def test_no_request_before_the_time(simulate: Simulate, hook: Any, waits: list[float]) -> None:
+def test_no_hook_sends_a_request_before_retry_after_has_passed(
+    simulate: Simulate, hook: Any, waits: list[float]
+) -> None:
     """After a Retry-After of an hour, a hook sends nothing before, whatever is called."""
     sim = simulate(faults=[asking("3600")])
     with pytest.raises(SupermetricsRateLimitError):
@@ -145,7 +147,7 @@ def test_no_request_before_the_time(simulate: Simulate, hook: Any, waits: list[f
     assert len(sim.requests) == 2
 
 
-def test_a_walk_through_a_limit(simulate: Simulate, new_hook: NewHook, waits: list[float]) -> None:
+def test_reading_through_a_rate_limit(simulate: Simulate, new_hook: NewHook, waits: list[float]) -> None:
     """Each wait is as long as the API says; a window that is used up sees the one request that asks."""
     entries = generate_entries(count=9500, start=START, end=START + HOUR, seed=3)
     free = simulate(entries)
@@ -168,7 +170,7 @@ def test_a_walk_through_a_limit(simulate: Simulate, new_hook: NewHook, waits: li
         assert following.time - request.time >= 47
 
 
-def test_all_waits_of_a_walk_together_have_a_cap(
+def test_all_waits_of_one_call_together_have_a_cap(
     simulate: Simulate, new_hook: NewHook, waits: list[float]
 ) -> None:
     """Many short waits hold a worker slot as one long one does."""
@@ -183,7 +185,7 @@ def test_all_waits_of_a_walk_together_have_a_cap(
     assert len(sim.requests) == 6
 
 
-def test_a_patient_policy_waits_where_no_time_was_named(
+def test_a_patient_policy_waits_without_retry_after(
     simulate: Simulate, new_hook: NewHook, waits: list[float]
 ) -> None:
     """Who allows long waits inside a request gets them: they grow, because the budget is per hour."""
@@ -217,7 +219,7 @@ def test_the_reserve_is_left_to_others(simulate: Simulate, new_hook: NewHook, wa
     assert len(sim.requests) == 6
 
 
-def test_a_reserve_needs_to_be_told_of(simulate: Simulate, new_hook: NewHook) -> None:
+def test_a_reserve_needs_the_headers(simulate: Simulate, new_hook: NewHook) -> None:
     """Absent headers mean no opinion."""
     sim = simulate(rate_limit_headers="never")
     hook = new_hook(wait_policy={"rate_limit_reserve": 100_000})
@@ -226,7 +228,7 @@ def test_a_reserve_needs_to_be_told_of(simulate: Simulate, new_hook: NewHook) ->
     assert len(sim.requests) == 2
 
 
-def test_without_a_reserve_the_api_is_asked_when_to_come_back(simulate: Simulate, hook: Any) -> None:
+def test_without_a_reserve_requests_continue_until_the_api_refuses(simulate: Simulate, hook: Any) -> None:
     """Nothing left does not say until when; the refusal does, and costs nothing of the budget."""
     sim = simulate(rate_limit=RateLimitWindow(requests=1, seconds=3600))
     hook.list_connectors()
@@ -237,7 +239,7 @@ def test_without_a_reserve_the_api_is_asked_when_to_come_back(simulate: Simulate
     assert len(sim.requests) == 2
 
 
-def test_scarcity_is_told_once(
+def test_a_low_budget_is_logged_once(
     simulate: Simulate,
     hook: Any,
     caplog: pytest.LogCaptureFixture,

@@ -54,7 +54,7 @@ def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPa
     ],
     ids=str,
 )
-def test_the_same_answer_in_every_mode(
+def test_the_same_result_in_every_mode(
     virtual: Simulate, waits: list[float], filters: dict[str, Any]
 ) -> None:
     """Same log, same filters: equal results, equal to what the log holds."""
@@ -110,7 +110,7 @@ def test_what_was_seen_is_not_read_again(virtual: Simulate, waits: list[float], 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nothing_is_asked_before_the_time(virtual: Simulate, waits: list[float], mode: str) -> None:
+def test_no_request_before_retry_after_has_passed(virtual: Simulate, waits: list[float], mode: str) -> None:
     """A 429 for an hour: no request in it, and hardly a wake-up."""
     sim = virtual([*quiet(), at(5)], faults=[Fault(429, headers={"Retry-After": "3600"})] * 2)
     wait = Wait(mode, waits)
@@ -306,7 +306,7 @@ def test_polls_stretch_when_the_budget_runs_low(virtual: Simulate, waits: list[f
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_interrupted_look_goes_on(virtual: Simulate, waits: list[float], mode: str) -> None:
+def test_an_interrupted_poll_is_continued(virtual: Simulate, waits: list[float], mode: str) -> None:
     """A refusal in the middle of a burst: pages read before are not read again, nothing is counted twice."""
     burst = generate_entries(count=5000, start=START, end=START + HOUR, seed=6)
     faults = [None, None, None, Fault(429, headers={"Retry-After": "600"})]
@@ -351,7 +351,7 @@ def test_a_low_budget_does_not_outlast_the_timeout(virtual: Simulate, waits: lis
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_named_time_is_not_shortened_by_the_timeout(
+def test_a_retry_after_is_not_shortened_by_the_timeout(
     virtual: Simulate, waits: list[float], mode: str
 ) -> None:
     """Even where it is shorter than the interval."""

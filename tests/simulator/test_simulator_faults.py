@@ -107,7 +107,7 @@ def test_status_is_noted_when_sent(serve):
     assert simulator.requests[0].status is None
 
 
-def test_reset_before_the_answer(serve):
+def test_reset_before_the_response(serve):
     """The connection is reset before any byte, and another one works."""
     simulator, client = serve(faults=[Fault(kind="reset")])
     with pytest.raises(ConnectionResetError) as caught:
@@ -193,7 +193,7 @@ def test_spoiling_an_empty_page_changes_nothing(serve):
     assert client.get().json == {"logs": []}
 
 
-def test_faults_use_the_requests_normal_answer(serve):
+def test_faults_use_the_normal_response(serve):
     """A fault that only delays or cuts does so to what the request earned, be it an error."""
     _, client = serve(faults=[Fault(delay=0.01), Fault(delay=0.01)], rate_limit=RateLimitWindow(1))
     assert [client.get(key="bad").status, client.get().status] == [401, 429]

@@ -39,7 +39,7 @@ def test_entries_are_as_documented():
         assert len(values) > 5
 
 
-def test_numbering_can_go_on():
+def test_numbering_can_continue():
     """Ids begin with the number asked for."""
     assert generate_entries(2, START, END, first_number=41)[1]["id"].startswith("000042-")
 

@@ -268,7 +268,7 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
 @pytest.mark.parametrize(
     ("folder", "encoded"), [("logs", "logs"), ("a#b/c?d/100% é", "a%23b/c%3Fd/100%25%20%C3%A9")]
 )
-def test_what_lineage_is_told(
+def test_what_lineage_reports(
     simulate: Callable[..., Simulator],
     bucket: Bucket,
     collected: Callable[[], list[str]],

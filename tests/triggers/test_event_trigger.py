@@ -41,7 +41,7 @@ def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
 
 
 @needs_events
-def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, waits: list[float]) -> None:
+def test_one_event_for_each_poll_that_finds_errors(virtual: Simulate, waits: list[float]) -> None:
     """It names all of them; a look without new errors makes none; one request a look."""
     sim = virtual([error("old", 4000), error("ok", 20, 200)])
 
@@ -83,7 +83,7 @@ def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, waits: list[flo
 
 
 @needs_events
-def test_a_restart_costs_one_look_more(virtual: Simulate, waits: list[float]) -> None:
+def test_a_restart_costs_one_more_poll(virtual: Simulate, waits: list[float]) -> None:
     """However old the watermark is: the first look of a watcher is its own, the others are the stream's."""
     sim = virtual([error("before", 4000)])
     store = Store()
@@ -97,7 +97,7 @@ def test_a_restart_costs_one_look_more(virtual: Simulate, waits: list[float]) ->
 
 
 @needs_events
-def test_a_connection_that_is_mended_is_taken(
+def test_a_corrected_connection_is_used(
     virtual: Simulate, connection: Callable[..., None], waits: list[float]
 ) -> None:
     """A wrong key, no key, no Connection at all: it goes on when somebody has put that right."""
@@ -143,7 +143,7 @@ def test_a_watcher_that_comes_late(virtual: Simulate, waits: list[float]) -> Non
 
 
 @needs_events
-def test_idle_looks_write_nothing(virtual: Simulate, waits: list[float]) -> None:
+def test_idle_polls_write_nothing(virtual: Simulate, waits: list[float]) -> None:
     """The store is written where the watermark moves, and once at first."""
     sim = virtual([error("before", 4000)])
     store = Store()
@@ -175,7 +175,7 @@ def test_without_a_store_it_begins_some_time_ago(virtual: Simulate, waits: list[
 
 @needs_events
 @pytest.mark.parametrize("lookback", [0, 300])
-def test_watchers_share_their_looks(virtual: Simulate, waits: list[float], lookback: float) -> None:
+def test_watchers_share_their_polls(virtual: Simulate, waits: list[float], lookback: float) -> None:
     """Five watchers with different filters: one stream, one request a look, to each its own."""
     sim = virtual([error("before", 4000)])
     watchers = [
@@ -239,7 +239,7 @@ def test_a_refusal_is_waited_for(virtual: Simulate, waits: list[float]) -> None:
     [Fault(401), Fault(401, code="ACCESS_TOKEN_EXPIRED"), Fault(500), Fault(kind="not_json"), Fault(404)],
     ids=str,
 )
-def test_it_goes_on_whatever_happens(virtual: Simulate, waits: list[float], fault: Fault) -> None:
+def test_it_continues_whatever_happens(virtual: Simulate, waits: list[float], fault: Fault) -> None:
     """There is no task that could fail: it tells, waits some minutes and tries again."""
     sim = virtual([error("before", 4000)], faults=[None, *[fault] * 4])
 

@@ -29,7 +29,7 @@ def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
     return start
 
 
-def test_an_event_trigger_of_a_mistyped_connector_says_so_and_goes_on(
+def test_an_event_trigger_of_a_mistyped_connector_logs_it_and_continues(
     virtual: Simulate, waits: list[float], logged: Callable[[], list[str]]
 ) -> None:
     """Nothing ends it; what the log has later, although the list does not know the connector, is found."""

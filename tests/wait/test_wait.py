@@ -106,7 +106,7 @@ def test_the_bounds_hold_for_any_policy(
 
 
 @given(st.integers(1, 10**6), st.none() | st.floats(0, 1e12), st.floats(0, 1))
-def test_away_wait(waits: int, retry_after: float | None, jitter: float) -> None:
+def test_deferral_delay(waits: int, retry_after: float | None, jitter: float) -> None:
     """Never early, never much too late, never so short that Airflow stumbles; an absurd time is refused."""
     wait = deferral_delay(failed(retry_after, rate_limited=True), waits=waits, jitter=jitter)
     if retry_after is not None and retry_after > 86_400:
@@ -127,7 +127,7 @@ def test_many_that_were_refused_together_do_not_return_together() -> None:
     assert len(seconds) >= 60
 
 
-def test_the_wait_without_a_time_grows() -> None:
+def test_the_wait_without_retry_after_grows() -> None:
     """From minutes to the hour in which the budget comes back."""
     assert [default_rate_limit_delay(n) for n in (1, 2, 3, 4, 5, 6, 10**6)] == [
         300,
