@@ -1,4 +1,4 @@
-"""The export beside two usual ways, against one simulator: `python -m benchmarks.export`."""
+"""The export compared with two usual ways, against one simulator: `python -m benchmarks.export`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HOW_TO_READ: Final = """\
 How to read it: a column for each way to export the same log, each run in a fresh process, the median of
 {rounds}. Right entries are in the log and in the export, equal in every field. CPU (user and system)
 and peak memory are what a run took beyond an idle process, which only imports the same modules and stands
-below; wall time is the whole process's and depends on what else the machine does. All ask for pages of 1,000,
+below; wall time is the whole process's and depends on what else the machine does. All request pages of 1,000,
 get them gzipped, and write JSON lines at gzip level 6.
 """
 
@@ -137,7 +137,7 @@ def _print_runs(log: Log, runs: Mapping[str, list[Run]]) -> None:
     print(f"Export of {log.entries:,} entries, {log.ties:g} to a second on average\n")
     rows = [
         ["", *_CONTESTANTS.values()],
-        plain("entries right", ",.0f", lambda run: run.score.right),
+        plain("correct entries", ",.0f", lambda run: run.score.right),
         plain("entries missing", ",.0f", lambda run: run.score.missing),
         plain("entries written twice", ",.0f", lambda run: run.score.duplicated),
         plain("entries wrong", ",.0f", lambda run: run.score.wrong),

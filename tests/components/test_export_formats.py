@@ -23,7 +23,7 @@ Export = Callable[..., dict[str, Any]]
 
 
 def test_the_usual_format(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """JSON Lines with gzip, where nothing is said."""
+    """JSON Lines with gzip is the default."""
     simulate()
     export()
     assert exported.names == [f"{BASE}-00000.jsonl.gz", f"_manifest-{BASE}.json"]

@@ -1,4 +1,4 @@
-"""What an export tells those who follow data."""
+"""The lineage that an export reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which window a run exports: by the calendar of its schedule, by its partition, by hand."""
+"""Which window a run exports: a scheduled one, one of a partition, a manual one."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_hours_are_elapsed_time_and_the_log_warns_where_the_clocks_change(
     due: str,
     warns: bool,
 ) -> None:
-    """A window of six hours is not what lies between 0:00 and 6:00 then."""
+    """A window of six hours is then not the time from 0:00 to 6:00."""
     end = utc(due)
     run = context(dag=a_dag(f"0 */{hours} * * *", zone), data_interval_start=end, data_interval_end=end)
     assert window_of(run, window=hours * HOUR) == (end - hours * HOUR, end)
@@ -256,7 +256,7 @@ def test_hours_are_elapsed_time_and_the_log_warns_where_the_clocks_change(
 def test_the_documented_dag_has_a_folder_for_each_local_day(
     simulate: Simulate, repository: Path, exported: Exported, kind: type, since: str
 ) -> None:
-    """Across both changes of the clocks, and by hand: exactly the entries of the folder's date in Berlin."""
+    """Across both changes of the clocks, and for manual runs: the entries of the folder's date in Berlin."""
     page = (repository / "docs" / "export.md").read_text("utf-8")
     [code] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Berlin" in block]
     (dags := exported.folder.parent / "dags").mkdir()
@@ -431,7 +431,7 @@ def test_the_year_1_has_four_digits_in_names(window_of: WindowOf, exported: Any)
 def test_a_run_without_a_window_suggests_one_that_fits_its_schedule(
     quiet: Simulator, export: Export, schedule: Any, advice: str
 ) -> None:
-    """Not an hour to a daily DAG."""
+    """The message does not suggest an hour to a daily DAG."""
     run = context(dag=a_dag(schedule), data_interval_start=START, data_interval_end=START)
     with pytest.raises(SupermetricsValidationError, match="has no length") as refused:
         export(run)
@@ -441,7 +441,7 @@ def test_a_run_without_a_window_suggests_one_that_fits_its_schedule(
     assert advice in str(refused.value)
 
 
-# By hand
+# Manual runs
 
 
 AT = "2025-10-29T15:47:12.345678"
@@ -477,7 +477,7 @@ def test_a_manual_run_exports_the_last_complete_window(
     end: str,
     start: str,
 ) -> None:
-    """The scheduled run's window again, so that no row is there twice."""
+    """The scheduled run's window again, so that no entry is there twice."""
     dag = a_dag(schedule, zone)
     assert window_of(by_hand(dag, utc(AT)), window=window) == (utc(start), utc(end))
     # As Airflow 3 has it where a date was given, and as Airflow 2 has it without a schedule.

@@ -112,7 +112,7 @@ def moved(pager: LogPager) -> LogPager:
 
 
 def in_window(server: Server, start: datetime | None, end: datetime | None) -> list[str]:
-    """What the walk has to give, by printed time; sorted, because the order of ties is free."""
+    """What the pager must return, by printed time; sorted, because the order of ties is free."""
     times = [(parse_log_time(entry["log_time"]).at, entry) for _, entry in server.entries]
     return sorted(
         str(entry)

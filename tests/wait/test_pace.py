@@ -116,7 +116,7 @@ def test_times_from_now() -> None:
 
 
 class Log:
-    """Keeps what it is given."""
+    """Keeps the messages."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
