@@ -144,7 +144,7 @@ def test_a_window_in_another_zone_is_the_same_window() -> None:
     "times",
     [
         ["2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"],  # not newest first
-        ["2026-01-01T00:02:00Z"],  # newer than was asked for
+        ["2026-01-01T00:02:00Z"],  # newer than was requested
     ],
 )
 def test_pages_that_break_the_contract(times: list[str]) -> None:

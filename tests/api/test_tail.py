@@ -157,7 +157,7 @@ def test_each_entry_is_returned_once(
         if moves:
             tail = moved(tail)
         newest = max([newest, *(e.time for e in given_)])
-    # What is late waits for the overlap; after that, two quiet looks have found all.
+    # What is late waits for the overlap; after that, two quiet polls have found all.
     for _ in range(3):
         now += 31 * SECOND
         given_ += poll(source, tail, now)

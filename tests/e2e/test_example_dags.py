@@ -177,7 +177,7 @@ def test_quality_gate_lets_pass(simulator, tmp_path, monkeypatch):
     assert has_no_errors(str(END - 2 * HOUR))
     assert has_no_errors(str(END + 2 * HOUR))
     assert not has_no_errors(str(END))
-    # One each; the first finds no entry at all, and asks whether there is such a connector.
+    # One each; the first finds no entry at all, and checks whether there is such a connector.
     assert len(simulator.requests) - sent == 4
 
 
