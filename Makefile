@@ -81,7 +81,7 @@ histories: $(AIRFLOW_3)/installed  ## read 200,000 random histories from a serve
 	$(AIRFLOW_3)/bin/python -m tests.support.histories 200000 $(ARGS)
 
 .PHONY: mutants
-mutants: $(AIRFLOW_3)/installed  ## do the tests bite? change the source in 100 places; ARGS="--count 20 --seed 7 --only walk.py"
+mutants: $(AIRFLOW_3)/installed  ## do the tests bite? change the source in 100 places; ARGS="--count 20 --seed 7 --only pager.py"
 	$(AIRFLOW_3)/bin/python -m dev.mutants $(ARGS)
 
 .PHONY: lint

@@ -1,1 +1,1 @@
-"""What the export costs, and what it gets right, beside the usual ways; `make bench`."""
+"""What the export costs, and what it gets right, compared with the usual ways; `make bench`."""

@@ -1,4 +1,4 @@
-"""The export beside two usual ways, against one simulator: `python -m benchmarks.export`."""
+"""The export compared with two usual ways, against one simulator: `python -m benchmarks.export`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _CONTESTANTS: Final = {
 }
 _HOW_TO_READ: Final = """\
 How to read it: a column for each way to export the same log, each run in a fresh process, the median of
-{rounds}. Right entries are in the log and in the export, equal in every field. CPU (user and system)
-and peak memory are what a run took beyond an idle process, which only imports the same modules and stands
-below; wall time is the whole process's and depends on what else the machine does. All ask for pages of 1,000,
-get them gzipped, and write JSON lines at gzip level 6.
+{rounds}. Correct entries are in the log and in the export, equal in every field. CPU (user and system)
+and peak memory are what a run took beyond an idle process, which only imports the same modules and is
+listed below; wall time is the whole process's and depends on what else the machine does. Each requests pages
+of 1,000, receives them gzipped, and writes JSON lines at gzip level 6.
 """
 
 
@@ -47,7 +47,7 @@ class Run:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Let all export in turns, print the medians; 1 where this package's export is not the log."""
+    """Let all export in turns, print the medians; return 1 if this package's export differs from the log."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description=__doc__)
     parser.add_argument("--entries", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -137,7 +137,7 @@ def _print_runs(log: Log, runs: Mapping[str, list[Run]]) -> None:
     print(f"Export of {log.entries:,} entries, {log.ties:g} to a second on average\n")
     rows = [
         ["", *_CONTESTANTS.values()],
-        plain("entries right", ",.0f", lambda run: run.score.right),
+        plain("correct entries", ",.0f", lambda run: run.score.right),
         plain("entries missing", ",.0f", lambda run: run.score.missing),
         plain("entries written twice", ",.0f", lambda run: run.score.duplicated),
         plain("entries wrong", ",.0f", lambda run: run.score.wrong),

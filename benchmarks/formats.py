@@ -81,7 +81,7 @@ def _compare(entries: int, folder: Path) -> None:
 
 
 def _hold(lines: Path, kind: Sequence[str] | None) -> None:
-    """Read the lines; write them, where that is asked for; print the CPU seconds of writing."""
+    """Read the lines; write them, if requested; print the CPU seconds of writing."""
     with lines.open("rb") as file:
         blocks = list(iter(lambda: b"".join(islice(file, _PAGE)), b""))
     begun = time.process_time()

@@ -1,4 +1,4 @@
-"""What a process used, as the kernel tells at its end.
+"""What a process used, as the kernel reports at its end.
 
 Linux counts the memory of the process that starts another into the latter's peak. So a launcher, which
 is this module run as a program and smaller than anything that is measured, stands between.

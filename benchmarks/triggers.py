@@ -1,7 +1,7 @@
 """Many deferred sensors in one event loop: do they block it, how much memory does each take?
 
 The triggers run as in Airflow's triggerer, all in one loop, against the simulator in another process. Busy
-connectors have something new at each look.
+connectors have something new at each poll.
 
 Usage: python -m benchmarks.triggers [--sensors 200] [--connectors 50] [--looks 5]
 """
@@ -67,7 +67,7 @@ class _Callbacks:
 
 
 def measure(sensors: int, connectors: int, looks: int) -> Result:
-    """Let so many sensors look so often at the logs of so many connectors."""
+    """Let so many sensors poll the logs of so many connectors, each so many times."""
     logs = ("--connectors", str(connectors), "--hours", "1", "--entries-per-hour", "400", "--live")
     with simulating("--port", "0", "--key", KEY, "--team-id", str(TEAM_ID), *logs) as simulator:
         os.environ["AIRFLOW_CONN_SUPERMETRICS_DEFAULT"] = json.dumps(
@@ -104,7 +104,7 @@ async def _run(simulator: Simulator, sensors: int, looks: int) -> Result:
 
 
 async def _watch(identifiers: list[str], looks: int) -> int:
-    """Run a trigger for each until all have looked so often; return the memory that the process has then."""
+    """Run a trigger for each until all have polled so often; return the memory that the process has then."""
     begun = datetime.now(timezone.utc)
 
     async def wait(number: int, identifier: str) -> None:

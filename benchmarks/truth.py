@@ -1,4 +1,4 @@
-"""Whether an export holds what the simulator's log holds."""
+"""Whether an export contains what the simulator's log contains."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Truth:
         self._entries: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in entries}
 
     def digest(self) -> dict[str, Any]:
-        """What the simulator tells of the log that it serves."""
+        """What the simulator reports of the log that it serves."""
         ids = sorted(self._entries)
         return {"count": len(ids), "sha256": sha256("\n".join(ids).encode()).hexdigest()}
 

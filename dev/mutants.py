@@ -1,6 +1,6 @@
-"""Do the tests bite? Change the source in one place at a time, and see whether a test fails.
+"""Do the tests notice a fault? Change the source in one place at a time, and see whether a test fails.
 
-    python -m dev.mutants [--count 100] [--seed 1] [--only walk.py]
+    python -m dev.mutants [--count 100] [--seed 1] [--only pager.py]
 
 The sample is drawn by the seed over the pure core and the commit path of an export. A mutant counts as
 killed where the tests of its file fail, or do not end. Survivors are printed as what was changed; fewer than

@@ -27,7 +27,7 @@ except ImportError:  # Airflow 2
     from airflow.notifications.basenotifier import BaseNotifier
 
 CONNECTOR = "T3S70"
-# Errors count from just after the last one that was reported, at most two hours before the run is due:
+# Errors count from just after the last one that was reported, but from two hours before the run at most:
 # that makes up for one failed run.
 SINCE = """{{ [
     var.value.get('supermetrics_errors_reported', ''),
@@ -65,7 +65,7 @@ def message(found: dict) -> str:
 
 
 def as_html(text: str) -> str:
-    """Return the message for a mail; parts of it come from the log, so HTML is escaped."""
+    """Return the message for an email; parts of it come from the log, so HTML is escaped."""
     return f"<pre>{html.escape(text)}</pre>"
 
 
@@ -92,7 +92,7 @@ with DAG(
         since=SINCE,
         max_entries=100,
         deferrable=True,
-        # It ends before the next run begins. Having found no errors until then is no failure.
+        # It ends before the next run begins. To find no errors until then is not a failure.
         timeout=timedelta(minutes=58),
         soft_fail=True,
     )

@@ -34,7 +34,7 @@ with DAG(
 
     @task.short_circuit
     def has_no_errors(end: str) -> bool:
-        """Look at the hour until `end`, newest entry first, no further than to the first error."""
+        """Read the hour until `end`, newest entry first, and stop at the first error."""
         until = pendulum.parse(end)
         with SupermetricsHook() as hook:
             for entry in hook.iter_logs("T3S70", start=until - timedelta(hours=1), end=until):
@@ -49,5 +49,5 @@ with DAG(
         """Stand for what should not run after errors."""
         log.info("Loading")
 
-    # The end of the hour, for runs by hand also: on Airflow 3 those may have no data interval.
+    # The end of the hour, also for manual runs: on Airflow 3 those may have no data interval.
     has_no_errors("{{ data_interval_end | default(dag_run.run_after, true) }}") >> load()

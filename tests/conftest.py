@@ -126,7 +126,7 @@ def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """What Airflow's collector of hook lineage has been told: the URIs of the outputs."""
+    """What was reported to Airflow's collector of hook lineage: the URIs of the outputs."""
     try:
         from airflow.sdk import lineage
     except ImportError:  # Airflow before 3.2

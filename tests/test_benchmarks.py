@@ -42,7 +42,7 @@ def test_score(tmp_path, truth):
 
 
 def test_contestant(tmp_path, truth):
-    """The plain loop runs in its own process against the same log; it asks for all pages and an empty one."""
+    """The plain loop runs in its own process against the same log; it requests all pages and an empty one."""
     with served(LOG) as simulator:
         assert simulator.digest() == truth.digest()
         target = tmp_path / "target"

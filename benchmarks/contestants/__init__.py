@@ -32,7 +32,7 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         return cls(**json.loads(text))
 
     @property

@@ -1,1 +1,1 @@
-"""The example DAGs in a real Airflow, against the simulated API. Everything it writes lies in `.demo`."""
+"""The example DAGs in a real Airflow, against the simulated API. Everything it writes is in `.demo`."""

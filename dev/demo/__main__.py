@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="leave Airflow running, until Ctrl-C")
     options = parser.parse_args(arguments)
-    # However it is told to end, it ends what it has started.
+    # Whatever signal ends it, it ends what it has started.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

@@ -1,4 +1,4 @@
-"""Does the alert that an example DAG has given tell what the API had?"""
+"""Does the alert of an example DAG report what the API had?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what lies in the files equal what the API had?"""
+"""Do the files contain what the API had?"""
 
 from __future__ import annotations
 

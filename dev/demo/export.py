@@ -1,4 +1,4 @@
-"""`make demo`: run the example DAGs, and compare what they export and tell with what the API had."""
+"""`make demo`: run the example DAGs, and compare what they export and report with what the API had."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def export() -> int:
     with own_folder(ROOT / ".demo" / "run") as folder, simulator:
         demo = _Demo(folder, simulator, end)
         print(f"A simulated Supermetrics API listens on {simulator.url}.")
-        print(f"It has {len(_CONNECTORS)} connectors, whose logs are made anew each time.")
-        print("Its first answers include a 429 and a 503, so that there is some waiting to see.")
+        print(f"It has {len(_CONNECTORS)} connectors, whose logs are generated again each time.")
+        print("Its first responses include a 429 and a 503, so that there is some waiting to see.")
         _step("An Airflow with an empty database")
         demo.run("db", "migrate")
         _step("example_dags/supermetrics_hourly_export.py: the last full hour of one connector")
@@ -60,10 +60,10 @@ def export() -> int:
         _step("example_dags/supermetrics_team_export.py: the same hour of all connectors")
         rows += demo.export("supermetrics_team_export", list(_NAMES))
         _tell(rows, end, folder / "export")
-        _step("example_dags/supermetrics_error_alert.py: tell somebody of the errors of one connector")
+        _step("example_dags/supermetrics_error_alert.py: report the errors of one connector")
         text, problem = demo.alert(_CONNECTORS[0][0])
     print(f"\nAll of it took {monotonic() - begun:.0f} s.")
-    print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection to look at.")
+    print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection.")
     _tell_alert(text, problem)
     return 1 if problem or any(row.check.problem for row in rows) else 0
 
@@ -107,7 +107,7 @@ class _Demo:
         return log.read_text("utf-8")
 
     def export(self, dag_id: str, identifiers: Sequence[str]) -> list[_Row]:
-        """Run an example DAG and look at what it has written of these connectors."""
+        """Run an example DAG and check what it has written for these connectors."""
         before = len(self._simulator.requests)
         self.run("dags", "test", dag_id, self._end.isoformat())
         paths = [request.path for request in self._simulator.requests[before:]]
@@ -126,14 +126,14 @@ class _Demo:
         ]
 
     def alert(self, identifier: str) -> tuple[str, str]:
-        """Run the example DAG that tells of errors; return the alert, and what is wrong with it."""
+        """Run the example DAG that reports errors; return the alert, and what is wrong with it."""
         text = alert_text(self.run("dags", "test", DAG_ID, self._end.isoformat()))
-        # As far as that DAG looks back in its first run.
+        # As far back as that DAG reads in its first run.
         return text, alert_problem(text, self._simulator.truth(identifier, self._end - 2 * _HOUR))
 
 
 def _connectors(end: datetime, now: datetime) -> list[Connector]:
-    """Logs that begin before the hour and go on after it."""
+    """Logs that begin before the hour and continue after it."""
     begin = end - 3 * _HOUR
     return [
         Connector(

@@ -19,7 +19,7 @@ _SECONDS_TO_END: Final = 10.0
 
 
 class Failed(Exception):
-    """The demo cannot go on; the text is for the person who runs it."""
+    """The demo cannot continue; the message is for the person who runs it."""
 
 
 @contextmanager

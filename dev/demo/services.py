@@ -56,7 +56,7 @@ def api_settings(port: int) -> dict[str, str]:
 def wait(
     what: str, look: Callable[[], Found | None], check: Callable[[], None], seconds: float = SECONDS
 ) -> Found:
-    """Look until something is found. `check` raises when there is no sense in waiting any longer."""
+    """Poll until something is found. `check` raises when there is no sense in waiting any longer."""
     deadline = monotonic() + seconds
     while True:
         if found := look():
@@ -112,7 +112,7 @@ class Processes:
         process, stack = self._running.pop(name)
         with stack, suppress(psutil.NoSuchProcess):
             first = psutil.Process(process.pid)
-            first.suspend()  # it shall start no other while we look
+            first.suspend()  # it must start no other meanwhile
             for each in (*first.children(recursive=True), first):
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
@@ -139,8 +139,8 @@ class Site:
         self._session.close()
 
     def log_in(self) -> None:
-        """Wait until Airflow answers, and take a token, which everyone gets here."""
-        token = self.wait("an answer", lambda: self.get("/auth/token"))
+        """Wait until Airflow responds, and take a token, which everyone gets here."""
+        token = self.wait("a response", lambda: self.get("/auth/token"))
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
 
     def unpause(self, dag_id: str) -> None:
@@ -150,7 +150,7 @@ class Site:
         self.send("PATCH", dag, {"is_paused": False})
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The answer, or None as long as there is no good one."""
+        """The response, or None as long as there is no good one."""
         with suppress(requests.ConnectionError):
             response = self._session.get(self.url + path, timeout=30)
             if response.ok:
@@ -158,11 +158,11 @@ class Site:
         return None
 
     def send(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        """Ask Airflow to change something, which it has to do."""
+        """Send a change to Airflow, which has to accept it."""
         response = self._session.request(method, self.url + path, json=body, timeout=60)
         if not response.ok:
             raise Failed(f"{method} {path}: {response.status_code} {response.text[:500]}")
 
     def wait(self, what: str, look: Callable[[], Found | None]) -> Found:
-        """Look until something is found."""
+        """Poll until something is found."""
         return wait(what, look, self._check)

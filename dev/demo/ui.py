@@ -89,7 +89,7 @@ def _tell(url: str, exported: Path) -> None:
 Airflow is up, for everyone on this machine, without login: {url}
 
   {url}/dags
-      The example DAGs run every hour, or when errors are logged; the simulated API goes on logging.
+      The example DAGs run every hour, or when errors are logged; the simulated API keeps logging.
   {url}/connections
       supermetrics_default: edit it to see its form and to test it.
   {exported.relative_to(ROOT)}/

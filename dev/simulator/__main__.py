@@ -111,7 +111,7 @@ def _identifiers(count: int, seed: int) -> list[str]:
 
 
 def _live(simulator: Simulator, identifiers: Sequence[str], seed: int, stop: Event) -> None:
-    """Let entries of the last second appear every second, until told to stop."""
+    """Let entries of the last second appear every second, until the stop is set."""
     random = Random(seed)
     number = _FIRST_LIVE_NUMBER
     last = datetime.now(timezone.utc)

@@ -1,4 +1,4 @@
-"""What the API answers: success bodies are bare, errors come in an envelope."""
+"""The API's responses: success bodies are bare, errors come in an envelope."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer before compression and before the headers that every answer has."""
+    """An HTTP response before compression and before the headers that every response has."""
 
     status: int
     body: bytes
@@ -33,7 +33,7 @@ class Answer:
 
 
 def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """An answer with `value` as JSON."""
+    """A response with `value` as JSON."""
     return Answer(status, json.dumps(value).encode(), {"Content-Type": JSON, **(headers or {})})
 
 

@@ -1,4 +1,4 @@
-"""The API without HTTP transport: a request's parts in, an answer out."""
+"""The API without HTTP transport: a request's parts in, a response out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CREATED_AT: Final = "2025-01-01T00:00:00+00:00"
 
 
 class _RefusedError(Exception):
-    """Ends the handling of a request with an error answer."""
+    """Ends the handling of a request with an error response."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -84,7 +84,7 @@ class Api:
         )
 
     def answer(self, method: str, path: str, query: str, authorization: str, number: int) -> Answer:
-        """Answer a request; `path` and `query` still percent-encoded, `number` counts requests from 1."""
+        """Respond to a request; `path` and `query` still percent-encoded, `number` counts requests from 1."""
         try:
             return self._answer(method, path, query, authorization, number)
         except _RefusedError as refused:

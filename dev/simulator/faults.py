@@ -1,4 +1,4 @@
-"""Scripted misbehaviour: what goes wrong with one answer."""
+"""Scripted misbehaviour: what goes wrong with one response."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _HTML: Final = b"<html><head><title>Error</title></head><body><h1>Something went
 
 @dataclass(frozen=True)
 class Fault:
-    """How one answer deviates from the normal one; `Fault()` does not deviate at all.
+    """How one response deviates from the normal one; `Fault()` does not deviate at all.
 
     `status` None keeps the normal status. `body`: "envelope" (the error envelope, made of `code`, `message`
     and `description`), "html", "empty", or what to send: other text, bytes, or a dict as JSON. Left out, it
     is the envelope for 4xx and 5xx, empty for 3xx, and else the normal body. `headers` are added last.
-    `delay`: seconds before the answer, with "slow_body" and "drip" between its parts.
+    `delay`: seconds before the response, with "slow_body" and "drip" between its parts.
 
-    `kind`: "reset" (TCP RST instead of an answer), "reset_in_body" (RST after half the body), "truncated"
+    `kind`: "reset" (TCP RST instead of a response), "reset_in_body" (RST after half the body), "truncated"
     (half the announced body, then a clean close), "truncated_json" (correct HTTP, half the JSON),
     "slow_body" (the body in a few parts), "drip" (the body byte by byte), "not_json" (200 and HTML),
     "no_logs" (200 without the `logs` list), "no_log_time" and "bad_log_time" (one entry of the normal page
@@ -57,7 +57,7 @@ class Fault:
     raw: Script | None = None
 
     def apply(self, normal: Answer) -> Answer:
-        """The answer with this fault's contents; how it travels is the server's part."""
+        """The response with this fault's contents; the server decides how it is sent."""
         answer = self._contents(normal)
         return replace(answer, headers={**answer.headers, **self.headers})
 

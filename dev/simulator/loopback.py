@@ -1,4 +1,4 @@
-"""HTTP servers on 127.0.0.1, whose connections can be told apart, cut and reset."""
+"""HTTP servers on 127.0.0.1, whose connections can be distinguished, cut and reset."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LoopbackServer(ThreadingTCPServer):
         self.stopping = Event()
         self.accepted = 0
         self.open_connections: dict[Any, int] = {}
-        # Seconds between looks at whether to stop: what leaving a `with` block may cost.
+        # Seconds between checks whether to stop: what leaving a `with` block may cost.
         self._accepting = Thread(target=self.serve_forever, args=(0.01,), name=name)
         self._accepting.start()
 
@@ -76,7 +76,7 @@ class LoopbackServer(ThreadingTCPServer):
 
 
 class LoopbackHandler(BaseHTTPRequestHandler):
-    """Keeps connections open, answers at once, says nothing."""
+    """Keeps connections open, responds at once, logs nothing."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True

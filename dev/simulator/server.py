@@ -1,4 +1,4 @@
-"""HTTP over TCP: carries requests to a function and its answers back, with faults on the way."""
+"""HTTP over TCP: passes requests to a function and sends its responses, with faults on the way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SLOW_BODY_PARTS: Final = 4
 class Received:
     """A request as it arrived: `path` without the query and still percent-encoded, header names lower-case.
 
-    `connection` numbers the TCP connections from 1; `status` is None until (and unless) an answer is sent;
+    `connection` numbers the TCP connections from 1; `status` is None until (and unless) a response is sent;
     `time` is in seconds on the simulator's clock (`time.monotonic`).
     """
 
@@ -50,7 +50,7 @@ Receive = Callable[[str, str, str, Mapping[str, str], int], Exchange]
 
 
 class Server(LoopbackServer):
-    """Answers each request with what `receive` says."""
+    """Sends for each request what `receive` returns."""
 
     def __init__(
         self, port: int, receive: Receive, *, compress: bool, tls: ssl.SSLContext | None = None

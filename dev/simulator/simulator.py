@@ -45,12 +45,12 @@ class Simulator:
         request's number (from 1).
     :param unknown_connector: what the logs of a connector are that does not exist, or is another team's: a
         403, a 404, or an empty page. The API's documents do not say.
-    :param tie_order: order within one stored time: newest arrival first, or anew for each request.
+    :param tie_order: order within one stored time: newest arrival first, or shuffled for each request.
     :param rate_limit: the request quota; None refuses nothing.
-    :param rate_limit_headers: which answers carry `X-RateLimit-*`: all, those with 4xx (for which the API
+    :param rate_limit_headers: which responses carry `X-RateLimit-*`: all, those with 4xx (for which the API
         documents them), or none.
     :param faults: what happens to the first, second, ... request; None: nothing. Afterwards all is normal.
-    :param arrivals: request number (from 1) -> (connector, entries) to append before it is answered.
+    :param arrivals: request number (from 1) -> (connector, entries) to append before its response.
     :param gzip: whether bodies are compressed for clients that accept it.
     :param port: 0 takes a free one.
     :param seed: of "shuffled".
@@ -154,7 +154,7 @@ class Simulator:
             return self._api.truth(identifier, start, end)
 
     def reset(self) -> None:
-        """Forget requests and connections; faults and the quota begin anew, logs stay as they are."""
+        """Forget requests and connections; faults and the quota start over, logs stay as they are."""
         with self._lock:
             self._requests.clear()
             self._limiter.reset()
@@ -194,7 +194,7 @@ class Simulator:
         return replace(answer, headers={**headers, **answer.headers})
 
     def _control(self, method: str, name: str, query: str) -> Answer:
-        """Answer what users in another process ask of the simulator itself."""
+        """Respond to requests of other processes to the simulator itself."""
         params = dict(parse_qsl(query))
         try:
             if (method, name) == ("GET", "truth"):

@@ -33,7 +33,7 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
     st.lists(st.integers(0, 400)),
 )
 def test_any_body_comes_back(coding: str, content: bytes, cuts: list[int]) -> None:
-    """Wherever the network cuts it."""
+    """It is decoded completely, wherever the network divides it."""
     data = CODINGS[coding](content)
     body = Body(200, coding)
     borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -44,7 +44,7 @@ def test_any_body_comes_back(coding: str, content: bytes, cuts: list[int]) -> No
 
 
 def fed(body: Body, data: bytes) -> int:
-    """Feed all of it, in the pieces of a network; the number of steps."""
+    """Feed all of it, in pieces as from a network; return the number of steps."""
     pieces = [data[begin : begin + (1 << 16)] for begin in range(0, len(data), 1 << 16)]
     return sum(1 for piece in pieces for _ in body.feed(piece))
 
@@ -59,7 +59,7 @@ def fed(body: Body, data: bytes) -> int:
     ],
 )
 def test_the_limit(status: int, limit: int, coding: str) -> None:
-    """To the byte."""
+    """The limit counts to the byte."""
     body = Body(status, coding)
     fed(body, CODINGS[coding](b" " * (limit * MB)))
     assert len(body.complete()) == limit * MB
@@ -68,7 +68,7 @@ def test_the_limit(status: int, limit: int, coding: str) -> None:
 
 
 def test_a_body_is_decoded_in_steps() -> None:
-    """So that a loop can do something else in between, however little data that were."""
+    """An event loop can do something else between two steps, however small the body was when compressed."""
     body = Body(200, "gzip")
     assert len(list(body.feed(gzip.compress(b" " * (9 * MB))))) >= 9
     assert len(body.complete()) == 9 * MB
@@ -76,14 +76,14 @@ def test_a_body_is_decoded_in_steps() -> None:
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br", "gzip, gzip, gzip", "gzipped", "*"])
 def test_other_encodings(coding: str) -> None:
-    """They were not requested."""
+    """They are refused, because they were not requested."""
     with pytest.raises(ContractViolation, match="Content-Encoding"):
         Body(200, coding)
 
 
 @pytest.mark.parametrize("coding", [coding for coding in CODINGS if coding not in ("", "identity")])
 def test_compression_that_ends_early(coding: str) -> None:
-    """Nothing of it is used, wherever it ends, unless nothing at all came."""
+    """Nothing of it is used, wherever it ends, unless the body is empty."""
     data = CODINGS[coding](b"some content")
     for length in range(1, len(data)):
         body = Body(200, coding)

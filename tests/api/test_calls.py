@@ -26,7 +26,7 @@ def test_a_page_of_logs() -> None:
 
 
 def test_without_before_nothing_is_said_of_it() -> None:
-    """The latest page is asked for by leaving `before` out."""
+    """Without `before` the latest page is requested."""
     assert calls.list_logs(1, "A").request.params == {"limit": "1000"}
 
 
@@ -88,7 +88,7 @@ def test_log_ids(log_id: Any) -> None:
 
 @given(st.text(st.characters(), min_size=1, max_size=255).filter(lambda text: text not in (".", "..")))
 def test_any_log_id_stays_one_segment_of_the_path(log_id: str) -> None:
-    """Whatever an id holds, it is one percent-encoded segment at the path's end."""
+    """Whatever an id contains, it is one percent-encoded segment at the path's end."""
     if re.search("[\ud800-\udfff]", log_id):  # no URL can hold half a surrogate pair
         with pytest.raises(InvalidRequest):
             calls.get_log(1, "A", log_id)

@@ -49,8 +49,8 @@ def test_a_page_cut_once_within_a_time_is_requested_again(length: int) -> None:
 
 @settings(max_examples=examples(500), deadline=None)
 @given(st.integers(0, 2**32))
-def test_whatever_brings_more_when_asked_again_is_read(seed: int) -> None:
-    """Random cuts, none of which brings nothing new: complete, or refused where one time fills a page."""
+def test_a_page_that_brings_more_when_requested_again_is_read(seed: int) -> None:
+    """Random cuts, each of which leaves something new: complete, or refused where one time fills a page."""
     history = drawn_history(random.Random(seed), cuts_bring_more=True)
     outcome = outcome_of(history)
     assert outcome in (Outcome.COMPLETE, Outcome.FULL_TIME, Outcome.ALL_READ)

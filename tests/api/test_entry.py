@@ -69,13 +69,13 @@ def test_times(text: str, at: str, tick: timedelta) -> None:
     ],
 )
 def test_an_unreadable_time_is_refused(value: Any) -> None:
-    """Without a time an entry cannot be placed; going on could lose others."""
+    """Without a time an entry has no place in the order, so continuing could lose others."""
     with pytest.raises(ContractViolation, match="log_time"):
         entry_of({"id": "1", "log_time": value})
 
 
 def test_a_huge_id_is_not_quoted_whole() -> None:
-    """A message holds some of it."""
+    """A message quotes only a part of it."""
     with pytest.raises(ContractViolation) as refused:
         entry_of({"id": "x" * 1_000_000, "log_time": "y" * 1_000_000})
     assert len(str(refused.value)) < 300
@@ -115,7 +115,7 @@ def test_a_line_says_all_that_the_entry_said(entry: dict[str, Any]) -> None:
 
 
 def test_a_lone_surrogate_survives() -> None:
-    """A text that UTF-8 cannot hold is kept as an escape."""
+    """A string that UTF-8 cannot represent is kept as an escape."""
     assert json.loads(encode({"request": "\ud800"})) == {"request": "\ud800"}
 
 
@@ -134,7 +134,7 @@ def test_identity_without_an_id_is_the_content() -> None:
 
 @given(st.one_of(_json, st.text(alphabet=st.characters(), min_size=1)), st.dictionaries(st.text(), _json))
 def test_the_identity_can_be_stored_anywhere(entry_id: Any, entry: dict[str, Any]) -> None:
-    """Whatever the id is, its key is a short string that UTF-8, JSON and any database hold."""
+    """Whatever the id is, its key is a short string that UTF-8, JSON and any database can store."""
     for odd in ("x\ud800", "\0", "x" * 10_000, entry_id):
         key = key_of({**entry, "id": odd})
         assert "\0" not in key
@@ -194,7 +194,7 @@ def test_equal_entries_without_an_id_are_counted() -> None:
 
 
 def test_more_entries_than_the_limit_are_refused() -> None:
-    """The API promises no more; what else would it not keep to?"""
+    """A server that ignores the limit may ignore other parameters."""
     assert len(read_page(page_of(COMPACT, COMPACT), limit=2)) == 2
     with pytest.raises(ContractViolation, match="2 entries, but 1 were requested at most"):
         read_page(page_of(COMPACT, COMPACT), limit=1)
@@ -216,6 +216,6 @@ def test_a_line_is_read_as_its_entry() -> None:
     ],
 )
 def test_a_page_beside_a_lone_surrogate_is_refused_for_the_same_reason(body: bytes, complaint: str) -> None:
-    """It is read by another way, with the same messages."""
+    """Another parser reads it, with the same messages."""
     with pytest.raises(ContractViolation, match=complaint):
         read_page(body)

@@ -1,4 +1,4 @@
-"""Which lists are meant by what templates give."""
+"""Which lists the rendered templates of a filter stand for."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_an_empty_window_in_a_history_costs_one_request() -> None:
 
 @pytest.mark.parametrize("inclusive", [False, True])
 def test_a_time_that_fills_a_page_is_refused(inclusive: bool) -> None:
-    """1,000 entries at one time and an older one: nothing can be known, so the pager says so."""
+    """1,000 entries at one time and an older one: completeness cannot be proven, so the pager raises."""
     source = server([0] + [5] * 1000, inclusive=inclusive)
     with pytest.raises(NoProgress, match="2026-01-01T00:00:05") as refused:
         run(source, LogPager())
@@ -144,11 +144,11 @@ def test_a_window_in_another_zone_is_the_same_window() -> None:
     "times",
     [
         ["2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"],  # not newest first
-        ["2026-01-01T00:02:00Z"],  # newer than was asked for
+        ["2026-01-01T00:02:00Z"],  # newer than was requested
     ],
 )
 def test_pages_that_break_the_contract(times: list[str]) -> None:
-    """A page that is not what was asked for may hide entries."""
+    """A page that is not the one that was requested may hide entries."""
     pager = LogPager(end=ORIGIN + 10 * SECOND)
     page: list[Fields] = [{"id": time, "log_time": time} for time in times]
     with pytest.raises(ContractViolation):
@@ -156,7 +156,7 @@ def test_pages_that_break_the_contract(times: list[str]) -> None:
 
 
 def test_a_server_that_ignores_before_is_refused() -> None:
-    """The same newest page for ever is neither a loop nor an end."""
+    """The same newest page again and again is neither a loop nor an end."""
     page: list[Fields] = [
         {"id": str(i), "log_time": (ORIGIN - i * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")} for i in range(10)
     ]
@@ -173,8 +173,8 @@ def test_an_entry_that_comes_twice_in_a_page_counts_once() -> None:
     assert [e.fields for e in pager.receive(page_of([entry, dict(entry)]))] == [entry]
 
 
-def test_a_walk_that_is_over_takes_no_page() -> None:
-    """Asking on after the end is a mistake of the caller."""
+def test_a_finished_pager_takes_no_page() -> None:
+    """A page after the end is a mistake of the caller."""
     pager = LogPager()
     pager.receive(page_of([]))
     assert pager.next is None
@@ -235,7 +235,7 @@ def test_an_end_between_seconds_does_not_read_much_more() -> None:
 
 
 def test_times_cut_more_coarsely_than_they_are_printed_are_refused() -> None:
-    """Minutes printed with seconds: what the pager cannot see, it does not guess."""
+    """Minutes printed with seconds: the pager does not guess."""
     entries = [(ORIGIN + s * SECOND, {"id": str(s), "log_time": "2026-01-01T00:00:00Z"}) for s in range(60)]
     source = Server(
         entries, inclusive=False, precision="second", finer=True, cap=None, cuts=None, shuffled=None
@@ -270,7 +270,7 @@ def test_mixed_precision_at_the_ends_of_the_window(limit: int) -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 def test_times_at_the_end_of_all_times(text: str) -> None:
-    """What cannot be asked past is refused, not an OverflowError."""
+    """A time that no request can be past is refused, without an OverflowError."""
     pager = LogPager()
     page: list[Fields] = [{"id": "1", "log_time": text}]
     if text.startswith("0001"):
@@ -282,7 +282,7 @@ def test_times_at_the_end_of_all_times(text: str) -> None:
 
 
 def test_what_a_page_may_still_bring_is_known() -> None:
-    """While the pager asks below its oldest time, entries of that time may still come."""
+    """While the pager requests a page below its oldest time, entries of that time may still follow."""
     pager = LogPager(limit=10)
     pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
     while pager.next:
@@ -308,7 +308,7 @@ def test_what_a_page_may_still_bring_is_known() -> None:
     ],
 )
 def test_a_state_that_is_none(change: dict[str, Any]) -> None:
-    """What was cut, changed or written by something else is refused, not guessed at."""
+    """A state that was cut, changed or written by something else is refused."""
     pager = LogPager(limit=10)
     pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
     state = to_json(pager.state)
@@ -362,7 +362,7 @@ STATES = st.builds(
 @settings(max_examples=examples(400), deadline=None)
 @given(STATES, st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TIMES)), max_size=6))
 def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetime]]) -> None:
-    """A legal next state; or a named refusal, and the state as before."""
+    """Each leads to a legal next state, or is refused with a typed error and leaves the state as it was."""
     rows.sort(key=lambda row: row[1], reverse=True)
     page = page_of([{"id": key[3:], "log_time": at.strftime("%Y-%m-%dT%H:%M:%SZ")} for key, at in rows])
     pager = LogPager.resumed(state)
@@ -403,8 +403,8 @@ def test_what_is_known_while_reading() -> None:
     assert (pager.is_known, pager.oldest) == (True, ORIGIN + 5 * SECOND)
 
 
-def test_the_oldest_entry_is_asked_for_by_its_own_precision() -> None:
-    """Among milliseconds some are printed to the second, and look older than they are: no entry is lost."""
+def test_the_oldest_entry_is_requested_by_its_own_precision() -> None:
+    """Some times have milliseconds, others only seconds and seem older than they are: no entry is lost."""
     times = {"06.500": 6.5, "06": 6.4, "05.900": 5.9, "05": 5.8, "05.700": 5.7}
     entries = [
         (ORIGIN + at * SECOND, {"id": text, "log_time": f"2026-01-01T00:00:{text}Z"})

@@ -19,7 +19,7 @@ from tests.support.selection import examples
 
 @st.composite
 def servers(draw: st.DrawFn) -> Server:
-    """Any server; its times lie close together, so that ties and page borders meet often."""
+    """Any server; its times are close together, so that ties and page borders meet often."""
     precision = draw(st.sampled_from(sorted(TICKS)))
     unit = TICKS[precision]
     finer = draw(st.booleans()) and precision != "microsecond"

@@ -20,7 +20,7 @@ IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input"}
 
 
 def test_a_fresh_interpreter_loads_neither_airflow_nor_an_http_library() -> None:
-    """Importing the whole core brings in nothing that talks to anyone."""
+    """Importing the whole core imports nothing that does I/O."""
     modules = [f"airflow_provider_supermetrics._api.{path.stem}" for path in FOLDER.glob("*.py")]
     code = f"import importlib, sys; [importlib.import_module(m) for m in {modules!r}]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -30,7 +30,7 @@ def test_a_fresh_interpreter_loads_neither_airflow_nor_an_http_library() -> None
 
 
 def test_the_core_imports_only_what_computes() -> None:
-    """Every import of the core is on the short list above, and nothing asks for the time."""
+    """Every import of the core is on the short list above, and nothing reads the clock."""
     for path in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []

@@ -81,7 +81,7 @@ def test_the_facts_of_an_error() -> None:
     ],
 )
 def test_an_error_without_an_envelope_is_still_an_error(body: bytes) -> None:
-    """Gateways respond in their own words; the status says enough."""
+    """Gateways respond in their own words; the status is enough."""
     response = classify(502, {}, body, now=NOW)
     assert response.outcome is Outcome.SERVER_FAILED
     assert response.code is response.message is response.request_id is None
@@ -158,7 +158,7 @@ def test_the_longest_of_several_retry_after(headers: dict[str, str], seconds: fl
 
 
 def test_a_page_of_more_than_was_requested() -> None:
-    """It is not what was asked for."""
+    """It is refused, because it is not what was requested."""
     body = json.dumps({"logs": [{"log_time": "2025-01-01"}] * 4}).encode()
     assert len(read_page(body, limit=4)) == 4
     with pytest.raises(ContractViolation, match="4 entries, but 3"):

@@ -1,4 +1,4 @@
-"""Watching a log: each entry once, whatever arrives in between, for few requests."""
+"""Polling a log: each entry once, whatever arrives in between, for few requests."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def ids(entries: list[LogEntry]) -> list[str]:
     return [entry.fields["id"] for entry in entries]
 
 
-def test_an_idle_watch_costs_one_request_a_look() -> None:
-    """60 looks at a log in which nothing happens: at most 61 requests."""
+def test_an_idle_log_costs_one_request_a_poll() -> None:
+    """60 polls of a log in which nothing happens: at most 61 requests."""
     history = [entry(i, ORIGIN + i * SECOND) for i in range(5000)]
     for since in (ORIGIN + 4990 * SECOND, ORIGIN + 9000 * SECOND):
         source, tail = server(list(history)), new_tail(since)
@@ -80,8 +80,8 @@ def test_an_idle_watch_costs_one_request_a_look() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 3])
-def test_an_idle_watch_of_a_short_history(length: int) -> None:
-    """A new connector, whose whole log lies within the watch."""
+def test_an_idle_log_with_a_short_history(length: int) -> None:
+    """A new connector, whose whole log is newer than `since`."""
     source, tail = server([entry(i, ORIGIN + i * SECOND) for i in range(length)]), new_tail(ORIGIN)
     found = [poll(source, tail, ORIGIN + i * 60 * SECOND) for i in range(60)]
     assert [len(new) for new in found] == [length] + [0] * 59
@@ -89,7 +89,7 @@ def test_an_idle_watch_of_a_short_history(length: int) -> None:
 
 
 def test_a_burst() -> None:
-    """5,000 new entries with 37 errors between two looks: 37, in at most 7 requests."""
+    """5,000 new entries with 37 errors between two polls: 37, in at most 7 requests."""
     source = server([entry(i, ORIGIN - i * SECOND, 200) for i in range(1, 2000)])
     counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 20)
     poll(source, counter, ORIGIN)
@@ -131,7 +131,7 @@ def test_late_entries_below_the_first_page() -> None:
     with_ids=st.booleans(),
     first_limit=st.sampled_from([1, 2, 5, 100]),
 )
-def test_each_entry_is_given_once(
+def test_each_entry_is_returned_once(
     batches: list[list[tuple[int, int]]],
     inclusive: bool,
     moves: bool,
@@ -139,7 +139,7 @@ def test_each_entry_is_given_once(
     with_ids: bool,
     first_limit: int,
 ) -> None:
-    """Whatever arrives between looks, no later than the overlap, and whatever interrupts them."""
+    """Whatever arrives between polls, no later than the overlap, and whatever interrupts them."""
     source = server([entry(9999, ORIGIN - SECOND)], inclusive)
     tail = new_tail(ORIGIN, 30 * SECOND, first_limit)
     newest, count, given_, now = ORIGIN, 0, [], ORIGIN
@@ -157,7 +157,7 @@ def test_each_entry_is_given_once(
         if moves:
             tail = moved(tail)
         newest = max([newest, *(e.time for e in given_)])
-    # What is late waits for the overlap; after that, two quiet looks have found all.
+    # What is late waits for the overlap; after that, two quiet polls have found all.
     for _ in range(3):
         now += 31 * SECOND
         given_ += poll(source, tail, now)
@@ -166,7 +166,7 @@ def test_each_entry_is_given_once(
 
 
 def test_an_abandoned_poll_does_not_count() -> None:
-    """What it brought is taken back; the next poll brings it again."""
+    """What it has read does not count; the next poll reads it again."""
     source = server([entry(i, ORIGIN + i * SECOND) for i in range(3000)])
     counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 5)
     assert len(poll(source, counter, ORIGIN, most=1)) == 100
@@ -195,8 +195,8 @@ def test_what_another_tail_has_found() -> None:
     assert mine.state.watermark == other.state.watermark
 
 
-def test_an_entry_from_the_future_blinds_nobody() -> None:
-    """One that is dated ahead says nothing of what may still come; nothing is given twice."""
+def test_an_entry_from_the_future_hides_no_later_one() -> None:
+    """An entry dated in the future does not advance the watermark; nothing is returned twice."""
     source, tail = server([]), new_tail(ORIGIN)
     given_ = []
     for i in range(20):
@@ -275,13 +275,13 @@ def test_filters(arguments: dict[str, Any], parts: dict[str, Any], matches: bool
     ],
 )
 def test_filters_that_make_no_sense(arguments: dict[str, Any]) -> None:
-    """They are refused: they would match nothing, for ever, or each letter."""
+    """They are refused: they would never match anything, or would match each letter."""
     with pytest.raises(InvalidRequest):
         ErrorFilter.of(**arguments)
 
 
-def test_what_is_told_of_an_entry_is_small_and_plain() -> None:
-    """Long texts are cut, odd values are texts, known fields always stay."""
+def test_the_summary_of_an_entry_is_small_and_plain() -> None:
+    """Long strings are cut, odd values become strings, documented fields always stay."""
     others = {f"x{i}": i for i in range(50)}
     big = {"id": "1", **others, "log_time": "2026-01-01", "request": "r" * 5000, "deep": {"a": ["b"] * 1000}}
     told = brief({**big, "x1": 2**70, "x2": "\ud800\0", "x3": None, "x4": 1.5, "x5": True})
@@ -293,7 +293,7 @@ def test_what_is_told_of_an_entry_is_small_and_plain() -> None:
     assert told["x2"] == "\ufffd\ufffd"
 
 
-def test_what_is_told_of_an_entry_is_fit_for_a_log_line() -> None:
+def test_the_summary_of_an_entry_is_safe_for_a_log_line() -> None:
     """Examples log it, and send it: no control character and no second line comes from the API."""
     deep: list[Any] = []
     for _ in range(20_000):

@@ -35,7 +35,7 @@ def test_text_that_prints_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_a_character_that_does_not_print_is_replaced(character: str) -> None:
-    """Replaced and not removed, so that its neighbours do not form a word that nobody has redacted."""
+    """It is not removed, because its neighbours could then form a secret that nobody has redacted."""
     assert one_line(f"sec{character}ret") == "sec\ufffdret"
 
 
@@ -43,7 +43,7 @@ def test_a_character_that_does_not_print_is_replaced(character: str) -> None:
     "space", ["\n", "\r\n", "\t", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", " \xa0 "]
 )
 def test_line_breaks_and_other_white_space_become_a_space(space: str) -> None:
-    """So one text cannot look like two lines of a log."""
+    """One string cannot look like two lines of a log."""
     assert one_line(f"{space}a{space}b{space}") == "a b"
 
 

@@ -45,7 +45,7 @@ def test_a_time_is_read_in_utc(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", "None"])
 def test_a_template_may_give_no_time(value: Any) -> None:
-    """What it makes of nothing is none."""
+    """An empty string and "None" mean no time."""
     assert parse_time("since", value) is None
 
 
@@ -82,7 +82,7 @@ def test_a_time_is_printed_with_the_digits_that_it_has() -> None:
 
 
 def test_rounding_up() -> None:
-    """A whole unit is its own; the last of all times has no next one."""
+    """A whole unit stays as it is; the last of all times has no next one."""
     assert ceil(NINE, DAY) == datetime(2026, 1, 2, tzinfo=timezone.utc)
     assert ceil(NINE, timedelta(hours=1)) == NINE
     with pytest.raises(OverflowError):

@@ -17,7 +17,7 @@ from tests.support.export import Exported, context, span, utc
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Exported:
-    """What lies where `export` exports to."""
+    """The folder that `export` writes to."""
     return Exported(tmp_path / "export")
 
 

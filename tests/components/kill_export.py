@@ -1,6 +1,6 @@
 """Run an export again and again, killing it with SIGKILL at one step after the other.
 
-A process of its own: it forks, and a test's process has threads. Prints, as JSON, what lay in the
+A process of its own: it forks, and a test's process has threads. Prints, as JSON, what was in the
 folder after each kill, and ends with the run that nothing killed.
 
 Usage: python -m tests.components.kill_export FOLDER

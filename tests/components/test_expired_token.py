@@ -31,7 +31,7 @@ EXPIRED = Fault(401, code="ACCESS_TOKEN_EXPIRED", message="The access token has 
 def test_an_expired_token_in_the_middle_of_an_export_loses_no_page(
     simulate: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """The try fails for Airflow to retry; the next one, with a renewed token, resumes from the checkpoint."""
+    """The attempt fails, and Airflow retries; with a renewed token it resumes from the checkpoint."""
     sim = simulate(log_of(4000), faults=[None, None, EXPIRED])
     task = Task(exported.folder, waits, deferrable=True)
     with pytest.raises(SupermetricsTokenError) as failed:
@@ -83,7 +83,7 @@ def test_a_token_that_nobody_renews_ends_a_sensor(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_another_401_ends_a_sensor_at_once(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """A wrong key does not get better."""
+    """A wrong key stays wrong."""
     sim = virtual(quiet(), faults=[Fault(401)] * 9)
     with pytest.raises(SupermetricsRequestError):
         Wait(mode, waits).run()

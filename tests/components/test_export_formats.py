@@ -23,14 +23,14 @@ Export = Callable[..., dict[str, Any]]
 
 
 def test_the_usual_format(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """JSON Lines with gzip, where nothing is said."""
+    """JSON Lines with gzip is the default."""
     simulate()
     export()
     assert exported.names == [f"{BASE}-00000.jsonl.gz", f"_manifest-{BASE}.json"]
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
-def test_another_try_goes_on(simulate: Simulate, export: Export, exported: Exported, format: str) -> None:
+def test_another_attempt_resumes(simulate: Simulate, export: Export, exported: Exported, format: str) -> None:
     """The bytes are those of an export that nothing interrupted."""
     entries = odd_log()
     simulate(entries)

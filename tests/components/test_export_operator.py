@@ -55,7 +55,7 @@ def log_of(count: int, hours: int = 2, **parts: Any) -> list[dict[str, Any]]:
 # What is written
 
 
-def test_a_window_lies_complete_in_one_object(simulate: Simulate, export: Export, exported: Exported) -> None:
+def test_a_window_is_complete_in_one_object(simulate: Simulate, export: Export, exported: Exported) -> None:
     """The entries of the hour, oldest first, with every field, and the manifest."""
     entries = log_of(3000)
     entries[10]["unknown"] = {"kept": [1, None, "ü\n"], "big": 2**70}
@@ -102,7 +102,9 @@ def test_the_manifest_is_true(simulate: Simulate, export: Export, exported: Expo
     json.dumps(result)
 
 
-def test_parts_hold_as_many_entries_as_asked(simulate: Simulate, export: Export, exported: Exported) -> None:
+def test_parts_have_the_requested_number_of_entries(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
     """Part 0 has the newest entries; each part but the last is full, and none overlaps."""
     sim = simulate(log_of(5000))
     export(entries_per_file=700)
@@ -119,7 +121,7 @@ def test_parts_hold_as_many_entries_as_asked(simulate: Simulate, export: Export,
 def test_a_rerun_writes_the_same_bytes(
     simulate: Simulate, export: Export, exported: Exported, entries_per_file: int
 ) -> None:
-    """Even where the server orders equal times anew at each call."""
+    """Even where the server orders equal times differently in each response."""
     simulate(log_of(400, ties=8), tie_order="shuffled", stores_finer=False)
     export(entries_per_file=entries_per_file)
     first = exported.bytes()
@@ -147,7 +149,7 @@ def test_a_rerun_removes_what_is_no_longer_part_of_it(
 
 
 def test_an_empty_window_has_a_manifest(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """Nothing happened is a fact, too; it costs one request."""
+    """An hour without entries is a complete window, too; it costs one request."""
     entries = generate_entries(count=10, start=START - HOUR, end=START, seed=1)
     sim = simulate(entries)
     result = export()
@@ -169,7 +171,7 @@ def test_without_compression(
 
 
 def test_a_window_within_a_second(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """Names tell fractions where there are any."""
+    """Names contain fractions of a second where there are any."""
     sim = simulate(log_of(2000), precision="millisecond")
     start, end = START + timedelta(minutes=5, milliseconds=250), START + timedelta(minutes=6, microseconds=1)
     export(start=start, end=end)
@@ -178,7 +180,7 @@ def test_a_window_within_a_second(simulate: Simulate, export: Export, exported: 
 
 
 def test_outlet_events_carry_the_summary(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """Who is triggered by the asset knows what was exported."""
+    """A DAG that the asset triggers can read what was exported."""
     simulate(log_of(100))
     asset = Asset("file:///export")
     events = OutletEventAccessors()
@@ -232,7 +234,7 @@ def test_which_window_is_exported(
     start: datetime,
     end: datetime,
 ) -> None:
-    """What is given, else what the run says, in the order that the documentation gives."""
+    """The arguments, else the run's times, in the order that the documentation describes."""
     sim = simulate(log_of(300, hours=3))
     result = export(context(**parts), **arguments)
     assert result["start"] == start.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -303,7 +305,7 @@ def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], 
 
 
 def test_a_local_path_needs_no_scheme(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """An absolute path is a place, too."""
+    """An absolute path is accepted, too."""
     simulate(log_of(10))
     export(path=str(exported.folder))
     assert len(exported.manifests) == 1
@@ -343,7 +345,7 @@ def test_a_failure_leaves_whole_objects_and_no_manifest(
 def test_a_failure_before_anything_changed_leaves_the_manifest(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
-    """A rerun that gets no answer takes nothing away: what the manifest says is still true."""
+    """A rerun that receives no response removes nothing: what the manifest says is still true."""
     sim = simulate(log_of(100), faults=[None] * 3 + [Fault(401)] * 3)
     export()
     before = exported.bytes()
@@ -390,7 +392,7 @@ def test_a_rerun_that_fails_after_its_first_part_leaves_no_manifest(
 
 
 def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> None:
-    """An earlier try that was taken for dead goes on after its retry: what the retry vouches for stays."""
+    """An earlier attempt that Airflow had given up continues after its retry: the retry's parts stay."""
     sim = simulate(log_of(100, hours=1))
     window = Window(START, START + HOUR)
 
@@ -455,14 +457,14 @@ def test_templated_fields() -> None:
     assert set(SupermetricsListConnectorsOperator.template_fields) == {"team_id", "supermetrics_conn_id"}
 
 
-def test_progress_is_told(
+def test_progress_is_logged(
     simulate: Simulate,
     export: Export,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A long export says now and then how far it is; here every look at the clock is a minute later."""
+    """A long export logs its progress now and then; here the clock advances by a minute at each reading."""
     caplog.set_level(logging.INFO)
     clock = itertools.count(step=60)
     sim = simulate(log_of(5000))

@@ -26,7 +26,7 @@ Simulate = Callable[..., Simulator]
 
 
 class Elsewhere(os.PathLike[str]):
-    """A path object that nobody knows."""
+    """A path object of an unknown class."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -83,7 +83,7 @@ REFUSED: dict[str, Callable[[str], Any]] = {
 def test_a_path_that_cannot_be_used_is_refused_when_the_dag_is_read(
     tmp_path: Path, path: Callable[[str], Any]
 ) -> None:
-    """The message says what is wrong first, and holds nothing that a terminal would obey."""
+    """The message says first what is wrong, and contains no control characters."""
     with pytest.raises(SupermetricsValidationError, match=r"^path must ") as refused:
         operator(path(str(tmp_path)))
     assert str(refused.value).isprintable()

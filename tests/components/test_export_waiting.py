@@ -1,4 +1,4 @@
-"""An export that has to wait: deferral, retries, what survives, what is asked again. Time is virtual."""
+"""An export that has to wait: deferral, retries, what survives, what is requested again. Time is virtual."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def objects(exported: Exported) -> dict[str, bytes]:
 def test_an_export_through_a_limit(
     virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
 ) -> None:
-    """More pages than a window has requests: it defers again and again, and writes what it would anyway."""
+    """More pages than an hour has requests: it defers again and again, and writes what it would anyway."""
     entries = log_of(20_000)
     free = virtual(entries)
     expected = Task(tmp_path / "free", waits, entries_per_file=4000).run()
@@ -81,7 +81,7 @@ def test_an_export_through_a_limit(
 
 
 def test_pages_are_not_fetched_twice(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """The page before a wait is not asked for again after it."""
+    """The page before a wait is not requested again after it."""
     sim = virtual(log_of(9000), rate_limit=RateLimitWindow(requests=2, seconds=3600))
     Task(exported.folder, waits, deferrable=True).run()
     asked = [request.params.get("before") for request in sim.requests if request.status == 200]
@@ -112,7 +112,7 @@ def test_what_the_trigger_holds(virtual: Simulate, exported: Exported, waits: li
     ],
     ids=lambda value: str(getattr(value, "status", value)),
 )
-def test_how_long_it_is_away(
+def test_the_length_of_a_deferral(
     virtual: Simulate, exported: Exported, waits: list[float], fault: Fault, away: tuple[float, float]
 ) -> None:
     """As long as the API says and a little more, so that not all who were refused return at once."""
@@ -124,10 +124,10 @@ def test_how_long_it_is_away(
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
 
 
-def test_unnamed_waits_grow_and_shrink_again(
+def test_waits_without_retry_after_grow_and_shrink_again(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """Refused again without a time, it stays away longer; a try that gets on makes it begin anew."""
+    """Each refusal without Retry-After makes the wait longer; an attempt that makes progress resets it."""
     refused = [Fault(429)]
     sim = virtual(log_of(9000), faults=[*refused * 3, None, *refused, None, None, None, *refused])
     task = Task(exported.folder, waits, deferrable=True)
@@ -140,7 +140,7 @@ def test_unnamed_waits_grow_and_shrink_again(
 def test_an_absurd_time_fails(
     virtual: Simulate, exported: Exported, waits: list[float], retry_after: str
 ) -> None:
-    """The API's page promises a day at most. Neither is it asked early, nor does a task sleep for years."""
+    """The API's page promises a day at most. No request is sent early, and no task sleeps for years."""
     sim = virtual(log_of(500), faults=[Fault(429, headers={"Retry-After": retry_after})])
     with pytest.raises(SupermetricsRateLimitError):
         Task(exported.folder, waits, deferrable=True).run()
@@ -149,7 +149,7 @@ def test_an_absurd_time_fails(
 
 
 def test_the_reserve_ends_a_try(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """A deferrable export leaves the reserve to others, looks in ever longer intervals, and ends complete."""
+    """A deferrable export leaves the reserve to others, tries at growing intervals, and ends complete."""
     sim = virtual(log_of(9000), rate_limit=RateLimitWindow(requests=20, seconds=7200))
     task = Task(
         exported.folder, waits, deferrable=True, wait_policy={"rate_limit_reserve": 15, "max_attempts": 1}
@@ -162,7 +162,7 @@ def test_the_reserve_ends_a_try(virtual: Simulate, exported: Exported, waits: li
 
 
 def test_short_waits_add_up_to_a_deferral(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """When the waits inside requests have used up their cap, the slot is given up, for at least 15 s."""
+    """When the waits inside requests have used up their cap, the task defers, for at least 15 s."""
     sim = virtual(log_of(9000), faults=[Fault(429, headers={"Retry-After": "5"}), None] * 9)
     task = Task(exported.folder, waits, deferrable=True, wait_policy={"max_total_wait": 11})
     task.run()
@@ -184,7 +184,7 @@ def test_short_waits_add_up_to_a_deferral(virtual: Simulate, exported: Exported,
     ],
     ids=lambda value: str(getattr(value, "status", "")),
 )
-def test_a_retry_goes_on_where_the_try_failed(
+def test_a_retry_resumes_where_the_attempt_failed(
     virtual: Simulate,
     exported: Exported,
     tmp_path: Path,
@@ -192,7 +192,7 @@ def test_a_retry_goes_on_where_the_try_failed(
     fault: Fault,
     kind: type[SupermetricsError],
 ) -> None:
-    """Whatever ended the first try between two pages: nothing it has read is read again."""
+    """Whatever ended the first attempt between two pages: nothing that it has read is read again."""
     entries = log_of(9000)
     free = virtual(entries)
     Task(tmp_path / "free", waits).run()
@@ -216,10 +216,10 @@ def test_nothing_read_leaves_nothing(virtual: Simulate, exported: Exported, wait
     assert exported.names == []
 
 
-def test_a_failed_part_goes_on_from_the_last_one(
+def test_after_a_failed_part_the_export_resumes_from_the_last_one(
     virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
 ) -> None:
-    """After an answer that breaks the walk the checkpoint of the last finished part counts."""
+    """After a response that ends the attempt, the checkpoint of the last finished part counts."""
     entries = log_of(20_000)
     virtual(entries)
     Task(tmp_path / "free", waits, entries_per_file=4000).run()
@@ -244,7 +244,7 @@ def test_what_a_person_reads(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Why it waits, until when, what is safe; and afterwards where it goes on."""
+    """Why it waits, until when, what is in the checkpoint; and afterwards where it resumes."""
     caplog.set_level(logging.INFO)
     virtual(log_of(9000), rate_limit=RateLimitWindow(requests=4, seconds=3600))
     Task(exported.folder, waits, deferrable=True).run()
@@ -265,13 +265,13 @@ def test_what_a_person_reads(
 # Checkpoints that do not fit
 
 
-def test_another_plan_begins_anew(
+def test_a_checkpoint_of_another_plan_is_not_used(
     virtual: Simulate,
     exported: Exported,
     waits: list[float],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What was kept for other files is no use; it goes, and the log says why."""
+    """A checkpoint for other objects is removed, and the log says why."""
     caplog.set_level(logging.WARNING)
     sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
     with pytest.raises(SupermetricsRequestError):
@@ -293,7 +293,7 @@ def test_a_checkpoint_that_is_none(
     caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
-    """Damaged, of another version, or with parts that somebody has changed: the export begins anew."""
+    """Damaged, of another version, or with parts that somebody has changed: the export starts over."""
     caplog.set_level(logging.WARNING)
     sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
     task = Task(exported.folder, waits, entries_per_file=1500)
@@ -357,10 +357,10 @@ def test_parts_that_look_different_from_elsewhere(
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
 
 
-def test_a_time_that_is_named_again_and_again(
+def test_a_short_retry_after_again_and_again(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """An API that is down and says "in a second" each time is asked ever less often."""
+    """An API that is down and sends a Retry-After of a second each time receives fewer and fewer requests."""
     sim = virtual(log_of(100), faults=[Fault(503, headers={"Retry-After": "1"})] * 40)
     Task(exported.folder, waits, deferrable=True).run()
     away = [seconds for seconds in waits if seconds > 10]
@@ -370,8 +370,10 @@ def test_a_time_that_is_named_again_and_again(
     assert sim.requests[-1].status == 200
 
 
-def test_a_log_that_does_not_go_on_there(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """Where the API has dropped what was read last, nothing proves the rest: the next try begins anew."""
+def test_a_log_without_the_last_entry_of_the_checkpoint(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """Where the API has dropped the last entry read, nothing is proven: the next attempt starts over."""
     entries = log_of(9000)
     sim = virtual(entries, faults=[None] * 4 + [Fault(400)])
     task = Task(exported.folder, waits)
@@ -429,8 +431,8 @@ def test_a_manifest_that_vanishes_during_an_identical_rerun(
     assert exported.names == sorted(before)
 
 
-def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """What a manifest says is believed of no object: its bytes count."""
+def test_a_rerun_replaces_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """The manifest is not believed: the object's own bytes are compared."""
     virtual(log_of(9000))
     task = Task(exported.folder, waits, entries_per_file=2000)
     task.run()
@@ -442,8 +444,8 @@ def test_a_rerun_mends_a_damaged_object(virtual: Simulate, exported: Exported, w
     assert objects(exported) == {name: before[name] for name in exported.parts}
 
 
-def test_a_limited_rerun_goes_on(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """A rerun that waits goes on where it was, although the earlier export's manifest is still there."""
+def test_a_rate_limited_rerun_resumes(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
+    """A rerun that waits resumes from its checkpoint, although the earlier manifest is still there."""
     entries = log_of(9000)
     virtual(entries)
     Task(exported.folder, waits, entries_per_file=2000).run()
@@ -563,7 +565,7 @@ def test_complete_or_loud(
 def test_it_waits_until_the_window_has_settled(
     virtual: Simulate, exported: Exported, waits: list[float], deferrable: bool
 ) -> None:
-    """Nothing is asked before; the slot is free meanwhile, with or without a triggerer."""
+    """No request is sent before; the slot is free meanwhile, with or without a triggerer."""
     sim = virtual(log_of(500))
     end = datetime.now(timezone.utc) - timedelta(minutes=5)
     times = {"start": START, "end": end, "settle": timedelta(minutes=10)}
@@ -590,7 +592,7 @@ def test_a_window_that_has_settled_is_read_at_once(
 
 
 def test_the_last_seconds_are_slept(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """For less than a heartbeat of Airflow's no task goes away."""
+    """For less than a heartbeat of Airflow's no task defers."""
     virtual(log_of(500))
     end = datetime.now(timezone.utc)
     task = Task(exported.folder, waits, start=START, end=end, settle=timedelta(milliseconds=300))
@@ -602,7 +604,7 @@ def test_the_last_seconds_are_slept(virtual: Simulate, exported: Exported, waits
 
 
 def test_a_list_of_connectors_waits_too(virtual: Simulate, waits: list[float]) -> None:
-    """Without a slot, if it may; the credential is not in what is kept meanwhile."""
+    """Without a worker slot, where it may defer; what is stored meanwhile does not contain the credential."""
     sim = virtual(log_of(1), faults=[Fault(429), Fault(429)])
     with pytest.raises(SupermetricsRateLimitError):
         SupermetricsListConnectorsOperator(task_id="list").execute(context())

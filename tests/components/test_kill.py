@@ -41,7 +41,7 @@ def test_kill_at_every_step(simulate: Callable[..., Simulator], repository: Path
         # A manifest may be there only at the very end, when all is.
         assert not item["manifests"] or item["parts"] == last["parts"]
     assert len(reruns) > 3
-    # The manifest counts the requests of the killed run, too, where the rerun went on from there.
+    # The manifest counts the requests of the killed run, too, where the rerun resumed from there.
     objects = [{n: data for n, data in rerun.items() if not n.startswith("_manifest-")} for rerun in reruns]
     assert all(rerun == objects[0] for rerun in objects)
     assert all(len(rerun) == len(last["parts"]) + 1 for rerun in reruns)

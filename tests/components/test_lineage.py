@@ -1,4 +1,4 @@
-"""What an export tells those who follow data."""
+"""The lineage that an export reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.airflow_2
 Simulate = Callable[..., Simulator]
 
 
-def test_hook_lineage_tells_of_the_final_objects(
+def test_hook_lineage_reports_the_final_objects(
     simulate: Simulate, exported: Exported, collected: Callable[[], list[str]]
 ) -> None:
     """Each part once; no checkpoint, no temporary file."""
@@ -31,7 +31,7 @@ def test_hook_lineage_tells_of_the_final_objects(
     assert len(exported.parts) == 3
 
 
-def test_openlineage_is_told_of_the_log_and_the_folder(simulate: Simulate, exported: Exported) -> None:
+def test_openlineage_reports_the_log_and_the_folder(simulate: Simulate, exported: Exported) -> None:
     """Its input, its output with the schema, and how much it was."""
     sim = simulate(generate_entries(count=3000, start=START, end=START + HOUR, seed=5))
     operator = SupermetricsExportLogsOperator(
@@ -74,7 +74,7 @@ def test_a_folder_with_characters_that_uris_give_a_meaning(
 
 
 @pytest.mark.parametrize(("format", "has_extra"), [("jsonl", False), ("csv", True), ("parquet", True)])
-def test_the_schema_that_openlineage_is_told(
+def test_the_schema_that_openlineage_reports(
     simulate: Simulate, exported: Exported, format: str, has_extra: bool
 ) -> None:
     """The columns that the objects have; the log has no column for what does not fit one."""

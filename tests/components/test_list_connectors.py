@@ -26,7 +26,7 @@ def list_connectors() -> list[str]:
 def test_control_characters_of_names_do_not_reach_the_log(
     simulate: Simulate, logged: Callable[[], list[str]]
 ) -> None:
-    """A connector's name is anybody's text: it must not clear a screen or forge a line."""
+    """Anybody can choose a connector's name: it must not clear a screen or forge a line."""
     simulate(connectors=[Connector("T3S70", name=HOSTILE, team_id=TEAM), Connector(HOSTILE, team_id=TEAM)])
     assert list_connectors() == ["T3S70", HOSTILE]
     lines = logged()

@@ -92,7 +92,7 @@ def test_partitions_of_days_without_midnight_cover_every_instant_once(window_of:
 
 
 def test_given_times_go_before_the_partition(hours: DAG, window_of: WindowOf) -> None:
-    """As they go before everything."""
+    """As they take precedence over everything."""
     run = partitioned(hours, KEY, utc(KEY))
     end = utc("2025-11-20")
     assert window_of(run, end=end, window=HOUR) == (end - HOUR, end)
@@ -129,13 +129,13 @@ def test_a_partition_without_a_date_is_not_guessed(hours: DAG, quiet: Simulator,
 def test_a_run_that_has_lost_its_partition_is_refused(
     hours: DAG, quiet: Simulator, export: Export, run_type: str
 ) -> None:
-    """`airflow partitions clear` takes it away, and with it what the run was for."""
+    """`airflow partitions clear` removes it, and nothing else says what the run was for."""
     with pytest.raises(SupermetricsValidationError, match=r"partition.*airflow dags clear"):
         export(partitioned(hours, None, None, run_type=run_type), window=HOUR)
     assert quiet.requests == []
 
 
-def test_a_run_by_hand_without_a_partition_exports_the_last_complete_window(
+def test_a_manual_run_without_a_partition_exports_the_last_complete_window(
     hours: DAG, window_of: WindowOf
 ) -> None:
     """As in any other DAG."""

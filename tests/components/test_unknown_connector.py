@@ -30,7 +30,7 @@ Export = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def api(simulate: Simulate) -> Simulate:
-    """Start simulators that have an empty log for whatever they are asked for."""
+    """Start simulators that return an empty log for every connector."""
 
     def start(*connectors: Connector, **switches: Any) -> Simulator:
         known = connectors or (Connector(CONNECTOR, name="Orders", team_id=TEAM),)
@@ -91,7 +91,7 @@ def test_a_connector_with_entries_is_not_looked_up(
     ],
     ids=["403", "404", "broken", "partial", "full", "cut"],
 )
-def test_where_the_list_does_not_tell_the_export_warns(
+def test_the_export_warns_where_the_list_proves_nothing(
     api: Simulate,
     export: Export,
     exported: Exported,
@@ -99,7 +99,7 @@ def test_where_the_list_does_not_tell_the_export_warns(
     answer: Fault,
     why: str,
 ) -> None:
-    """The key may not list connectors, or the list has not all of them: nothing to fail for."""
+    """The key may not list connectors, or the list is not complete: no reason to fail."""
     sim = api(faults=[None, None, answer])
     export(connector_identifier=MISTYPED)
     assert len(exported.manifests) == 1
@@ -122,7 +122,7 @@ def test_a_partial_list_that_has_the_connector_is_enough(
 def test_a_rate_limited_list_is_waited_for(
     api: Simulate, exported: Exported, waits: list[float], deferrable: bool
 ) -> None:
-    """As any request: no manifest before it is known whether there is such a connector."""
+    """Like any request: no manifest is written before it is known whether there is such a connector."""
     limited = Fault(429, headers={"Retry-After": "3600"})
     sim = api(faults=[None, None, limited], clock=lambda: time.monotonic())
     task = Task(exported.folder, waits, deferrable=deferrable, connector_identifier=MISTYPED)
@@ -162,7 +162,7 @@ def virtual(api: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) 
 
 
 class Rescheduled(Wait):
-    """A sensor whose context tells how often it was rescheduled, as on Airflow 3."""
+    """A sensor whose context contains how often it was rescheduled, as on Airflow 3."""
 
     def run(self) -> Any:
         """The sensor's result."""
@@ -181,7 +181,7 @@ class Rescheduled(Wait):
 def test_a_sensor_of_a_mistyped_connector_fails_at_its_first_poll(
     virtual: Simulate, waits: list[float], mode: str
 ) -> None:
-    """It would wait until its timeout, and then say that all is well."""
+    """Otherwise it would wait until its timeout, and then report that there were no errors."""
     sim = virtual()
     with pytest.raises(
         SupermetricsRequestError, match=rf"has no connector {MISTYPED} .*{CONNECTOR}"

@@ -1,4 +1,4 @@
-"""Which window a run exports: by the calendar of its schedule, by its partition, by hand."""
+"""Which window a run exports: a scheduled one, one of a partition, a manual one."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_hours_are_elapsed_time_and_the_log_warns_where_the_clocks_change(
     due: str,
     warns: bool,
 ) -> None:
-    """A window of six hours is not what lies between 0:00 and 6:00 then."""
+    """A window of six hours is then not the time from 0:00 to 6:00."""
     end = utc(due)
     run = context(dag=a_dag(f"0 */{hours} * * *", zone), data_interval_start=end, data_interval_end=end)
     assert window_of(run, window=hours * HOUR) == (end - hours * HOUR, end)
@@ -256,7 +256,7 @@ def test_hours_are_elapsed_time_and_the_log_warns_where_the_clocks_change(
 def test_the_documented_dag_has_a_folder_for_each_local_day(
     simulate: Simulate, repository: Path, exported: Exported, kind: type, since: str
 ) -> None:
-    """Across both changes of the clocks, and by hand: exactly the entries of the folder's date in Berlin."""
+    """Across both changes of the clocks, and for manual runs: the entries of the folder's date in Berlin."""
     page = (repository / "docs" / "export.md").read_text("utf-8")
     [code] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Berlin" in block]
     (dags := exported.folder.parent / "dags").mkdir()
@@ -428,10 +428,10 @@ def test_the_year_1_has_four_digits_in_names(window_of: WindowOf, exported: Any)
         (None, "such as window=timedelta(hours=1)"),
     ],
 )
-def test_a_run_without_a_window_is_told_what_fits_its_schedule(
+def test_a_run_without_a_window_suggests_one_that_fits_its_schedule(
     quiet: Simulator, export: Export, schedule: Any, advice: str
 ) -> None:
-    """Not an hour to a daily DAG."""
+    """The message does not suggest an hour to a daily DAG."""
     run = context(dag=a_dag(schedule), data_interval_start=START, data_interval_end=START)
     with pytest.raises(SupermetricsValidationError, match="has no length") as refused:
         export(run)
@@ -441,7 +441,7 @@ def test_a_run_without_a_window_is_told_what_fits_its_schedule(
     assert advice in str(refused.value)
 
 
-# By hand
+# Manual runs
 
 
 AT = "2025-10-29T15:47:12.345678"
@@ -468,7 +468,7 @@ AT = "2025-10-29T15:47:12.345678"
         ("@yearly", "UTC", pendulum.duration(years=1), "2025-01-01", "2024-01-01"),
     ],
 )
-def test_a_run_by_hand_exports_the_last_complete_window(
+def test_a_manual_run_exports_the_last_complete_window(
     window_of: WindowOf,
     exported: Any,
     schedule: str | None,
@@ -477,7 +477,7 @@ def test_a_run_by_hand_exports_the_last_complete_window(
     end: str,
     start: str,
 ) -> None:
-    """The scheduled run's window again, so that no row is there twice."""
+    """The scheduled run's window again, so that no entry is there twice."""
     dag = a_dag(schedule, zone)
     assert window_of(by_hand(dag, utc(AT)), window=window) == (utc(start), utc(end))
     # As Airflow 3 has it where a date was given, and as Airflow 2 has it without a schedule.
@@ -514,7 +514,7 @@ def test_every_run_that_is_not_of_the_schedule_does_so(window_of: WindowOf, run_
         ("2025-03-30T01:10:00", 45 * HOUR / 60, None),
     ],
 )
-def test_a_run_by_hand_where_the_clocks_change(
+def test_a_manual_run_where_the_clocks_change(
     window_of: WindowOf, at: str, window: timedelta, end: str | None
 ) -> None:
     """What ends after the run is not complete."""
@@ -524,7 +524,7 @@ def test_a_run_by_hand_where_the_clocks_change(
     assert until - start == window
 
 
-def test_a_day_by_hand_whose_end_has_no_midnight(window_of: WindowOf) -> None:
+def test_a_manual_run_of_a_day_whose_end_has_no_midnight(window_of: WindowOf) -> None:
     """In Cairo the clocks go from 0:00 to 1:00; Thursday is 24 hours long all the same, and Friday 23."""
     dag = a_dag(None, "Africa/Cairo")
     friday = utc("2025-04-24T22:00:00")
@@ -533,7 +533,7 @@ def test_a_day_by_hand_whose_end_has_no_midnight(window_of: WindowOf) -> None:
     assert window_of(by_hand(dag, saturday + HOUR), window=DAY) == (friday, saturday)
 
 
-def test_a_run_by_hand_may_end_when_it_runs(window_of: WindowOf) -> None:
+def test_a_manual_run_may_end_when_it_runs(window_of: WindowOf) -> None:
     """With `align=False`, or with an end of its own."""
     run = by_hand(a_dag("@hourly"), utc(AT))
     assert window_of(run, window=HOUR, align=False) == (utc(AT) - HOUR, utc(AT))
@@ -549,7 +549,7 @@ def test_a_run_of_the_schedule_is_left_as_it_is(window_of: WindowOf, run_type: s
     assert window_of(run, window=HOUR) == (end - HOUR, end)
 
 
-def test_a_run_by_hand_of_a_data_interval_timetable_has_the_schedules_window(window_of: WindowOf) -> None:
+def test_a_manual_run_of_a_data_interval_timetable_has_the_schedules_window(window_of: WindowOf) -> None:
     """Airflow gives it the last interval of the schedule, at twenty past."""
     timetable = CronDataIntervalTimetable("20 * * * *", timezone="UTC")
     interval = timetable.infer_manual_data_interval(run_after=pendulum.instance(utc(AT)))
@@ -573,7 +573,7 @@ def test_a_window_that_does_not_divide_a_day_is_left_with_a_warning(
 
 
 @pytest.mark.parametrize(("schedule", "window"), [("0 2 * * *", DAY), ("@weekly", timedelta(weeks=1))])
-def test_a_run_by_hand_warns_where_the_schedule_has_other_windows(
+def test_a_manual_run_warns_where_the_schedule_has_other_windows(
     window_of: WindowOf,
     logged: Logged,
     schedule: str,

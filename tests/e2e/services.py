@@ -42,7 +42,7 @@ _SETTINGS = {
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": str(_SECONDS_OF_SILENCE),
-    # A scheduler that was busy for too long would take itself for dead. Each looks when it starts anyway.
+    # A scheduler that was busy for too long would take itself for dead. Each checks when it starts anyway.
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3600",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
@@ -133,7 +133,7 @@ class StoredTrigger:
 
 
 class Services:
-    """All services of the Airflow line that runs the tests, from the block's begin to its end.
+    """All services of the Airflow line that runs the tests, from the start of the block to its end.
 
     :param folder: where Airflow's home, its database and all logs shall be.
     :param dags_folder: the DAGs. Airflow searches all of it, so `folder` must not be inside.
@@ -275,7 +275,7 @@ class Services:
 
     def backfill(self, dag_id: str, *options: str) -> None:
         """Create a backfill."""
-        # It writes for longer than SQLite lets others write, too.
+        # It writes for longer than SQLite allows others to wait.
         others = [name for name in _SERVICES if name != "api-server"]
         for name in others:
             self.kill(name)
@@ -323,7 +323,7 @@ class Services:
     # What can be seen
 
     def wait(self, what: str, look: Callable[[], Found | None], seconds: float = SECONDS) -> Found:
-        """Look until something is found; fail at once if a service has ended by itself."""
+        """Poll until something is found; fail at once if a service has ended by itself."""
         with self._explained():
             return wait(what, look, self._processes.check, seconds)
 
@@ -436,7 +436,7 @@ class Services:
         return bool(self._rows(query, _JOB_TYPES[name], last_job))
 
     def _wait_for_silence(self, job_type: str) -> None:
-        """Wait until the next one takes the last one for dead, for it looks only once."""
+        """Wait until the next one takes the last one for dead, because it checks only once."""
 
         def silent() -> bool:
             [[heard]] = self._rows("SELECT max(latest_heartbeat) FROM job WHERE job_type = ?", job_type)

@@ -20,7 +20,7 @@ from tests.e2e.services import AIRFLOW_2, Services
 
 pytestmark = pytest.mark.airflow_2
 
-needs_events = pytest.mark.skipif(AIRFLOW_2, reason="events came with Airflow 3, shared looks with 3.3")
+needs_events = pytest.mark.skipif(AIRFLOW_2, reason="events came with Airflow 3, shared polls with 3.3")
 
 MODES = ("deferrable", "reschedule", "poke")
 STATUSES = range(500, 505)
@@ -68,7 +68,7 @@ from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErro
 
 
 def watched(name, **arguments):
-    """A DAG that runs when there are errors, and tells of each event which they were."""
+    """A DAG that runs when there are errors, and returns for each event which they were."""
     trigger = SupermetricsErrorLogEventTrigger(
         poll_interval={POLL_INTERVAL}, supermetrics_conn_id="events", **arguments
     )
@@ -130,7 +130,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory: pytest.TempPathFactory, sim: Simulator) -> dict[str, str]:
-    """The DAGs above, and a Connection for each mode, which the simulator can tell apart."""
+    """The DAGs above, and a Connection for each mode, which the simulator can distinguish."""
     dags = tmp_path_factory.mktemp("dags")
     (dags / "sensors.py").write_text(SENSORS)
     if not AIRFLOW_2:
@@ -177,7 +177,7 @@ def expected_of(sim: Simulator, connector: str) -> dict[str, Any]:
 
 
 def requests_for(sim: Simulator, connector: str) -> list[Received]:
-    """The answered requests for one connector's log."""
+    """The requests for one connector's log that have received a response."""
     return [request for request in sim.requests if f"/{connector}/" in request.path and request.status]
 
 
@@ -229,7 +229,7 @@ def test_all_modes_find_the_same(services: Services, sim: Simulator) -> None:
 def test_airflow_dags_test_finds_the_same(
     services: Services, sim: Simulator, folder: Path, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    """What is there already is found by the first look, in a process without any services."""
+    """Errors that are there already are found by the first poll, in a process without any services."""
     # A database of its own, because the services write to theirs all the time.
     database = tmp_path / "airflow.db"
     with (
@@ -259,8 +259,8 @@ def test_airflow_dags_test_finds_the_same(
 
 
 @needs_events
-def test_watchers_of_one_connector_look_together(services: Services, sim: Simulator) -> None:
-    """Five watchers, one request each interval; of five errors each DAG is told its own, once."""
+def test_watchers_of_one_connector_share_their_polls(services: Services, sim: Simulator) -> None:
+    """Five watchers, one request each interval; of five errors each DAG receives its own, once."""
     happen(sim, "SHARED", {f"error {status}": status for status in STATUSES})
     services.wait("all to be told", lambda: all(told(services, dag_id) for dag_id in SHARING))
 

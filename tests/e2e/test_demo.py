@@ -1,4 +1,4 @@
-"""What the demo's verdicts and its ending rest on. The demo itself is run by hand: `make demo`."""
+"""What the demo's checks and its end depend on. The demo itself is run manually: `make demo`."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_check_of_a_good_export(tmp_path):
     ids=["missing", "extra", "twice", "changed"],
 )
 def test_check_of_wrong_entries(tmp_path, entries, problem):
-    """Each way in which entries can be wrong is told."""
+    """Each way in which entries can be wrong is reported."""
     export(tmp_path, entries)
     assert check(tmp_path, "T3S70", TRUTH).problem == problem
 
 
 def test_check_of_the_manifest(tmp_path):
-    """A manifest that is missing, or tells of other bytes, is a problem although the entries are right."""
+    """A manifest that is missing, or lists other bytes, is a problem although the entries are right."""
     file = export(tmp_path, TRUTH)
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()), compresslevel=1, mtime=1))
     assert check(tmp_path, "T3S70", TRUTH).problem == "the manifest does not list the files that are there"

@@ -90,7 +90,7 @@ def errors(simulator: Simulator, start: datetime, end: datetime | None = None) -
 
 
 async def first_payload(trigger: Any) -> dict[str, Any]:
-    """What the first event of a watcher's trigger carries; Airflow leads it in the same way."""
+    """The payload of the first event of a watcher's trigger, which runs as in Airflow."""
     async with (
         aclosing(trigger.open_shared_stream(trigger.serialize()[1])) as looks,
         aclosing(trigger.filter_shared_stream(looks)) as events,
@@ -128,7 +128,7 @@ def test_examples_export_the_last_hour(airflow, simulator, tmp_path, dag_id, ide
         assert len(truth) >= ENTRIES[identifier] / 4  # else nothing was shown
 
 
-def test_alert_tells_each_error_once(airflow, simulator, tmp_path):
+def test_alert_reports_each_error_once(airflow, simulator, tmp_path):
     """The message has what a person needs; the next run begins right behind it, and is skipped."""
     told = errors(simulator, END - 2 * HOUR)
     sent = len(simulator.requests)
@@ -158,7 +158,7 @@ def test_alert_tells_each_error_once(airflow, simulator, tmp_path):
 
 
 def test_quality_gate_skips_after_errors(airflow, simulator, tmp_path):
-    """An hour with errors has no load; it takes one request to know."""
+    """An hour with errors has no load; one request is enough to find them."""
     newest = errors(simulator, END - HOUR, END)[0]
     sent = len(simulator.requests)
     output = airflow(tmp_path, "dags", "test", "supermetrics_quality_gate", END.isoformat())
@@ -177,13 +177,13 @@ def test_quality_gate_lets_pass(simulator, tmp_path, monkeypatch):
     assert has_no_errors(str(END - 2 * HOUR))
     assert has_no_errors(str(END + 2 * HOUR))
     assert not has_no_errors(str(END))
-    # One each; the first finds no entry at all, and asks whether there is such a connector.
+    # One each; the first finds no entry at all, and checks whether there is such a connector.
     assert len(simulator.requests) - sent == 4
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 starts no runs by events")
 def test_error_events(tmp_path, monkeypatch, caplog):
-    """What the watcher's trigger finds is what the task tells, also where several events come at once."""
+    """The task logs what the watcher's trigger finds, also where several events come at once."""
     now = datetime.now(timezone.utc)
     entries = generate_entries(600, now - HOUR, now, error_rate=0.1)
     with Simulator(connectors=[Connector("T3S70", entries, team_id=TEAM)], tokens={KEY: {TEAM}}) as simulator:

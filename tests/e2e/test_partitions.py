@@ -1,4 +1,4 @@
-"""Runs of partitions, and runs by hand, in the services of a real Airflow: which window each exports."""
+"""Runs of partitions, and manual runs, in the services of a real Airflow: which window each exports."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ MIDNIGHTS = [
 CONNECTORS = (CONNECTOR, "K2M41")
 
 
-def test_partitions_and_runs_by_hand(tmp_path: Path, repository: Path) -> None:
-    """Scheduled, backfilled, by hand and cleared, mapped and deferred: one partition, one set of objects."""
+def test_partitions_and_manual_runs(tmp_path: Path, repository: Path) -> None:
+    """Scheduled, backfilled, manual and cleared, mapped and deferred: one partition, one set of objects."""
     documented = (repository / "docs" / "export.md").read_text("utf-8")
     assert "airflow backfill create --dag-id supermetrics_hours" in documented
     assert "airflow dags clear supermetrics_hours --partition-key" in documented
@@ -117,7 +117,7 @@ def test_partitions_and_runs_by_hand(tmp_path: Path, repository: Path) -> None:
             # One with a date, which other runs would go by.
             services.trigger("days", partition_key="2025-10-26T00:00:00", logical_date=MIDNIGHTS[2])
             services.trigger("by_hand")
-            services.wait("the runs by hand", all_done(services, hours=7, days=7, by_hand=1), seconds=600)
+            services.wait("the manual runs", all_done(services, hours=7, days=7, by_hand=1), seconds=600)
             [redone] = [run for run in services.runs("hours") if run.startswith("scheduled__2025-11-24T03")]
             services.airflow("dags", "clear", "hours", "--partition-key", "2025-11-24T02:00:00", "--yes")
             services.wait(

@@ -1,4 +1,4 @@
-"""Does what the other end-to-end tests rest on work: real services, which can be killed?"""
+"""The other end-to-end tests depend on this: real services, which can be killed."""
 
 from __future__ import annotations
 

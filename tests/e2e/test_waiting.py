@@ -1,4 +1,4 @@
-"""Exports that are told to wait, refused for good or killed, in the services of a real Airflow."""
+"""Exports that have to wait, are refused or are killed, in the services of a real Airflow."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def simulators() -> Iterator[dict[str, Simulator]]:
     a_log = log_of()
     every = {
         "limited": simulator(a_log, rate_limit=LIMIT),
-        # The answer that the worker never gets.
+        # The response that the worker never receives.
         "killed": simulator(a_log, faults=[*[None] * 4, Fault(delay=3600)]),
         "refused": simulator(a_log, faults=[Fault(429, headers={"Retry-After": "3600"})] * 10),
         "unauthorized": simulator(a_log),
@@ -168,7 +168,7 @@ def truth(sim: Simulator, *connectors: str) -> list[dict[str, Any]]:
 
 
 def asked(requests: Sequence[Received]) -> list[str | None]:
-    """Which pages were given."""
+    """Which pages were returned."""
     return [request.params.get("before") for request in requests if request.status == 200]
 
 
@@ -195,7 +195,7 @@ def test_a_long_wait_takes_no_slot_and_outlives_the_triggerer(
     simulate: Callable[..., Simulator],
     tmp_path: Path,
 ) -> None:
-    """More pages than a window has requests: one try, complete, no request in vain but one for each wait."""
+    """More pages than an hour has requests: one attempt, complete, one refused request for each wait."""
     sim = simulators["limited"]
     run = services.trigger("limited")
     waiting = in_state(services, "deferred", "limited", run, "export")
@@ -235,10 +235,10 @@ def test_a_long_wait_takes_no_slot_and_outlives_the_triggerer(
 def test_a_killed_worker_costs_no_finished_part(
     services: Services, simulators: dict[str, Simulator], exports: Path
 ) -> None:
-    """Airflow notices and tries again; that try goes on after the last part that was finished."""
+    """Airflow notices and retries; the retry resumes after the last finished part."""
     sim, exported = simulators["killed"], Exported(exports / "killed")
     run = services.trigger("killed")
-    services.wait("the answer that never comes", lambda: len(sim.requests) == 5)
+    services.wait("the response that never comes", lambda: len(sim.requests) == 5)
     assert len(exported.parts) == 1
     assert any(name.startswith("_checkpoint-") for name in exported.names)
     services.kill_task_process()
@@ -257,7 +257,9 @@ def test_a_killed_worker_costs_no_finished_part(
 
 
 @needs_retry_policies
-def test_a_retry_comes_when_the_api_has_named(services: Services, simulators: dict[str, Simulator]) -> None:
+def test_a_retry_waits_until_retry_after_has_passed(
+    services: Services, simulators: dict[str, Simulator]
+) -> None:
     """Not after the task's retry_delay, and also where the task is a mapped one."""
     run = services.trigger("refused")
     for task_id, index in (("export", -1), ("mapped", 0)):
@@ -273,8 +275,10 @@ def test_a_retry_comes_when_the_api_has_named(services: Services, simulators: di
 
 
 @needs_retry_policies
-def test_what_no_retry_can_mend_is_not_retried(services: Services, simulators: dict[str, Simulator]) -> None:
-    """A wrong key fails the task in its first try, although it has retries."""
+def test_an_error_that_no_retry_can_help_is_not_retried(
+    services: Services, simulators: dict[str, Simulator]
+) -> None:
+    """A wrong key fails the task at its first attempt, although it has retries."""
     run = services.trigger("unauthorized")
     assert ended(services, "unauthorized", run) == "failed"
     task = services.task("unauthorized", run, "export")

@@ -97,7 +97,7 @@ def columns_of(data: bytes, format: str) -> dict[str, str]:
 def test_where_odd_values_go(
     format: str, change: dict[str, Any], columns: dict[str, Any], extra: dict[str, Any]
 ) -> None:
-    """What fits its column lies there; the rest lies in `extra`; the time can always be filtered by."""
+    """A value that fits its column is there, any other in `extra`; the time is always in its column."""
     row = columns_of(written([{**ORDINARY, **change}], format, None), format)
     expected = {**ORDINARY, **columns}
     assert {name: row[name] for name in ORDINARY} == {
@@ -114,7 +114,7 @@ def test_a_missing_field_is_no_null(format: str) -> None:
 
 
 def test_an_empty_text_in_csv() -> None:
-    """An empty cell is no value, so the empty text is told in `extra`; Parquet has it in its column."""
+    """An empty cell means no value, so an empty string is in `extra`; Parquet has it in its column."""
     entry = {**ORDINARY, "event": "", "request": "a\0b"}
     row = columns_of(written([entry], "csv", None), "csv")
     assert (row["event"], row["request"]) == ("", "")
@@ -174,7 +174,7 @@ def test_the_same_entries_are_the_same_bytes(format: str, compression: str | Non
     assert written(MANY, format, compression, block=7) == once
 
 
-def test_no_header_tells_a_time_or_a_name() -> None:
+def test_no_header_contains_a_time_or_a_name() -> None:
     """Nothing but the entries, and the name of the library, is in the bytes."""
     assert written(MANY, "jsonl", "gzip")[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
     metadata = pyarrow.parquet.read_metadata(io.BytesIO(written(MANY, "parquet")))
@@ -183,7 +183,7 @@ def test_no_header_tells_a_time_or_a_name() -> None:
 
 
 def test_compression_inside_parquet() -> None:
-    """It is zstd unless told otherwise."""
+    """It is zstd by default."""
     for compression, codec in [
         ("auto", "ZSTD"),
         ("snappy", "SNAPPY"),

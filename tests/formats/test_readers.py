@@ -26,7 +26,7 @@ duckdb = pytest.importorskip("duckdb")
 pandas = pytest.importorskip("pandas")
 
 LAST_HOUR = START + timedelta(hours=23)
-"""The last window of a day: the next one lies in another folder."""
+"""The last window of a day: the next one is in another folder."""
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def lake(
 
 @pytest.fixture
 def query() -> Callable[[str], list[dict[str, Any]]]:
-    """Ask DuckDB, which may fetch nothing from the network."""
+    """Query with DuckDB, which may fetch nothing from the network."""
     database = duckdb.connect(config={"autoinstall_known_extensions": False, "TimeZone": "UTC"})
 
     def run(statement: str) -> list[dict[str, Any]]:
@@ -213,7 +213,7 @@ def test_no_gap_where_another_window_encloses_it(
 
 
 def test_entries_of_overlapping_windows_with_duckdb(lake: Lake, query: Query, documented: Documented) -> None:
-    """Hours, a day over some of them, one by hand across two, one twice in two folders: each entry once."""
+    """Hours, a day over some of them, a window across two, one twice in two folders: each entry once."""
     folder, truth = lake("parquet")
     export_more(folder, LAST_HOUR, LAST_HOUR + 3 * HOUR)
     export_more(folder, LAST_HOUR + HOUR / 2, LAST_HOUR + 3 * HOUR / 2)
@@ -254,7 +254,7 @@ def test_csv_with_pandas(lake: Lake, documented: Documented, compression: str) -
 
 
 def test_jsonl_with_pandas(lake: Lake) -> None:
-    """What its numbers can hold; a whole number beyond 64 bits is more than pandas reads."""
+    """Within the range of its numbers; pandas does not read an integer beyond 64 bits."""
     folder, truth = lake("jsonl", odd=False)
     frames = [pandas.read_json(file, lines=True, dtype=False) for file in folder.glob("*/*.jsonl.gz")]
     assert set(pandas.concat(frames)["id"]) == {entry["id"] for entry in truth}

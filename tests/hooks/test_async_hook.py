@@ -27,7 +27,7 @@ ENTRIES = generate_entries(count=2500, start=START, end=START + HOUR, seed=3)
 
 @pytest.mark.parametrize("within", [True, False], ids=["within async with", "without"])
 def test_several_at_once(simulate: Simulate, within: bool) -> None:
-    """Walks in parallel on one hook are all complete, and every request is counted."""
+    """Logs read in parallel with one hook are all complete, and every request is counted."""
     sim = simulate(ENTRIES)
     hook = SupermetricsAsyncHook()
 
@@ -59,7 +59,7 @@ def test_nested(simulate: Simulate) -> None:
     assert sim.connections == 1
 
 
-def test_a_walk_that_is_left(simulate: Simulate) -> None:
+def test_an_iteration_that_is_left(simulate: Simulate) -> None:
     """A loop that stops early leaves the hook usable, and no session open."""
     simulate(ENTRIES)
 
@@ -94,7 +94,7 @@ def test_the_event_loop_is_not_blocked(
 
 
 def test_a_connection_that_is_fetched_through_the_event_loop(simulate: Simulate) -> None:
-    """As in the triggerer of Airflow 3.0 and 3.1, which asks its supervisor on the loop that waits for it."""
+    """As in the triggerer of Airflow 3.0 and 3.1, which calls its supervisor on the waiting loop."""
     simulate(ENTRIES)
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -352,7 +352,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_client_certificate_that_cannot_be_loaded(
     refuse: Refuse, files: Path, cert: Any, message: str | None
 ) -> None:
-    """It is refused before a connection is made, and nothing asks for a passphrase on the terminal."""
+    """It is refused before a connection is made, and no passphrase is requested on the terminal."""
     filled = [part.format(files) for part in cert] if isinstance(cert, list) else cert.format(files)
     said = refuse(url="https://127.0.0.1:9", extra={"team_id": TEAM, "cert": filled})
     if message is not None:
@@ -539,7 +539,7 @@ class Unreachable:
 
 
 def not_fetched(new_hook: Callable[..., Any], conn_id: str) -> str:
-    """What both hooks say of a Connection that Airflow does not hand over; an error that is retried."""
+    """The message of both hooks for a Connection that Airflow cannot provide; the error is retried."""
     with pytest.raises(SupermetricsConnectionError) as raised:
         new_hook(conn_id).list_connectors()
     message = str(raised.value)
@@ -560,7 +560,7 @@ def test_a_connection_that_does_not_exist(new_hook: Callable[..., Any]) -> None:
 def test_a_secrets_backend_that_is_down(
     new_hook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A retry may find it up again; what its library said, Airflow keeps."""
+    """A retry may find it up again; Airflow does not pass on the message of its library."""
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", f"{__name__}.Unreachable")
     assert "secrets backend" in not_fetched(new_hook, "in_vault")
 

@@ -151,7 +151,7 @@ def test_strings_of_forms_and_uris_are_understood() -> None:
     assert empty == settings()
 
 
-def test_the_repr_tells_no_secret() -> None:
+def test_the_repr_contains_no_secret() -> None:
     """Credential, proxies and headers may hold secrets; none is in the repr."""
     made = settings(extra={"proxies": {"https": "http://u:hidden1@p"}, "headers": {"X-Key": "hidden2"}})
     assert "hidden" not in repr(made)
@@ -204,7 +204,7 @@ def test_the_inherited_run_is_as_safe(simulate: Simulate, connection: Callable[.
 def test_the_inherited_run_has_the_timeout_of_the_connection(
     simulate: Simulate, connection: Callable[..., None]
 ) -> None:
-    """Whatever the http provider's version, it does not wait for ever."""
+    """Whatever the http provider's version, it does not wait forever."""
     sim = simulate(faults=[Fault(delay=5)])
     connection(sim.url, extra={"team_id": TEAM, "timeout": 0.2})
     with SupermetricsHook() as hook, pytest.raises(requests.Timeout):
@@ -253,7 +253,7 @@ def test_the_session_keeps_the_credential_to_the_api(simulate: Simulate) -> None
 
 
 def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: Callable[..., None]) -> None:
-    """The same for HttpAsyncHook's session; and its settings do not tell the credential."""
+    """The same for HttpAsyncHook's session; and its settings do not contain the credential."""
     import asyncio
 
     from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
@@ -281,7 +281,7 @@ def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: 
     assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_the_form_is_told_once() -> None:
+def test_the_form_is_described_once() -> None:
     """The hook's form methods, for old Airflow, and the provider's metadata, for new, say the same."""
     from airflow_provider_supermetrics.provider_info import get_provider_info
 

@@ -91,7 +91,7 @@ def test_the_connections_headers_go_before_ours(
 def test_a_netrc_file_does_not_replace_the_credential(
     simulate: Simulate, hook: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests and aiohttp both prefer a .netrc entry to a header, if one lets them."""
+    """Requests and aiohttp both prefer a .netrc entry to a header, if trust_env allows it."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login other password wrong\n")
     netrc.chmod(0o600)
@@ -116,14 +116,14 @@ def test_list_connectors(simulate: Simulate, hook: Any) -> None:
 
 
 def test_a_given_team_goes_before_the_connections(simulate: Simulate, hook: Any) -> None:
-    """The argument wins; the API says what it thinks of that team."""
+    """The argument takes precedence; the API decides about that team."""
     sim = simulate()
     with pytest.raises(SupermetricsRequestError):
         hook.list_connectors(team_id="77")
     assert sim.requests[0].path == "/v1/teams/77/connector_builder/connectors"
 
 
-# The walk
+# Reading all pages
 
 
 @pytest.mark.parametrize("before", ["exclusive", "inclusive"])
@@ -357,7 +357,7 @@ def test_a_credential_is_found_however_json_writes_it(simulate: Simulate, hook: 
     assert KEY not in f"{raised.value} {raised.value.description}"
 
 
-def test_nothing_tells_the_credential(
+def test_nothing_reveals_the_credential(
     simulate: Simulate, hook: Any, waits: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither the repr of anything a hook holds nor a log of any level has it."""
@@ -477,8 +477,8 @@ def test_a_server_that_drips(
         hook.list_logs(CONNECTOR)
 
 
-def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
-    """None before any response; a response without headers changes nothing."""
+def test_rate_limit_is_the_last_one_received(simulate: Simulate, hook: Any) -> None:
+    """It is None before any response; a response without headers changes nothing."""
     sim = simulate(rate_limit_headers="never")
     assert hook.rate_limit is None
     hook.list_connectors()
@@ -487,8 +487,8 @@ def test_rate_limit_is_the_last_one_told(simulate: Simulate, hook: Any) -> None:
     assert len(sim.requests) == 2
 
 
-def test_an_answer_without_rate_limit_headers_changes_nothing(simulate: Simulate, hook: Any) -> None:
-    """Absent headers are no opinion: the latest values still stand."""
+def test_a_response_without_rate_limit_headers_changes_nothing(simulate: Simulate, hook: Any) -> None:
+    """Absent headers mean nothing: the latest values stay."""
     simulate(rate_limit_headers="errors")
     with pytest.raises(SupermetricsRequestError):
         hook.get_log(CONNECTOR, "no-such-id")

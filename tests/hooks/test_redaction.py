@@ -120,7 +120,7 @@ def test_a_credential_quoted_in_any_form(
 def test_each_form_of_a_credential(
     connection: Callable[..., None], new_hook: Callable[..., Any], raw_server: RawServer, credential: str
 ) -> None:
-    """Those that look like escapes themselves, too."""
+    """Also of credentials that look like escapes themselves."""
     connection(raw_server.url, password=credential)
     check(new_hook, raw_server, credential, FORMS)
 

@@ -230,7 +230,7 @@ def test_a_quoted_body_is_short_and_without_the_credential(simulate: Simulate, h
     ids=["html", "json"],
 )
 def test_a_credential_that_a_body_escapes_is_redacted(simulate: Simulate, hook: Any, body: str) -> None:
-    """The quotation undoes escapes, and it is then that the credential is looked for."""
+    """The quotation resolves escapes, and is redacted afterwards."""
     simulate(faults=[Fault(400, body=body)])
     with pytest.raises(SupermetricsRequestError, match=r"\*\*\*") as raised:
         hook.list_connectors()
@@ -328,7 +328,7 @@ def test_details_are_bounded(simulate: Simulate, hook: Any) -> None:
 def test_the_request_id_of_the_header_is_read(
     simulate: Simulate, hook: Any, body: Any, request_id: str
 ) -> None:
-    """Where the body has none: support asks for it."""
+    """Where the body has none; Supermetrics' support needs it."""
     simulate(faults=[Fault(400, body=body, headers={"X-Request-Id": "from-header"})])
     with pytest.raises(SupermetricsRequestError, match=f"request id {request_id}") as raised:
         hook.list_connectors()
@@ -359,7 +359,7 @@ def test_a_request_id_of_the_header_is_as_hostile_as_any_text(simulate: Simulate
     ids=["expired", "invalid", "OAuth"],
 )
 def test_an_expired_token_is_no_failure_without_retries(simulate: Simulate, hook: Any, fault: Fault) -> None:
-    """A retry may find a renewed one in the Connection; this hook, which has the old one, asks once."""
+    """A retry may find a renewed one in the Connection; this hook has the old one and sends one request."""
     sim = simulate(faults=[fault] * 3)
     with pytest.raises(SupermetricsTokenError, match="renew the access token") as raised:
         hook.list_logs(CONNECTOR)

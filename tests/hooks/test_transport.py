@@ -151,7 +151,7 @@ def test_a_flood_beside_the_body(
     peak: Callable[[], float],
     script: Script,
 ) -> None:
-    """What is no body takes no memory, either."""
+    """All that comes beside the body is bounded as well."""
     sim = simulate(faults=[Fault(raw=script)])
     connection(sim.url, extra={"team_id": TEAM, "timeout": 0.5})
     with pytest.raises(SupermetricsError):
@@ -169,7 +169,7 @@ def test_chunks_of_one_byte(simulate: Simulate, once: Any) -> None:
 
 @pytest.mark.parametrize("extra", [1, 2000])
 def test_more_entries_than_the_limit(simulate: Simulate, once: Any, extra: int) -> None:
-    """A server that sends more than it was asked for is not believed."""
+    """A response with more than was requested is refused."""
     entries = [{"id": str(n), "log_time": "2026-01-01T00:00:00Z"} for n in range(1000 + extra)]
     simulate(faults=[Fault(body=json.dumps({"logs": entries}))] * 2)
     told = f"{1000 + extra} entries.*1000"
@@ -437,7 +437,7 @@ def test_interim_responses_are_skipped(simulate: Simulate, once: Any, statuses: 
 
 
 def test_101_is_no_interim_response(simulate: Simulate, once: Any) -> None:
-    """Nobody asked for another protocol."""
+    """No other protocol was requested."""
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
     simulate(faults=[Fault(raw=lambda: [head])])
     with pytest.raises(SupermetricsResponseError) as raised:

@@ -50,7 +50,7 @@ def test_the_error_names_the_closest_connectors(
     assert message.count(" (") <= 3
 
 
-def test_a_mistyped_connector_by_hand(simulate: Simulate, hook: Any) -> None:
+def test_a_mistyped_connector_from_python(simulate: Simulate, hook: Any) -> None:
     """A quality gate must not pass because of a typing error."""
     sim = simulate([], unknown_connector="empty")
     with pytest.raises(SupermetricsRequestError, match=MISTYPED):
@@ -58,7 +58,7 @@ def test_a_mistyped_connector_by_hand(simulate: Simulate, hook: Any) -> None:
     assert (len(sim.requests), lists(sim)) == (2, 1)
 
 
-def test_an_idle_connector_by_hand_is_looked_up_once(simulate: Simulate, hook: Any) -> None:
+def test_an_idle_connector_from_python_is_looked_up_once(simulate: Simulate, hook: Any) -> None:
     """However often the hook reads it."""
     sim = simulate([], unknown_connector="empty")
     for _ in range(3):

@@ -54,12 +54,12 @@ FAULTS: dict[str, tuple[Fault, type[SupermetricsError], list[tuple[float, float]
     "503 with a long time": (asking("3600", 503), SupermetricsServerError, []),
     "504": (Fault(504, body="empty"), SupermetricsServerError, BACKOFF),
     "408": (Fault(408), SupermetricsServerError, BACKOFF),
-    "reset before the answer": (Fault(kind="reset"), SupermetricsConnectionError, BACKOFF),
+    "reset before the response": (Fault(kind="reset"), SupermetricsConnectionError, BACKOFF),
     "reset within the body": (Fault(kind="reset_in_body"), SupermetricsConnectionError, BACKOFF),
     "body cut short": (Fault(kind="truncated"), SupermetricsConnectionError, BACKOFF),
     "read timeout": (Fault(delay=1.5), SupermetricsConnectionError, BACKOFF),
     "truncated JSON": (Fault(kind="truncated_json"), SupermetricsResponseError, []),
-    "HTML for an answer": (Fault(kind="not_json"), SupermetricsResponseError, []),
+    "HTML for a response": (Fault(kind="not_json"), SupermetricsResponseError, []),
     "429 in seconds": (asking("7"), SupermetricsRateLimitError, [(7, 8)] * 3),
     "429 in a minute": (asking("60"), SupermetricsRateLimitError, [(60, 60)] * 3),
     "429 in more than a minute": (asking("61"), SupermetricsRateLimitError, []),
@@ -107,7 +107,7 @@ def test_a_fault_that_stays(
 def test_a_fault_that_passes(
     simulate: Simulate, connection: Callable[..., None], hook: Any, waits: list[float], name: str
 ) -> None:
-    """In the middle of a walk it costs one wait and one request; the walk is complete."""
+    """In the middle of a window it costs one wait and one request; the window is complete."""
     fault, _, _ = FAULTS[name]
     sim = simulate(generate_entries(count=2500, start=START, end=START + HOUR, seed=3), faults=[None, fault])
     connection(sim.url, extra={"team_id": TEAM, "timeout": 1 if fault.delay else 30})
@@ -130,8 +130,10 @@ def test_nothing_listens(connection: Callable[..., None], new_hook: NewHook, wai
     assert len(waits) == 3
 
 
-def test_no_request_before_the_time(simulate: Simulate, hook: Any, waits: list[float]) -> None:
-    """After a Retry-After of an hour, a hook sends nothing before, whatever is called."""
+def test_no_hook_sends_a_request_before_retry_after_has_passed(
+    simulate: Simulate, hook: Any, waits: list[float]
+) -> None:
+    """After a Retry-After of an hour, a hook sends nothing before that time, whatever is called."""
     sim = simulate(faults=[asking("3600")])
     with pytest.raises(SupermetricsRateLimitError):
         hook.list_logs(CONNECTOR)
@@ -145,8 +147,8 @@ def test_no_request_before_the_time(simulate: Simulate, hook: Any, waits: list[f
     assert len(sim.requests) == 2
 
 
-def test_a_walk_through_a_limit(simulate: Simulate, new_hook: NewHook, waits: list[float]) -> None:
-    """Each wait is as long as the API says; a window that is used up sees the one request that asks."""
+def test_reading_through_a_rate_limit(simulate: Simulate, new_hook: NewHook, waits: list[float]) -> None:
+    """Each wait is as long as the API says; an hour whose budget is used up costs one refused request."""
     entries = generate_entries(count=9500, start=START, end=START + HOUR, seed=3)
     free = simulate(entries)
     new_hook().iter_logs(CONNECTOR)
@@ -168,7 +170,7 @@ def test_a_walk_through_a_limit(simulate: Simulate, new_hook: NewHook, waits: li
         assert following.time - request.time >= 47
 
 
-def test_all_waits_of_a_walk_together_have_a_cap(
+def test_all_waits_of_one_call_together_have_a_cap(
     simulate: Simulate, new_hook: NewHook, waits: list[float]
 ) -> None:
     """Many short waits hold a worker slot as one long one does."""
@@ -183,10 +185,10 @@ def test_all_waits_of_a_walk_together_have_a_cap(
     assert len(sim.requests) == 6
 
 
-def test_a_patient_policy_waits_where_no_time_was_named(
+def test_a_patient_policy_waits_without_retry_after(
     simulate: Simulate, new_hook: NewHook, waits: list[float]
 ) -> None:
-    """Who allows long waits inside a request gets them: they grow, because the budget is per hour."""
+    """A policy may allow long waits inside a request: they grow, because the budget is per hour."""
     sim = simulate(faults=[Fault(429)] * 3)
     new_hook(wait_policy={"max_inline_wait": 3600, "max_total_wait": 7200}).list_connectors()
     assert len(sim.requests) == 4
@@ -198,7 +200,7 @@ def test_a_patient_policy_waits_where_no_time_was_named(
 
 
 def test_the_reserve_is_left_to_others(simulate: Simulate, new_hook: NewHook, waits: list[float]) -> None:
-    """With so many requests left the client stops by itself, as if refused, and spends none on asking."""
+    """With so many requests left the client stops, as after a 429, and sends none of them."""
     entries = generate_entries(count=9500, start=START, end=START + HOUR, seed=3)
     sim = simulate(entries, rate_limit=RateLimitWindow(requests=8, seconds=3600))
     hook = new_hook(wait_policy={"rate_limit_reserve": 3})
@@ -211,13 +213,13 @@ def test_the_reserve_is_left_to_others(simulate: Simulate, new_hook: NewHook, wa
     with pytest.raises(SupermetricsRateLimitError):
         hook.list_connectors()
     assert len(sim.requests) == 5
-    # Only a request can tell that the hour is over. One is sent after a wait.
+    # Only a response can show that the hour is over. One request is sent after a wait.
     waits.append(300)
     hook.list_connectors()
     assert len(sim.requests) == 6
 
 
-def test_a_reserve_needs_to_be_told_of(simulate: Simulate, new_hook: NewHook) -> None:
+def test_a_reserve_needs_the_headers(simulate: Simulate, new_hook: NewHook) -> None:
     """Absent headers mean no opinion."""
     sim = simulate(rate_limit_headers="never")
     hook = new_hook(wait_policy={"rate_limit_reserve": 100_000})
@@ -226,8 +228,8 @@ def test_a_reserve_needs_to_be_told_of(simulate: Simulate, new_hook: NewHook) ->
     assert len(sim.requests) == 2
 
 
-def test_without_a_reserve_the_api_is_asked_when_to_come_back(simulate: Simulate, hook: Any) -> None:
-    """Nothing left does not say until when; the refusal does, and costs nothing of the budget."""
+def test_without_a_reserve_requests_continue_until_the_api_refuses(simulate: Simulate, hook: Any) -> None:
+    """The headers do not say when the hour ends; a 429 does, and costs nothing of the budget."""
     sim = simulate(rate_limit=RateLimitWindow(requests=1, seconds=3600))
     hook.list_connectors()
     assert hook.rate_limit == RateLimit(1, 0)
@@ -237,13 +239,13 @@ def test_without_a_reserve_the_api_is_asked_when_to_come_back(simulate: Simulate
     assert len(sim.requests) == 2
 
 
-def test_scarcity_is_told_once(
+def test_a_low_budget_is_logged_once(
     simulate: Simulate,
     hook: Any,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """When less than a tenth is left a person should know, but not at every page."""
+    """When less than a tenth is left the log warns, but not for every page."""
     caplog.set_level(logging.INFO)
     simulate(rate_limit=RateLimitWindow(requests=20, seconds=3600))
     for _ in range(18):
@@ -262,7 +264,7 @@ def test_scarcity_is_told_once(
 def test_the_policy_comes_from_the_connection(
     simulate: Simulate, connection: Callable[..., None], new_hook: NewHook, waits: list[float]
 ) -> None:
-    """Its numbers may be texts, as forms and URIs give them; a task's own go before them."""
+    """Its numbers may be strings, as in forms and URIs; a task's own take precedence."""
     sim = simulate(faults=[Fault(500)] * 20)
     connection(sim.url, extra={"team_id": TEAM, "max_attempts": "2", "backoff_initial": 8})
     with pytest.raises(SupermetricsServerError):
@@ -292,7 +294,7 @@ def test_a_policy_that_makes_no_sense(
     wait_policy: dict[str, Any],
     complaint: str,
 ) -> None:
-    """It is refused before anything is sent, and the message says where it stands."""
+    """It is refused before anything is sent, and the message names the place."""
     sim = simulate()
     connection(sim.url, extra={"team_id": TEAM, **extra})
     with pytest.raises(SupermetricsValidationError, match=complaint):

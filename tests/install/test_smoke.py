@@ -82,7 +82,7 @@ def exports(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def services(tmp_path: Path, sim: Simulator, exports: Path) -> Iterator[Services]:
-    """Services with the DAGs above, whose Connection is in the database: the triggerer must ask for it."""
+    """Services with the DAGs above, whose Connection is in the database: the triggerer must request it."""
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "dags.py").write_text(DAGS)

@@ -66,7 +66,7 @@ def test_older_airflow_says_what_to_do_instead() -> None:
     ids=repr,
 )
 def test_delays(error: SupermetricsError, try_number: int, shortest: float, longest: float) -> None:
-    """The time that was named, else one that grows; always spread a little."""
+    """The Retry-After, else a delay that grows; always with a random part."""
     decision = policy().evaluate(error, try_number, 3)
     assert decision.action.name == "RETRY"
     assert shortest <= decision.retry_delay.total_seconds() <= longest

@@ -1,4 +1,4 @@
-"""What the example of an alert makes of entries that are not as usual."""
+"""How the example of an alert handles unusual entries."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_times_do_not_depend_on_the_default_time_zone(tmp_path: Path, log_time: 
 
 
 def test_a_mail_takes_no_html_from_the_log(tmp_path: Path) -> None:
-    """As the example's line for a mail has it."""
+    """As in the example's line for an email."""
     [content] = re.findall(r"# Mail: SmtpNotifier\(.*html_content=(.*)\)\.notify", EXAMPLE.read_text())
     entry = {"log_time": "2026-01-01T09:11:40Z", "status": 500, "request": "GET /<img src=x>&'\""}
     found = {"entries": [entry], "matches": 1, "since": "2026-01-01T09:00:00Z"}

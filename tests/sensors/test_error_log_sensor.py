@@ -54,14 +54,14 @@ def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPa
     ],
     ids=str,
 )
-def test_the_same_answer_in_every_mode(
+def test_the_same_result_in_every_mode(
     virtual: Simulate, waits: list[float], filters: dict[str, Any]
 ) -> None:
     """Same log, same filters: equal results, equal to what the log holds."""
     entries = generate_entries(count=4000, start=START - HOUR, end=START + HOUR, seed=5)
     results = {}
     for mode in MODES:
-        # Nothing at first; then all at once, between the third and the fourth look.
+        # Nothing at first; then all at once, between the third and the fourth poll.
         sim = virtual(quiet(), arrivals={4: [(CONNECTOR, entries)]})
         results[mode] = Wait(mode, waits, **filters).run()
     matching = [
@@ -89,7 +89,7 @@ def test_the_same_answer_in_every_mode(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_idle_wait(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """60 looks, at most 61 requests; then an error, and one more look."""
+    """60 polls, at most 61 requests; then an error, and one more poll."""
     sim = virtual(quiet(), arrivals={61: [(CONNECTOR, [at(5)])]})
     result = Wait(mode, waits).run()
     assert result["matches"] == 1
@@ -110,8 +110,8 @@ def test_what_was_seen_is_not_read_again(virtual: Simulate, waits: list[float], 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nothing_is_asked_before_the_time(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """A 429 for an hour: no request in it, and hardly a wake-up."""
+def test_no_request_before_retry_after_has_passed(virtual: Simulate, waits: list[float], mode: str) -> None:
+    """A Retry-After of an hour: no request within it, and hardly a wake-up."""
     sim = virtual([*quiet(), at(5)], faults=[Fault(429, headers={"Retry-After": "3600"})] * 2)
     wait = Wait(mode, waits)
     assert wait.run()["matches"] == 1
@@ -124,7 +124,7 @@ def test_nothing_is_asked_before_the_time(virtual: Simulate, waits: list[float],
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_time_beyond_the_timeout(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """Where nothing may be asked before the timeout any more, the wait is over at once."""
+    """Where no request is allowed before the timeout, the sensor ends at once."""
     sim = virtual(quiet(), faults=[None, Fault(429, headers={"Retry-After": "86400"})])
     with pytest.raises(AirflowSensorTimeout, match=r"last poll .*failed: 429 TOO_MANY"):
         Wait(mode, waits, timeout=600).run()
@@ -158,7 +158,7 @@ REFUSED = {"429": Fault(429), "Retry-After": Fault(429, headers={"Retry-After": 
 def test_a_timeout_without_one_successful_poll_says_so_and_why(
     virtual: Simulate, waits: list[float], mode: str, soft_fail: bool, kind: str
 ) -> None:
-    """It does not say that there were no errors, for nobody knows; nor does a skip."""
+    """It does not say that there were no errors, because that is unknown; nor does a skip."""
     fault = REFUSED[kind]
     virtual(quiet(), faults=[fault] * 999)
     with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as ended:
@@ -182,7 +182,7 @@ def test_a_timeout_without_one_successful_poll_says_so_and_why(
 def test_a_timeout_after_failed_polls_mentions_the_last_one(
     virtual: Simulate, waits: list[float], mode: str, soft_fail: bool
 ) -> None:
-    """Where polls succeeded and the last ones failed; a failure before a success is not worth a word."""
+    """Where polls succeeded and the last ones failed; a failure before a success is not mentioned."""
     ended = AirflowSkipException if soft_fail else AirflowSensorTimeout
     refused = Fault(429, headers={"Retry-After": "100"})
     arguments = {"timeout": 1200, "soft_fail": soft_fail, "wait_policy": {"max_inline_wait": 0}}
@@ -204,7 +204,7 @@ def test_a_skip_instead_of_a_failure_says_why(virtual: Simulate, waits: list[flo
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
 def test_failures_that_pass(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """Some looks fail; the wait goes on, and a good look makes the count begin anew."""
+    """Some polls fail; the sensor continues, and a successful poll resets the count."""
     broken = Fault(500)
     faults = [None, *[broken] * 2, None, Fault(kind="not_json"), Fault(kind="reset"), None]
     sim = virtual(quiet(), faults=faults, arrivals={9: [(CONNECTOR, [at(5)])]})
@@ -286,7 +286,7 @@ def test_an_execution_timeout_within_a_poll(virtual: Simulate, waits: list[float
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_time_that_fills_a_page(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """It would be as full at the next look."""
+    """It would be as full at the next poll."""
     virtual([*quiet(), *[{"id": str(i), "log_time": START, "status": 200} for i in range(1200)]])
     with pytest.raises(SupermetricsPaginationError):
         Wait(mode, waits).run()
@@ -294,7 +294,7 @@ def test_a_time_that_fills_a_page(virtual: Simulate, waits: list[float], mode: s
 
 @pytest.mark.parametrize("mode", MODES)
 def test_polls_stretch_when_the_budget_runs_low(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """With less than a tenth left each look is later than the one before."""
+    """With less than a tenth left each interval is longer than the previous one."""
     virtual(
         quiet(), rate_limit=RateLimitWindow(requests=40, seconds=10**6), arrivals={40: [(CONNECTOR, [at(5)])]}
     )
@@ -306,7 +306,7 @@ def test_polls_stretch_when_the_budget_runs_low(virtual: Simulate, waits: list[f
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_interrupted_look_goes_on(virtual: Simulate, waits: list[float], mode: str) -> None:
+def test_an_interrupted_poll_is_continued(virtual: Simulate, waits: list[float], mode: str) -> None:
     """A refusal in the middle of a burst: pages read before are not read again, nothing is counted twice."""
     burst = generate_entries(count=5000, start=START, end=START + HOUR, seed=6)
     faults = [None, None, None, Fault(429, headers={"Retry-After": "600"})]
@@ -330,7 +330,7 @@ def test_a_wait_of_less_than_15_seconds_sleeps(virtual: Simulate, waits: list[fl
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_reserve_is_left_to_others(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """At the reserve each look is much later than the one before; none goes through it at the usual pace."""
+    """At the reserve each interval is much longer than the previous one; no poll comes at the usual pace."""
     sim = virtual(quiet(), rate_limit=RateLimitWindow(requests=100, seconds=10**6))
     with pytest.raises(AirflowSensorTimeout):
         Wait(mode, waits, timeout=8000, wait_policy={"rate_limit_reserve": 90}).run()
@@ -342,7 +342,7 @@ def test_the_reserve_is_left_to_others(virtual: Simulate, waits: list[float], mo
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_low_budget_does_not_outlast_the_timeout(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """The last look is at the timeout, not an hour later."""
+    """The last poll is at the timeout, not an hour later."""
     sim = virtual(quiet(), rate_limit=RateLimitWindow(requests=3, seconds=1))
     with pytest.raises(AirflowSensorTimeout):
         Wait(mode, waits, timeout=150).run()
@@ -351,7 +351,7 @@ def test_a_low_budget_does_not_outlast_the_timeout(virtual: Simulate, waits: lis
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_named_time_is_not_shortened_by_the_timeout(
+def test_a_retry_after_is_not_shortened_by_the_timeout(
     virtual: Simulate, waits: list[float], mode: str
 ) -> None:
     """Even where it is shorter than the interval."""
@@ -371,7 +371,7 @@ def test_an_interval_that_doubles(virtual: Simulate, waits: list[float], mode: s
 
 
 def test_entries_without_ids_are_remembered(virtual: Simulate, waits: list[float]) -> None:
-    """What tells them apart fits into Airflow's store."""
+    """Their keys fit into Airflow's store."""
     nameless = [{"log_time": START + timedelta(seconds=i // 2), "status": 500 + i % 2} for i in range(5)]
     numbered = [{"id": i, "log_time": START + timedelta(seconds=9), "status": 500} for i in range(3)]
     late = {**nameless[0]}
@@ -469,7 +469,7 @@ def test_a_state_store_that_fails_does_not_fail_the_sensor(virtual: Simulate, wa
     ],
 )
 def test_templates_give_strings(virtual: Simulate, arguments: dict[str, Any], found: list[int]) -> None:
-    """What they make of lists, and of nothing."""
+    """A list, an item or an empty value, rendered as a string."""
     virtual([*quiet(), at(5), at(6, 404), at(7, 302)])
     result = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments).execute(
         context()
@@ -520,7 +520,7 @@ def test_an_event_with_a_comma_or_a_quote_in_it(virtual: Simulate, events: Any, 
     ],
 )
 def test_since(virtual: Simulate, arguments: dict[str, Any], parts: dict[str, Any], since: str) -> None:
-    """What is given, else what the run says; never the time at which a try happens to start."""
+    """The argument, else the run's time; never the time at which an attempt happens to start."""
     virtual([*quiet(), at(3 * 3600)])
     sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments)
     for _ in range(2):
@@ -580,7 +580,7 @@ def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], 
         SupermetricsErrorLogSensor(task_id="t", connector_identifier="A", **arguments)
 
 
-# What lies between
+# Between two polls
 
 
 def test_a_trigger_holds_no_credential_and_little_else(virtual: Simulate, waits: list[float]) -> None:
@@ -613,7 +613,7 @@ def test_a_trigger_holds_no_credential_and_little_else(virtual: Simulate, waits:
     ids=str,
 )
 def test_an_event_that_is_no_result_fails(event: Any) -> None:
-    """It fails closed."""
+    """The task fails; the event does not count as a success."""
     sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier="A")
     with pytest.raises(SupermetricsError):
         sensor.execute_complete(context(), event)
@@ -658,7 +658,7 @@ def test_what_to_do_is_a_line_of_its_own(
 
 @pytest.mark.parametrize("rate_limit", [None, RateLimit(3600, 5)])
 def test_an_error_has_all_its_facts_after_a_deferral(rate_limit: RateLimit | None) -> None:
-    """It is no poorer than one without."""
+    """It has the same facts as one without a deferral."""
     facts = {"remedy": "wait", "status_code": 429, "code": "C", "description": "d", "details": "x"}
     error = SupermetricsRateLimitError("m", request_id="r", retry_after=5.0, rate_limit=rate_limit, **facts)
     again = error_of(stored(error_event(error)))
@@ -667,7 +667,7 @@ def test_an_error_has_all_its_facts_after_a_deferral(rate_limit: RateLimit | Non
 
 
 def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate, waits: list[float]) -> None:
-    """A state of other filters, or one that is none, is passed over."""
+    """A state of other filters, or one that is not valid, is ignored."""
     virtual([*quiet(), at(5), at(6, 404)])
     for state in (
         {"fingerprint": {}},

@@ -20,7 +20,7 @@ LOGS = f"/v1/teams/{TEAM}/connector_builder/connectors/T3S70/logs"
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer; header names are lower-case."""
+    """A whole response; header names are lower-case."""
 
     status: int
     headers: dict[str, str]
@@ -67,7 +67,7 @@ class Client:
         body: bytes | None = None,
         **params: object,
     ) -> Reply:
-        """Send a request with `params` as its query and read the whole answer."""
+        """Send a request with `params` as its query and read the whole response."""
         sent = {"Authorization": f"Bearer {key}"} if key else {}
         target = f"{path}?{urlencode(params)}" if params else path
         self.connection.request(method, target, body=body, headers={**sent, **(headers or {})})

@@ -34,7 +34,7 @@ def test_one_entry(serve, at):
 
 
 def test_connectors_of_a_team(serve):
-    """The connectors of the team asked for are listed with their count, those of others are not."""
+    """The connectors of the requested team are listed with their count, those of others are not."""
     connectors = [Connector("T3S70", name="Orders"), Connector("A1B22"), Connector("X", team_id=7)]
     _, client = serve(connectors=connectors, tokens={"good-key": {TEAM, 7}})
     listed = client.get(CONNECTORS).json
@@ -135,7 +135,7 @@ def test_credentials(serve):
 
 @pytest.mark.parametrize(("switch", "status"), [("forbidden", 403), ("not_found", 404), ("empty", 200)])
 def test_unknown_connector_switch(serve, at, switch, status):
-    """Nobody says what the logs of an unknown connector, or of another team's, are; one entry is a 404."""
+    """The API's page leaves the logs of an unknown connector, or of another team's, open."""
     _, client = serve(
         connectors=[Connector("T3S70", [at("a", 1)]), Connector("S7", [at("b", 1)], team_id=7)],
         tokens={"good-key": {TEAM, 7}},
@@ -218,7 +218,7 @@ def test_no_retry_after(serve):
     ("shown", "on_200", "on_400"), [("always", True, True), ("errors", False, True), ("never", False, False)]
 )
 def test_rate_limit_headers_switch(serve, shown, on_200, on_400):
-    """The quota's headers appear on the answers asked for, counting down from 5000 when nothing limits."""
+    """The quota's headers are in the responses that the switch names; without a limit they start at 5000."""
     _, client = serve(rate_limit_headers=shown)
     ok, bad = client.get(), client.get(limit=0)
     assert ("x-ratelimit-limit" in ok.headers, "x-ratelimit-limit" in bad.headers) == (on_200, on_400)
@@ -227,7 +227,7 @@ def test_rate_limit_headers_switch(serve, shown, on_200, on_400):
 
 
 def test_requests_are_recorded(serve):
-    """What arrived is recorded with its parts, its connection and the status of its answer."""
+    """What arrived is recorded with its parts, its connection and the status of its response."""
     simulator, client = serve(clock=lambda: 7.0)
     client.get(limit=5, before="2026-01-01T00:00:00+00:00", headers={"User-Agent": "me"})
     client.get("/%41")
@@ -271,7 +271,7 @@ def test_gzip_switch(serve):
 
 
 def test_port_switch():
-    """A simulator listens on the port asked for, again and again, and says so."""
+    """A simulator listens on the given port, again and again, and reports it."""
     with Simulator(connectors=[], tokens={}) as free:
         port = int(free.url.rpartition(":")[2])
     simulator = Simulator(connectors=[], tokens={}, port=port)
@@ -305,7 +305,7 @@ def test_url_needs_a_running_server():
 
 
 def test_identifiers_are_unique():
-    """Two connectors of one name are a mistake of the script, told at once."""
+    """Two connectors of one name are a mistake in the script, and raise at once."""
     with pytest.raises(ValueError, match="T3S70"):
         Simulator(connectors=[Connector("T3S70"), Connector("T3S70")], tokens={})
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def ask(url, key=None, method="GET"):
-    """Send a request and return the JSON of its answer."""
+    """Send a request and return the JSON of its response."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with urlopen(Request(url, headers=headers, method=method), timeout=5) as answer:
         return json.load(answer)
@@ -46,7 +46,7 @@ def running(*options, end_with=signal.SIGTERM):
 
 
 def test_exact_log_and_control_endpoints():
-    """`--count` serves exactly the generated entries; the control endpoints tell truth and requests."""
+    """`--count` serves exactly the generated entries; the control endpoints return truth and requests."""
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)
     end = start + timedelta(hours=1)
     middle = start + timedelta(minutes=30)

@@ -18,7 +18,7 @@ AUTHORIZED = {"Authorization": "Bearer good-key"}
 
 
 def test_script_is_consumed_by_requests(serve):
-    """One item per request, None for a normal answer, and normal answers after the last, until reset."""
+    """One item per request, None for a normal response, and normal responses after the last, until reset."""
     simulator, client = serve(faults=[None, Fault(status=503), Fault(status=500)])
     assert [client.get().status for _ in range(4)] == [200, 503, 500, 200]
     assert [request.status for request in simulator.requests] == [200, 503, 500, 200]
@@ -77,14 +77,14 @@ def test_redirect_with_headers(serve):
 
 
 def test_headers_replace_the_usual_ones(serve):
-    """Headers of the script go before those that every answer has."""
+    """Headers of the script take precedence over those that every response has."""
     _, client = serve(faults=[Fault(status=429, headers={"Retry-After": "2", "X-RateLimit-Remaining": "0"})])
     headers = client.get().headers
     assert (headers["retry-after"], headers["x-ratelimit-remaining"]) == ("2", "0")
 
 
 def test_delay_alone(serve, at):
-    """A fault of only a delay gives the normal answer later."""
+    """A fault that only delays sends the normal response later."""
     _, client = serve([at("a", 1)], faults=[Fault(delay=0.15)])
     begun = monotonic()
     assert client.get().ids == ["a"]
@@ -92,7 +92,7 @@ def test_delay_alone(serve, at):
 
 
 def test_status_is_noted_when_sent(serve):
-    """A delayed request is on record without a status; leaving neither waits for it nor answers early."""
+    """A delayed request is on record without a status; leaving neither waits for it nor responds early."""
     simulator, client = serve(faults=[Fault(delay=30)])
     client.connection.request("GET", LOGS, headers=AUTHORIZED)
     end = monotonic() + 5
@@ -107,7 +107,7 @@ def test_status_is_noted_when_sent(serve):
     assert simulator.requests[0].status is None
 
 
-def test_reset_before_the_answer(serve):
+def test_reset_before_the_response(serve):
     """The connection is reset before any byte, and another one works."""
     simulator, client = serve(faults=[Fault(kind="reset")])
     with pytest.raises(ConnectionResetError) as caught:
@@ -193,8 +193,8 @@ def test_spoiling_an_empty_page_changes_nothing(serve):
     assert client.get().json == {"logs": []}
 
 
-def test_faults_use_the_requests_normal_answer(serve):
-    """A fault that only delays or cuts does so to what the request earned, be it an error."""
+def test_faults_use_the_normal_response(serve):
+    """A fault that only delays or cuts does so to the normal response, even if that is an error."""
     _, client = serve(faults=[Fault(delay=0.01), Fault(delay=0.01)], rate_limit=RateLimitWindow(1))
     assert [client.get(key="bad").status, client.get().status] == [401, 429]
 

@@ -39,14 +39,14 @@ def test_entries_are_as_documented():
         assert len(values) > 5
 
 
-def test_numbering_can_go_on():
-    """Ids begin with the number asked for."""
+def test_numbering_can_continue():
+    """Ids begin with the given number."""
     assert generate_entries(2, START, END, first_number=41)[1]["id"].startswith("000042-")
 
 
 @pytest.mark.parametrize("error_rate", [0.0, 0.3, 1.0])
 def test_error_rate(error_rate):
-    """The share of entries with an error status is about what was asked for."""
+    """The share of entries with an error status is about the given one."""
     entries = generate_entries(4000, START, END, error_rate=error_rate)
     errors = sum((entry["status"] or 0) >= 400 for entry in entries)
     assert errors / 4000 == pytest.approx(error_rate, abs=0.03)
@@ -55,7 +55,7 @@ def test_error_rate(error_rate):
 @pytest.mark.parametrize("precision", ["minute", "second", "millisecond", "microsecond"])
 @pytest.mark.parametrize("ties", [1.0, 3.0])
 def test_ties(precision, ties):
-    """At the precision asked for, so many entries share a time on average."""
+    """At the given precision, so many entries share a time on average."""
     entries = generate_entries(900, START, END, ties=ties, precision=precision)
     shared = Counter(microseconds(entry["log_time"]) // UNITS[precision] for entry in entries)
     assert 900 / len(shared) == pytest.approx(ties)
@@ -68,7 +68,7 @@ def test_crowded_window():
 
 
 def test_empty():
-    """No entries can be asked for, but none fit in no time."""
+    """Zero entries are allowed, but an empty window with entries is not."""
     assert generate_entries(0, START, END) == []
     with pytest.raises(ValueError, match="no whole"):
         generate_entries(1, START, START)

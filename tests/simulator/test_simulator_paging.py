@@ -16,7 +16,7 @@ def ids(entries):
 
 
 def test_pages_are_newest_first_and_cut_at_the_limit(serve, at):
-    """A page holds the newest entries, newest first, and no more than asked for."""
+    """A page has the newest entries, newest first, and no more than requested."""
     _, client = serve([at("a", 1), at("c", 3), at("b", 2)])
     assert client.get(limit=2).ids == ["c", "b"]
     assert client.get().ids == ["c", "b", "a"]
@@ -49,7 +49,7 @@ def test_before_switch(serve, at, before, expected):
     ],
 )
 def test_precision_switch(serve, precision, printed):
-    """Times print at the precision asked for, in pages as in the truth."""
+    """Times are printed at the given precision, in pages and in the truth."""
     entry = {"id": "a", "log_time": START + timedelta(hours=12, minutes=34, seconds=56, microseconds=789012)}
     simulator, client = serve([entry], precision=precision)
     assert client.get().json["logs"][0]["log_time"] == printed
@@ -83,7 +83,7 @@ def test_zone_switch(serve, at, zone, printed):
 
 @pytest.mark.parametrize(("stores_finer", "expected"), [(True, []), (False, ["b", "a"])])
 def test_stores_finer_switch(serve, at, stores_finer, expected):
-    """Asked for what lies before half past a second, a server with finer times knows what lies behind it."""
+    """With `before` at half past a second, a server with finer times leaves out what is after it."""
     _, client = serve([at("a", 1.8), at("b", 1.7)], stores_finer=stores_finer)
     assert client.get(before="2026-01-01T00:00:01.500000Z").ids == expected
     assert client.get().ids == (["a", "b"] if stores_finer else ["b", "a"])
@@ -135,7 +135,7 @@ def test_stable_ties(serve, at):
 
 
 def test_shuffled_ties(serve, at):
-    """Shuffled ties come anew each time, also across the page's border, and never leave their time."""
+    """Ties are shuffled again each time, also across the page's border, and never leave their time."""
     entries = [at("old", 0), *(at(str(n), 1) for n in range(8)), at("new", 2)]
     _, client = serve(entries, tie_order="shuffled")
     pages = [client.get(limit=4).ids for _ in range(12)]
@@ -188,7 +188,7 @@ def test_append_keeps_the_order(serve, at):
 
 
 def test_arrivals(serve, at):
-    """Entries arrive just before the request of their number is answered, and only once."""
+    """Entries arrive just before the response to the request of their number, and only once."""
     simulator, client = serve([at("a", 1)], arrivals={2: [("T3S70", [at("b", 2)])]})
     assert [client.get().ids for _ in range(3)] == [["a"], ["b", "a"], ["b", "a"]]
     simulator.reset()

@@ -55,7 +55,7 @@ def bucket(request: pytest.FixtureRequest, new_bucket: Callable[[str], Bucket]) 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The libraries try again at once; the list tells, in seconds, how long each wait would have been."""
+    """The libraries retry at once; the list has, in seconds, how long each wait would have been."""
     waits: list[float] = []
     sleep = asyncio.sleep
 

@@ -37,7 +37,7 @@ def log_of(count: int) -> list[dict[str, Any]]:
 
 
 def operator(path: str, **arguments: Any) -> SupermetricsExportLogsOperator:
-    """An export of the first hour, on a worker that remembers nothing."""
+    """An export of the first hour, on a worker without any state."""
     return SupermetricsExportLogsOperator(
         **{
             "task_id": "export",
@@ -125,7 +125,7 @@ def test_a_checkpoint_that_cannot_be_written_hides_no_rate_limit(
     caplog: pytest.LogCaptureFixture,
     deferrable: bool,
 ) -> None:
-    """The task waits as the API asks, or fails with its error; the log says what is lost."""
+    """The task waits as the API requires, or fails with its error; the log says what is lost."""
     caplog.set_level(logging.ERROR)
     sim = simulate(log_of(6000), faults=[None, WAIT])
     bucket.answer(403, times=99, when=later_writes(bucket, CHECKPOINT))

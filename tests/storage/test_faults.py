@@ -23,7 +23,7 @@ DATA = bytes(range(256)) * 40
 
 
 def test_one_request_puts_an_object(bucket: Bucket) -> None:
-    """Every byte value arrives, in one request; another tells the version."""
+    """Every byte value arrives, in one request; another one returns the version."""
     version = bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
     assert [request for request in bucket.requests if writes(request)] == [bucket.requests[0]]
@@ -42,7 +42,7 @@ def test_a_store_that_fails_twice(bucket: Bucket, waits: list[float], status: in
 
 
 def test_a_store_that_keeps_failing(bucket: Bucket, waits: list[float]) -> None:
-    """It ends, with the store's own words, and nothing is there."""
+    """The write fails, with the store's own message, and no object is there."""
     bucket.answer(500, times=99, when=writes)
     with pytest.raises(Exception, match="said by the test"):
         bucket.destination.write_versioned(DATA, "x")
@@ -52,7 +52,7 @@ def test_a_store_that_keeps_failing(bucket: Bucket, waits: list[float]) -> None:
 
 @pytest.mark.parametrize("kind", ["cut", "lost"])
 def test_a_connection_that_breaks_once(bucket: Bucket, waits: list[float], kind: FaultKind) -> None:
-    """In the middle of the body, or after it: the object is there, whole, under the version that put told."""
+    """In the middle of the body, or after it: the object is whole, with the version that was returned."""
     bucket.proxy.faults.append(Fault(kind, when=writes))
     version = bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
@@ -60,7 +60,7 @@ def test_a_connection_that_breaks_once(bucket: Bucket, waits: list[float], kind:
 
 
 def test_connections_that_keep_breaking(bucket: Bucket, waits: list[float]) -> None:
-    """It ends, and the object that was there before is still there."""
+    """The write fails, and the object that was there before is still there."""
     bucket.destination.write_versioned(b"before", "x")
     bucket.proxy.faults.append(Fault("cut", times=99, when=writes))
     with pytest.raises(Exception, match=r"(?i)connect"):
@@ -94,7 +94,7 @@ def test_a_store_that_denies(bucket: Bucket, waits: list[float], action: str) ->
     assert str(raised.value).endswith(f". {remedy}")
     assert "sig=" not in "".join(traceback.format_exception(raised.value))
     assert waits == []
-    # gcsfs asks of one object in several ways at once, and not always in as many.
+    # gcsfs looks up one object in several ways at once, and not always in as many.
     assert len(bucket.requests) <= 6
     assert bucket.objects == {"a/b/x": DATA}
 
@@ -115,7 +115,7 @@ def test_a_missing_bucket(bucket: Bucket) -> None:
 def test_a_store_that_cannot_be_written_costs_no_request(
     simulate: Callable[..., Simulator], bucket: Bucket, waits: list[float]
 ) -> None:
-    """The store is tried before the API is asked; a bucket that may only be read counts, too."""
+    """The store is tested before any request to the API; also a bucket that is read-only."""
     sim = simulate()
     bucket.answer(403, times=99, when=writes)
     with pytest.raises(PermissionError, match=r"^Access denied: cannot write"):
@@ -268,7 +268,7 @@ def test_a_large_object_that_is_not_finished(bucket: Bucket, waits: list[float])
 
 
 def check_traceback(bucket: Bucket, error: BaseException) -> None:
-    """Nothing that a URL's query held is in what a task's log shows: signatures, uploads to go on with."""
+    """A task's log shows nothing of a URL's query, such as a signature or the name of an upload."""
     text = "".join(traceback.format_exception(error))
     values = {value for request in bucket.requests for value in request.params.values()}
     assert [value for value in values if len(value) > 12 and value in text] == []

@@ -1,4 +1,4 @@
-"""Whole exports through faults, while a reader looks at the store all the time."""
+"""Whole exports through faults, while a reader reads the store all the time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANIFEST = f"logs/_manifest-{BASE}.json"
 
 
 class Reader(Thread):
-    """Reads every object as soon and as often as it can, past the proxy, and holds each to be complete."""
+    """Reads every object as soon and as often as it can, past the proxy, and requires each to be complete."""
 
     def __init__(self, bucket: Bucket) -> None:
         super().__init__(name="reader")
@@ -46,7 +46,7 @@ class Reader(Thread):
         self.join()
 
     def run(self) -> None:
-        """Look until the end, and once more then."""
+        """Read until the end, and once more then."""
         is_last = False
         while not is_last:
             is_last = self._done.is_set()

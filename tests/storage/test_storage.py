@@ -58,7 +58,7 @@ def test_a_library_that_is_missing(
 
 
 def test_a_store_that_nobody_knows() -> None:
-    """Of another scheme, all that can be said is that."""
+    """The error of an unknown scheme names the scheme, without a remedy."""
     with pytest.raises(SupermetricsValidationError, match=r"cannot write to floppy://a/logs: .*floppy"):
         Destination.at("floppy://a/logs")
 
@@ -196,7 +196,7 @@ def test_names_by_prefix(destination: Destination) -> None:
 
 
 def test_a_new_object_after_a_listing(destination: Destination) -> None:
-    """What the library remembers of a listing hides nothing."""
+    """The library's cache of a listing hides nothing."""
     destination.write_versioned(b"one", "a-1")
     assert list(destination.versions("a-")) == ["a-1"]
     version = destination.write_versioned(b"two", "a-2")
@@ -207,7 +207,7 @@ def test_a_new_object_after_a_listing(destination: Destination) -> None:
 
 
 def test_a_listing_of_others_hides_nothing(bucket: Bucket) -> None:
-    """Whoever has listed the folder in this process: the store is asked, not what its library remembers."""
+    """Whoever has listed the folder in this process: the store is read, not the library's cache."""
     destination = bucket.destination
     version = destination.write_versioned(b"one", "x")
     destination.path.fs.ls(f"{bucket.name}/a/b")
@@ -256,7 +256,7 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
     assert written == [checkpoint, *between, parts[-1], manifest]
     listed = [bucket.emulator.name(request) for request in requests if lists(request)]
     # One listing of this window's parts; s3fs makes one more of each name that is not there, once; gcsfs
-    # begins one with each question for a name, and drops it when the answer comes first.
+    # begins one with each lookup of a name, and drops it when the response comes first.
     assert listed.count(f"logs/{BASE}-") == 1
     listed.remove(f"logs/{BASE}-")
     assert set(listed) <= {f"{name}/" for name in [*parts, checkpoint, manifest]}
@@ -268,7 +268,7 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
 @pytest.mark.parametrize(
     ("folder", "encoded"), [("logs", "logs"), ("a#b/c?d/100% é", "a%23b/c%3Fd/100%25%20%C3%A9")]
 )
-def test_what_lineage_is_told(
+def test_what_lineage_reports(
     simulate: Callable[..., Simulator],
     bucket: Bucket,
     collected: Callable[[], list[str]],

@@ -53,7 +53,7 @@ class Disk:
         return {str(path.relative_to(self._folder)): path.read_bytes() for path in files}
 
     def writes(self) -> int:
-        """How many files were written since this was asked last, and are still there."""
+        """How many files were written since the last call, and are still there."""
         before, self._seen = self._seen, self._stamps()
         return len(self._seen - before)
 
@@ -75,7 +75,7 @@ class Remote:
         return self._bucket.objects
 
     def writes(self) -> int:
-        """How many objects were written since this was asked last, those that are gone again included."""
+        """How many objects were written since the last call, those that are gone again included."""
         count = sum(map(writes, self._bucket.requests))
         self._bucket.requests.clear()
         return count

@@ -1,4 +1,4 @@
-"""The object stores on this machine: how each is started, reached through Airflow and looked into."""
+"""The object stores on this machine: how each is started, reached through Airflow and inspected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import requests
 from tests.support.proxy import Request
 
 SECRET = "local-secret-key"
-#: What the proxy lets the stores say, with what nobody should read in a log.
+#: Error messages that the proxy sends for the stores, with secrets that must not appear in a log.
 SAID = "said by the test of https://host.test/x?sig=" + SECRET
 # `make` puts it beside the environment of the tests, from which a copy of this folder finds it, too.
 _AZURITE = Path(sys.prefix).parent / "azurite"
@@ -51,7 +51,7 @@ class Emulator(ABC):
 
     @abstractmethod
     def names(self, bucket: str) -> list[str]:
-        """Every object's name, as any reader would be told."""
+        """Every object's name, as any reader would list it."""
 
     @abstractmethod
     def get(self, bucket: str, name: str) -> bytes | None:
@@ -77,7 +77,7 @@ class Emulator(ABC):
 
     @abstractmethod
     def error(self, status: int) -> tuple[dict[str, str], bytes]:
-        """Headers and body with which the real store answers so."""
+        """Headers and body of the real store's response with this status."""
 
 
 class S3(Emulator):
@@ -339,7 +339,7 @@ def _gcs_handler() -> type[BaseHTTPRequestHandler]:
     from gcp_storage_emulator.server import RequestHandler
 
     class Handler(RequestHandler):  # type: ignore[misc]
-        """As the real service: it gives tokens, half a body is no object, and an upload can be given up."""
+        """Like the real service: it issues tokens, half a body is no object, an upload can be cancelled."""
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", "0"))

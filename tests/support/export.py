@@ -95,7 +95,7 @@ class Exported:
 
 
 class Task:
-    """An export whose every try and resume happens on another worker: nothing but storage survives.
+    """An export whose every attempt and resume happens on another worker: nothing but storage survives.
 
     :param waits: the virtual waits inside requests; those of deferrals are added to it, so that time passes.
     """
@@ -112,7 +112,7 @@ class Task:
         }
 
     def step(self, method: str = "execute") -> dict[str, Any] | None:
-        """Run until the end, or until the slot is given up; then let that time pass."""
+        """Run until the end, or until the task defers; then let that time pass."""
         operator = SupermetricsExportLogsOperator(**self.arguments)
         try:
             result: dict[str, Any] = getattr(operator, method)(context())

@@ -76,7 +76,7 @@ def drawn_history(draw: random.Random, *, cuts_bring_more: bool = False) -> Hist
 
 
 def outcome_of(history: History) -> Outcome:
-    """Read the history; what is given twice, or not of the window, or never ends, is an AssertionError."""
+    """Read the history; an entry twice, one outside of the window, or a loop is an AssertionError."""
     server = history.server
     pager = LogPager(start=history.start, end=history.end, limit=history.limit, max_limit=MAX_PAGE)
     got: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""A loopback proxy in front of an object store: it tells what went through, and lets it go wrong."""
+"""A loopback proxy in front of an object store: it records the requests, and injects faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FaultKind = Literal["answer", "cut", "lost"]
 
 @dataclass
 class Request:
-    """A request as it arrived. `head`: the first of its body. `status`: what the client was told."""
+    """A request as it arrived. `head`: the first of its body. `status`: what the client received."""
 
     method: str
     path: str
@@ -44,7 +44,7 @@ class Fault:
 
     `kind`: "answer" (`status` and `body`, and the store sees nothing), "cut" (half the body, if there is
     one, reaches the store, then both connections are reset), "lost" (the store does it, and the client gets a
-    reset instead of the answer).
+    reset instead of the response).
     """
 
     kind: FaultKind = "answer"
@@ -128,7 +128,7 @@ class _Handler(LoopbackHandler):
             length = int(self.headers.get("Content-Length", "0"))
             if length and self.server.faults:
                 # aiohttp before 3.14.4 sends a PUT whose connection broke again, without its body. Stores do
-                # not wait for it for ever.
+                # not wait for it forever.
                 self.connection.settimeout(_PATIENCE)
                 self.rfile.peek(1)
                 self.connection.settimeout(None)
@@ -172,7 +172,7 @@ class _Handler(LoopbackHandler):
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         lines = [f"HTTP/1.1 {status} -"]
         lines += [f"{name}: {value}" for name, value in headers if name.lower() not in _HOP_BY_HOP]
-        # HEAD, 204 and 304 keep the length that the store told; the others get the length of what is sent.
+        # HEAD, 204 and 304 keep the length that the store sent; the others get the length of what is sent.
         if self.command == "HEAD" or status in (204, 304):
             body = b""
         else:

@@ -1,4 +1,4 @@
-"""Responses of the API, and parts of them, that several rooms are tested with."""
+"""Responses of the API, and parts of them, that tests of several rooms use."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Store(dict[str, Any]):
 
 
 def virtual_now() -> datetime:
-    """The time by the clock that the fixture `waits` moves."""
+    """The time by the clock that the fixture `waits` advances."""
     return datetime.fromtimestamp(time.time(), timezone.utc)
 
 

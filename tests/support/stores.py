@@ -16,7 +16,7 @@ from tests.support.emulators import S3, Azure, Emulator, Gcs
 from tests.support.export import context
 from tests.support.proxy import Fault, FaultProxy, Request
 
-# gcsfs would ask Google's gRPC service for the kind of the bucket, a minute long and before every request:
+# gcsfs would try Google's gRPC service for the kind of the bucket, for a minute and before every request:
 # the emulator has none. It reads this when it is imported.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
@@ -59,7 +59,7 @@ class Bucket:
         return self.proxy.requests
 
     def answer(self, status: int, *, times: int, when: Callable[[Request], bool]) -> None:
-        """Let the proxy answer as the store would, to the first requests of a kind."""
+        """Let the proxy respond as the store would, to the first requests of a kind."""
         headers, body = self.emulator.error(status)
         self.proxy.faults.append(
             Fault("answer", status=status, headers=headers, body=body, times=times, when=when)

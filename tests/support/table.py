@@ -90,7 +90,7 @@ def printed(time: datetime) -> str:
 
 
 def decompressed(data: bytes, suffix: str) -> bytes:
-    """The bytes without the compression that the name's end tells."""
+    """The bytes without the compression that the end of the name indicates."""
     if suffix.endswith(".gz"):
         return gzip.decompress(data)
     if suffix.endswith(".zst"):
@@ -125,7 +125,7 @@ def odd_log() -> list[dict[str, Any]]:
     """A log of three pages with an odd entry here and there, in the window's hour and the one after."""
     entries = generate_entries(count=3000, start=START, end=START + 2 * HOUR, seed=5)
     for number, (change, _, _) in enumerate(ODD):
-        # Their own times lie at the window's start: in the log, the API sorts them there.
+        # Their own times are at the window's start: in the log, the API sorts them there.
         entries[number * 50] |= {"log_time": (START + timedelta(seconds=number)).isoformat(), **change}
     del entries[77]["event"]
     entries[78]["request"] = 'GET /\U0001f600?q="a,b"\r\n\n\tz\u2028'

@@ -44,7 +44,7 @@ def error(name: str, ago: float = 0, status: int = 500) -> dict[str, Any]:
 
 
 class Triggerer:
-    """Runs one trigger until it has looked so many times more, or fired so many times."""
+    """Runs one trigger until it has polled so many times more, or fired so many times."""
 
     def __init__(self, waits: list[float], store: Store | None = None, **arguments: Any) -> None:
         self.waits = waits
@@ -53,7 +53,7 @@ class Triggerer:
         self.fired: list[dict[str, Any]] = []
 
     def run(self, looks: int, between: Callable[[int], None] = lambda _: None) -> list[dict[str, Any]]:
-        """The payloads of the events; `between` is called before each look with its number, from 1."""
+        """The payloads of the events; `between` is called before each poll with its number, from 1."""
         return asyncio.run(self._run(looks, between))
 
     async def _run(self, looks: int, between: Callable[[int], None]) -> list[dict[str, Any]]:

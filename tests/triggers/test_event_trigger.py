@@ -41,8 +41,8 @@ def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
 
 
 @needs_events
-def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, waits: list[float]) -> None:
-    """It names all of them; a look without new errors makes none; one request a look."""
+def test_one_event_for_each_poll_that_finds_errors(virtual: Simulate, waits: list[float]) -> None:
+    """It lists all of them; a poll without new errors fires none; one request a poll."""
     sim = virtual([error("old", 4000), error("ok", 20, 200)])
 
     def between(number: int) -> None:
@@ -64,7 +64,7 @@ def test_one_event_for_each_look_that_finds_errors(virtual: Simulate, waits: lis
 
 @needs_events
 def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, waits: list[float]) -> None:
-    """The watermark lies in the asset's store: what came while nothing ran is found, what was told is not."""
+    """The watermark is in the asset's store: what came meanwhile is found, what was reported is not."""
     sim = virtual([error("before", 4000)])
     store = Store()
     arguments: dict[str, Any] = {"min_status": 400}
@@ -83,8 +83,8 @@ def test_a_restart_neither_repeats_nor_misses(virtual: Simulate, waits: list[flo
 
 
 @needs_events
-def test_a_restart_costs_one_look_more(virtual: Simulate, waits: list[float]) -> None:
-    """However old the watermark is: the first look of a watcher is its own, the others are the stream's."""
+def test_a_restart_costs_one_more_poll(virtual: Simulate, waits: list[float]) -> None:
+    """However old the watermark is: a watcher makes its first poll itself, the stream makes the others."""
     sim = virtual([error("before", 4000)])
     store = Store()
     Triggerer(waits, store).run(1)
@@ -97,10 +97,10 @@ def test_a_restart_costs_one_look_more(virtual: Simulate, waits: list[float]) ->
 
 
 @needs_events
-def test_a_connection_that_is_mended_is_taken(
+def test_a_corrected_connection_is_used(
     virtual: Simulate, connection: Callable[..., None], waits: list[float]
 ) -> None:
-    """A wrong key, no key, no Connection at all: it goes on when somebody has put that right."""
+    """A wrong key, no key, no Connection at all: polls succeed again once that is corrected."""
     sim = virtual([error("now")])
     for wrong in ({"password": "revoked"}, {"password": ""}):
         connection(sim.url, **wrong)
@@ -121,7 +121,7 @@ def test_a_connection_that_is_mended_is_taken(
 
 @needs_events
 def test_a_watcher_that_comes_late(virtual: Simulate, waits: list[float]) -> None:
-    """What the stream has told before it came is still told to it, as far as it looks back."""
+    """It also receives what the stream has yielded before it joined, as far back as its lookback."""
     virtual([error("before", 4000), error("lately", 60)])
 
     async def run() -> list[list[str]]:
@@ -143,7 +143,7 @@ def test_a_watcher_that_comes_late(virtual: Simulate, waits: list[float]) -> Non
 
 
 @needs_events
-def test_idle_looks_write_nothing(virtual: Simulate, waits: list[float]) -> None:
+def test_idle_polls_write_nothing(virtual: Simulate, waits: list[float]) -> None:
     """The store is written where the watermark moves, and once at first."""
     sim = virtual([error("before", 4000)])
     store = Store()
@@ -175,8 +175,8 @@ def test_without_a_store_it_begins_some_time_ago(virtual: Simulate, waits: list[
 
 @needs_events
 @pytest.mark.parametrize("lookback", [0, 300])
-def test_watchers_share_their_looks(virtual: Simulate, waits: list[float], lookback: float) -> None:
-    """Five watchers with different filters: one stream, one request a look, to each its own."""
+def test_watchers_share_their_polls(virtual: Simulate, waits: list[float], lookback: float) -> None:
+    """Five watchers with different filters: one stream, one request a poll, to each its own errors."""
     sim = virtual([error("before", 4000)])
     watchers = [
         SupermetricsErrorLogEventTrigger(
@@ -239,8 +239,8 @@ def test_a_refusal_is_waited_for(virtual: Simulate, waits: list[float]) -> None:
     [Fault(401), Fault(401, code="ACCESS_TOKEN_EXPIRED"), Fault(500), Fault(kind="not_json"), Fault(404)],
     ids=str,
 )
-def test_it_goes_on_whatever_happens(virtual: Simulate, waits: list[float], fault: Fault) -> None:
-    """There is no task that could fail: it tells, waits some minutes and tries again."""
+def test_it_continues_whatever_happens(virtual: Simulate, waits: list[float], fault: Fault) -> None:
+    """There is no task that could fail: the trigger logs the error, waits some minutes and polls again."""
     sim = virtual([error("before", 4000)], faults=[None, *[fault] * 4])
 
     def between(number: int) -> None:
@@ -288,7 +288,7 @@ def test_a_watermark_that_cannot_be_saved_stays_in_memory(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Events go on, none twice; the log says so once for each kind; it is saved as soon as that works."""
+    """Events continue, none twice; the log says so once for each kind; it is saved as soon as that works."""
     sim = virtual([error("before", 4000)])
     store = Store(set_errors=[RuntimeError("down")] * 3 + [OSError("full")] * 3)
 
@@ -317,7 +317,7 @@ def test_a_watermark_that_cannot_be_read_is_waited_for(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """To begin without it would miss what was logged while no triggerer ran, and lose it for good."""
+    """Without it, the trigger would miss for good what was logged while no triggerer ran."""
     sim = virtual([error("before", 4000)])
     store = Store()
     Triggerer(waits, store).run(2)
@@ -336,7 +336,7 @@ def test_a_watermark_that_cannot_be_read_is_waited_for(
     "value", [None, 5, -1, 1e300, "x", "2026-01-01T00:00:00", [], [1], {}, {"x": "y"}], ids=str
 )
 def test_a_damaged_watermark_is_not_used(virtual: Simulate, waits: list[float], value: Any) -> None:
-    """Whatever stands in it instead: errors are found at the next poll, as by a trigger without one."""
+    """Whatever is stored instead: errors are found at the next poll, as by a trigger without a watermark."""
     sim = virtual([error("before", 4000)])
     store = Store()
     Triggerer(waits, store).run(2)
@@ -359,7 +359,7 @@ def test_a_trigger_of_several_assets_has_no_watermark(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Airflow says so by a ValueError; events go on without."""
+    """Airflow raises a ValueError for it; events continue without one."""
     virtual([error("lately", 60)])
     store = Store(get_errors=[ValueError("Task has 2 concrete inlets and outlets")])
     assert ids(Triggerer(waits, store).run(3)) == [["lately"]]
@@ -471,6 +471,6 @@ def test_what_is_stored_of_it() -> None:
     ids=str,
 )
 def test_what_makes_no_sense_fails_when_the_dag_is_read(arguments: dict[str, Any]) -> None:
-    """Before it runs in a triggerer, where nobody looks."""
+    """Before it runs in a triggerer, whose log is seldom read."""
     with pytest.raises(SupermetricsValidationError):
         SupermetricsErrorLogEventTrigger(**{"connector_identifier": "A", **arguments})

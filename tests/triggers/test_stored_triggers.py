@@ -1,4 +1,4 @@
-"""Rows that an earlier version has stored: what of them this one refuses may not end the triggerer."""
+"""Rows that an earlier version has stored: what this version refuses must not end the triggerer."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_what_is_refused(kind: Any, arguments: dict[str, Any], complaint: str) -
 @pytest.mark.airflow_2
 @pytest.mark.parametrize("state", [{}, {"pace": {}}, {"pace": {"failures": "x"}}, "x", [1]])
 def test_a_state_that_cannot_be_read(state: Any) -> None:
-    """The trigger begins anew."""
+    """The trigger starts over."""
     stored = STORED[SupermetricsErrorLogTrigger]
     assert isinstance(
         inflate(SupermetricsErrorLogTrigger, {**stored, "state": state}), SupermetricsErrorLogTrigger

@@ -1,4 +1,4 @@
-"""Watching a connector that the API does not know, or that has never logged anything."""
+"""Polling a connector that does not exist, or that has never logged anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Simulate = Callable[..., Simulator]
 
 @pytest.fixture
 def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
-    """Start simulators that have an empty log for whatever they are asked for, with the virtual clock."""
+    """Start simulators that return an empty log for every connector, with the virtual clock."""
 
     def start(*connectors: Connector, **switches: Any) -> Simulator:
         known = connectors or (Connector(CONNECTOR, team_id=TEAM),)
@@ -29,10 +29,10 @@ def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
     return start
 
 
-def test_an_event_trigger_of_a_mistyped_connector_says_so_and_goes_on(
+def test_an_event_trigger_of_a_mistyped_connector_logs_it_and_continues(
     virtual: Simulate, waits: list[float], logged: Callable[[], list[str]]
 ) -> None:
-    """Nothing ends it; what the log has later, although the list does not know the connector, is found."""
+    """Nothing ends it; later entries are found, although the list does not contain the connector."""
     hidden = {"connectors": [{"connector_identifier": CONNECTOR}], "count": 1}
     sim = virtual(
         Connector(CONNECTOR, team_id=TEAM),

@@ -57,7 +57,7 @@ def test_a_low_budget_stretches_the_interval(rate_limit: RateLimit | None, secon
     assert one.state == PaceState(succeeded=1)
 
 
-def test_the_reserve_is_a_rate_limit_without_a_time() -> None:
+def test_the_reserve_is_a_rate_limit_without_retry_after() -> None:
     """At or below it, five minutes, then ten; a poll above it resets the count."""
     one = pace()
     assert one.after_success(RateLimit(3600, 1000), 1000) == 300
@@ -116,7 +116,7 @@ def test_times_from_now() -> None:
 
 
 class Log:
-    """Keeps what it is given."""
+    """Keeps the messages."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -75,7 +75,7 @@ def test_inline_wait(
     jitter: float,
     wait: float | None,
 ) -> None:
-    """Doubling with jitter, the API's word where it gives one, and three bounds."""
+    """Doubling with jitter, Retry-After where there is one, and three bounds."""
     assert wait == policy.inline_delay(
         failed(retry_after, rate_limited), attempts=attempts, waited=waited, jitter=jitter
     )
@@ -106,8 +106,8 @@ def test_the_bounds_hold_for_any_policy(
 
 
 @given(st.integers(1, 10**6), st.none() | st.floats(0, 1e12), st.floats(0, 1))
-def test_away_wait(waits: int, retry_after: float | None, jitter: float) -> None:
-    """Never early, never much too late, never so short that Airflow stumbles; an absurd time is refused."""
+def test_deferral_delay(waits: int, retry_after: float | None, jitter: float) -> None:
+    """Never early, never much too late, never shorter than a heartbeat; an absurd time is refused."""
     wait = deferral_delay(failed(retry_after, rate_limited=True), waits=waits, jitter=jitter)
     if retry_after is not None and retry_after > 86_400:
         assert wait is None
@@ -127,7 +127,7 @@ def test_many_that_were_refused_together_do_not_return_together() -> None:
     assert len(seconds) >= 60
 
 
-def test_the_wait_without_a_time_grows() -> None:
+def test_the_wait_without_retry_after_grows() -> None:
     """From minutes to the hour in which the budget comes back."""
     assert [default_rate_limit_delay(n) for n in (1, 2, 3, 4, 5, 6, 10**6)] == [
         300,
@@ -151,7 +151,7 @@ def test_the_wait_without_a_time_grows() -> None:
     ],
 )
 def test_numbers_can_be_changed(changes: dict[str, Any], name: str, value: float) -> None:
-    """Forms, URIs and templates give texts; the rest stays."""
+    """Forms, URIs and templates pass strings; the other numbers stay."""
     changed = WaitPolicy(backoff_initial=7).override(changes)
     assert getattr(changed, name) == value
     assert type(getattr(changed, name)) is type(value)
@@ -175,7 +175,7 @@ def test_numbers_can_be_changed(changes: dict[str, Any], name: str, value: float
     ],
 )
 def test_what_is_no_policy(changes: dict[str, Any], complaint: str) -> None:
-    """It says which name, and what it should be."""
+    """The message says which name, and what it should be."""
     with pytest.raises(InvalidRequest, match=complaint):
         WaitPolicy().override(changes)
 

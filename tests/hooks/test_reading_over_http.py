@@ -1,4 +1,4 @@
-"""The walk's promise, over HTTP: any log, any server that the API's page allows, both hooks."""
+"""The pager's promise, over HTTP: any log, any server that the API's page allows, both hooks."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_exactly_the_window(
         expected = sorted(entry["id"] for entry in sim.truth(CONNECTOR, **window))
         ties = Counter(entry["log_time"] for entry in sim.truth(CONNECTOR))
         longest_page = switches["max_page"] or 1000
-        # The one case beyond proof: see the walk's docstring.
+        # The one case beyond proof: see the pager's docstring.
         assume(not ties or ties[min(ties)] < longest_page)
         try:
             got = [entry["id"] for entry in read(page_size=page_size, **window)]
