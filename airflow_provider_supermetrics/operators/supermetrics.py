@@ -255,12 +255,13 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
             context["map_index_template"] = "{{ task.connector_identifier }}"
         with self._log_remedy(), self._hook() as hook:
             window = resolve_window(self.start, self.end, self.window, context, align=self.align)
+            destination = Destination.at(self.path)
             with public_errors():
                 team = hook.resolve_team_id(self.team_id)
                 plan = ExportPlan(
                     self.connector_identifier, team, window, self._file_format, self.entries_per_file
                 )
-            job = ExportJob(hook, Destination.at(self.path), plan)
+            job = ExportJob(hook, destination, plan)
             self._wait_for_end(window)
             try:
                 manifest = job.run()
