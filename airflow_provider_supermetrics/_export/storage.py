@@ -307,7 +307,8 @@ class ObjectStoreDestination(Destination):
             error = error.__context__
         # The further lines are Azure's XML and the like.
         reason = " ".join(str(error.__cause__ or error).splitlines()[:2]) or type(error).__name__
-        failure = f"{action}: {_QUERY.sub('?…', reason)}"
+        reason = _QUERY.sub("?…", reason)
+        failure = f"{action}: {reason}"
         status = _status(error)
         if isinstance(error, FileNotFoundError) or status == 404:
             missing = FileNotFoundError(f"No such bucket or container: {failure}")
@@ -317,7 +318,11 @@ class ObjectStoreDestination(Destination):
                 PermissionError(f"Access denied: {failure}"),
                 "Check the key, and that the Airflow connection may list, read, write and delete there",
             )
-        return OSError(f"Store error: {failure}")
+        # Only the library knows what is wrong.
+        return _with_remedy(
+            OSError(f"Store error: {reason}: {action}"),
+            "Check the Airflow connection, the network, and whether the store is available",
+        )
 
 
 def path_text(path: object) -> str:

@@ -339,6 +339,41 @@ def test_a_checkpoint_that_is_none(
     assert CHECKPOINT not in exported.names
 
 
+@pytest.mark.parametrize(
+    ("age", "is_used"), [(timedelta(days=2, hours=23), True), (timedelta(days=3), False)]
+)
+    ("age", "is_used"), [(timedelta(days=2, hours=23), True), (timedelta(days=3), False)]
+)
+def test_the_age_of_a_checkpoint(
+    virtual: Simulate, exported: Exported, waits: list[float], age: timedelta, is_used: bool
+) -> None:
+    """Three days, as docs/limits.md says: an older one may lack entries that came late."""
+    sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
+    task = Task(exported.folder, waits, entries_per_file=1500)
+    with pytest.raises(SupermetricsRequestError):
+        task.run()
+    file = exported.folder / CHECKPOINT
+    head, _, lines = gzip.decompress(file.read_bytes()).partition(b"\n")
+    document = json.loads(head)
+    document["state"]["saved_at"] = (datetime.now(timezone.utc) - age).isoformat()
+    file.write_bytes(gzip.compress(json.dumps(document).encode() + b"\n" + lines))
+    assert task.run()["requests"] == len(sim.requests) - (0 if is_used else 5)
+
+
+def test_waits_are_counted_from_the_last_part(
+    virtual: Simulate, exported: Exported, waits: list[float]
+) -> None:
+    """After a page of progress the next wait is the first one again: short, not doubled."""
+    wait = Fault(503, headers={"Retry-After": "1"})
+    # Two attempts that get nowhere, one that gets far, and another one that gets nowhere.
+    virtual(log_of(9000), faults=[wait] * 10 + [None] * 4 + [wait] * 5)
+    Task(exported.folder, waits, entries_per_file=1500, deferrable=True).run()
+    away = [seconds for seconds in waits if seconds > 10]
+    assert len(away) == 3
+    assert away[1] > 28
+    assert away[2] < 22
+
+
 def test_parts_that_look_different_from_elsewhere(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import astuple, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,3 +196,13 @@ def test_a_task_does_not_defer_for_an_unknown_time(kind: type[SupermetricsError]
     assert deferral_delay(kind("failed"), waits=1, jitter=0) is None
     assert deferral_delay(SupermetricsServerError("busy", retry_after=100), waits=1, jitter=0) == 100
     assert deferral_delay(SupermetricsRateLimitError("spent"), waits=1, jitter=0) == 300
+
+
+def test_the_documented_numbers(repository: Path) -> None:
+    """The table in docs/limits.md has the defaults."""
+    page = (repository / "docs" / "limits.md").read_text("utf-8").partition("## The numbers")[2]
+    documented = {}
+    for names, numbers in re.findall(r"^\| (`[^|]*`) \|[^|]*\| ([\d, ]+)[^|]*\|$", page, re.MULTILINE):
+        documented |= zip(re.findall(r"`(\w+)`", names), map(float, numbers.split(", ")), strict=True)
+    defaults = dict(zip((field.name for field in fields(WaitPolicy)), astuple(WaitPolicy()), strict=True))
+    assert documented.items() >= defaults.items()
