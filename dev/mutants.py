@@ -39,7 +39,13 @@ _COMMIT_TESTS: Final = (
 )
 #: Files below the package -> what has to notice a change in them, the fastest first.
 TARGETS: Final[Sequence[tuple[str, tuple[tuple[str, ...], ...]]]] = (
-    ("_api/*.py", (_CORE_TESTS, ("tests/hooks/test_waiting.py", "tests/hooks/test_contract.py"))),
+    (
+        "_api/*.py",
+        (
+            _CORE_TESTS,
+            ("tests/hooks/test_waiting.py", "tests/hooks/test_contract.py", "tests/hooks/test_responses.py"),
+        ),
+    ),
     ("_wait.py", (("tests/wait",), ("tests/hooks/test_waiting.py", "tests/sensors"))),
     ("_export/writer.py", (_COMMIT_TESTS,)),
     ("_export/job.py", (_COMMIT_TESTS,)),
