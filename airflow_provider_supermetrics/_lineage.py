@@ -36,7 +36,10 @@ def openlineage_facets(
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     def schema(fields: Mapping[str, str]) -> SchemaDatasetFacet:
-        columns = [SchemaDatasetFacetFields(name=name, type=kind) for name, kind in fields.items()]
+        columns = [
+            SchemaDatasetFacetFields(name=name, type="integer" if kind.startswith("int") else kind)
+            for name, kind in fields.items()
+        ]
         return SchemaDatasetFacet(fields=columns)
 
     statistics = OutputStatisticsOutputDatasetFacet(

@@ -29,7 +29,8 @@ MIN_DEFERRAL_SECONDS = 15.0
 
 # The API's page: Retry-After is at most a day.
 _MAX_RETRY_AFTER = 86_400.0
-# A 429 without Retry-After. The budget is per hour: a request within seconds only spends more of it.
+# A 429 without Retry-After, and the reserve of the budget. The budget is per hour: a request within seconds only
+# spends more of it.
 _DEFAULT_RATE_LIMIT_DELAY = 300.0
 _MAX_RATE_LIMIT_DELAY = 3600.0
 # It is stored while a sensor waits.
@@ -66,7 +67,7 @@ class WaitPolicy:
     :param max_total_wait: the longest sum of waits inside one call of a hook, in seconds; reading all
         pages of a window is one call.
     :param backoff_initial: the wait after a first failure without ``Retry-After``, in seconds; it doubles
-        with each further one.
+        with each further one. A 429 without it waits for five minutes at least, whatever this says.
     :param backoff_max: where the doubling ends, in seconds.
     :param rate_limit_reserve: requests of the hourly budget that are left to others; 0 for none.
     """

@@ -1,4 +1,7 @@
-"""The exceptions of this provider, by what the caller should do about them."""
+"""The exceptions of this provider, by what the caller should do about them.
+
+The wording for a response, such as a 401, is in ``_client/client.py``.
+"""
 
 from __future__ import annotations
 

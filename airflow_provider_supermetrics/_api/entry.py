@@ -24,14 +24,15 @@ from airflow_provider_supermetrics._api.times import parse_log_time
 Fields = dict[str, Any]
 
 
-#: The fields that the API's page documents, and their types; production may send others, and leave some out.
+#: The fields that the API's page documents, and their types, for filters, columns and lineage. Production may
+#: send others, and leave some out.
 SCHEMA: Final = {
     "id": "string",
     "log_time": "timestamp",
-    "status": "integer",
+    "status": "int16",
     "event": "string",
     "request": "string",
-    "duration_ms": "integer",
+    "duration_ms": "int64",
     "request_id": "string",
 }
 

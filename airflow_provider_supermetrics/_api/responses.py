@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from enum import Enum
+from enum import Enum, auto
 from typing import Any, NoReturn
 
 import msgspec
@@ -45,12 +45,12 @@ _decoder = msgspec.json.Decoder()
 class Outcome(Enum):
     """What the caller should do about a response."""
 
-    OK = "use it"
-    RATE_LIMITED = "retry after Retry-After"
-    SERVER_FAILED = "retry later"
-    EXPIRED = "renew the access token, then retry"
-    REFUSED = "change the request"
-    UNEXPECTED = "report it"
+    OK = auto()
+    RATE_LIMITED = auto()
+    SERVER_FAILED = auto()
+    EXPIRED = auto()
+    REFUSED = auto()
+    UNEXPECTED = auto()
 
 
 @dataclass(frozen=True)

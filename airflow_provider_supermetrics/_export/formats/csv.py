@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, BinaryIO
 
 from airflow_provider_supermetrics._api.entry import Fields
@@ -33,17 +34,18 @@ class Csv(TextFormat):
 
 
 def _line(entry: Fields) -> str:
-    first, at, *others = _rows.row(entry, _text)
-    return ",".join(map(_cell, (first, None if at is None else format_time(at), *others))) + "\n"
+    return ",".join(map(_cell, _rows.row(entry, _text))) + "\n"
 
 
 def _text(value: Any) -> str | None:
     return None if value == "" or (found := _rows.text(value)) is None or "\0" in found else found
 
 
-def _cell(value: str | int | None) -> str:
+def _cell(value: str | int | datetime | None) -> str:
     if value is None:
         return ""
+    if isinstance(value, datetime):
+        return format_time(value)
     if isinstance(value, str) and _QUOTED.search(value):
         return '"' + value.replace('"', '""') + '"'
     return str(value)

@@ -49,12 +49,10 @@ class Parquet(FileFormat):
 def _schema() -> pyarrow.Schema:
     import pyarrow
 
-    types = {
-        "log_time": pyarrow.timestamp("us", tz="UTC"),
-        "status": pyarrow.int16(),
-        "duration_ms": pyarrow.int64(),
-    }
-    return pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in _rows.COLUMNS])
+    time = pyarrow.timestamp("us", tz="UTC")
+    return pyarrow.schema(
+        [(name, time if kind == "timestamp" else kind) for name, kind in _rows.COLUMNS.items()]
+    )
 
 
 def _batches(entries: Iterator[Fields], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:

@@ -19,12 +19,10 @@ from typing import Any, Final
 from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, encode
 from airflow_provider_supermetrics._api.times import format_time, parse_log_time
 
-#: The columns, in their order.
-COLUMNS: Final = (*SCHEMA, "extra")
+#: The columns, in their order, and their types.
+COLUMNS: Final = {**SCHEMA, "extra": "string"}
 
-Row = tuple[
-    str | None, datetime | None, int | None, str | None, str | None, int | None, str | None, str | None
-]
+Row = tuple[Any, ...]
 
 
 def text(value: Any) -> str | None:
@@ -44,26 +42,19 @@ def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
     :param entry: the fields, which are removed from it.
     :param text: returns a string as a column can represent it, or None where it cannot.
     """
-
-    def take(name: str, value: Any) -> Any:
-        if value is not None:
+    values: list[Any] = []
+    for name, kind in SCHEMA.items():
+        column: Any
+        value = entry.get(name)
+        if kind == "timestamp":
+            column, is_exact = _time(value) if isinstance(value, str) else (None, False)
+        else:
+            column = text(value) if kind == "string" else _integer(value, int(kind.removeprefix("int")))
+            is_exact = column is not None
+        if is_exact:
             del entry[name]
-        return value
-
-    log_time = entry.get("log_time")
-    at, is_exact = _time(log_time) if isinstance(log_time, str) else (None, False)
-    if is_exact:
-        del entry["log_time"]
-    return (
-        take("id", text(entry.get("id"))),
-        at,
-        take("status", _integer(entry.get("status"), 16)),
-        take("event", text(entry.get("event"))),
-        take("request", text(entry.get("request"))),
-        take("duration_ms", _integer(entry.get("duration_ms"), 64)),
-        take("request_id", text(entry.get("request_id"))),
-        encode(entry).decode() if entry else None,
-    )
+        values.append(column)
+    return (*values, encode(entry).decode() if entry else None)
 
 
 def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
