@@ -29,8 +29,8 @@ MIN_DEFERRAL_SECONDS = 15.0
 
 # The API's page: Retry-After is at most a day.
 _MAX_RETRY_AFTER = 86_400.0
-# A 429 without Retry-After, and the reserve of the budget. The budget is per hour: a request within seconds only
-# spends more of it.
+# A 429 without Retry-After, and the reserve of the budget. The budget is per hour: a request within seconds
+# only spends more of it.
 _DEFAULT_RATE_LIMIT_DELAY = 300.0
 _MAX_RATE_LIMIT_DELAY = 3600.0
 # It is stored while a sensor waits.
