@@ -342,8 +342,6 @@ def test_a_checkpoint_that_is_none(
 @pytest.mark.parametrize(
     ("age", "is_used"), [(timedelta(days=2, hours=23), True), (timedelta(days=3), False)]
 )
-    ("age", "is_used"), [(timedelta(days=2, hours=23), True), (timedelta(days=3), False)]
-)
 def test_the_age_of_a_checkpoint(
     virtual: Simulate, exported: Exported, waits: list[float], age: timedelta, is_used: bool
 ) -> None:
