@@ -1,4 +1,4 @@
-"""The exceptions of this provider, by what the caller should do about them.
+"""The exceptions of this provider, classified by what the caller should do about them.
 
 The wording for a response, such as a 401, is in ``_client/client.py``.
 """
@@ -28,25 +28,25 @@ __all__ = [
 ]
 
 _LONGEST_MESSAGE = 2000
-# The API's page allows its description that much.
+# The API's documentation allows a description of this length.
 _LONGEST_TEXT = 2048
 
 
 class SupermetricsError(AirflowException):
-    """Root of all errors of this provider.
+    """Base class of all errors of this provider.
 
-    Class attributes say what may help: ``transient``, the same request a little later; ``retryable``, another
-    attempt of the task; ``resumable``, an attempt that continues with the page that was requested.
+    Class attributes say what may help: ``transient`` means the same request a little later; ``retryable``,
+    another attempt of the task; ``resumable``, an attempt that continues with the page that was requested.
 
-    :param message: one line: what is wrong, what to do, in which request.
+    :param message: one line that says what is wrong, what to do, and which request failed.
     :param remedy: the part of the message that says what to do, or None.
     :param status_code: the HTTP status, or None without a response.
     :param code: the API's ``error.code``, such as ``TOO_MANY_REQUESTS``.
     :param description: the API's longer explanation.
     :param details: the API's ``error.details`` as JSON, at most 1,000 characters.
     :param request_id: the API's ``meta.request_id``, else its ``X-Request-Id``, for Supermetrics' support.
-    :param retry_after: seconds to wait, by ``Retry-After``; None if the API sent none.
-    :param rate_limit: the hourly request budget, by the response's headers.
+    :param retry_after: seconds to wait, from ``Retry-After``; None if the API sent none.
+    :param rate_limit: the hourly request budget, from the response's headers.
     """
 
     #: AirflowException has a class attribute of this name, meant for Airflow's own web server.
@@ -81,32 +81,33 @@ class SupermetricsError(AirflowException):
 
 
 class SupermetricsRateLimitError(SupermetricsError):
-    """429, or the reserve of the budget is reached. Wait ``retry_after`` seconds."""
+    """The API responded 429, or the budget is down to the reserve. Wait ``retry_after`` seconds."""
 
     transient = True
 
 
 class SupermetricsServerError(SupermetricsError):
-    """5xx or 408: the API failed. The same request may succeed later."""
+    """The API failed and responded 5xx or 408. The same request may succeed later."""
 
     transient = True
 
 
 class SupermetricsConnectionError(SupermetricsError):
-    """No complete response: unreachable, timed out or lost. The same request may succeed later."""
+    """The API sent no complete response, or none at all. The same request may succeed later."""
 
     transient = True
 
 
 class SupermetricsTokenError(SupermetricsError):
-    """401, because the access token has expired or is not valid. A retry may find a renewed one.
+    """The API responded 401: the access token has expired or is not valid. A retry may find a new one.
 
-    Neither a :class:`SupermetricsRequestError` nor an ``AirflowFailException``.
+    Airflow retries the task: this is neither a :class:`SupermetricsRequestError` nor an
+    ``AirflowFailException``.
     """
 
 
 class SupermetricsRequestError(SupermetricsError, AirflowFailException):
-    """Another 4xx: the same request would fail again, so Airflow does not retry the task."""
+    """The API responded with another 4xx. The same request would fail again, so Airflow does not retry it."""
 
     retryable = False
 
@@ -116,7 +117,7 @@ class SupermetricsValidationError(SupermetricsRequestError, ValueError):
 
 
 class SupermetricsResponseError(SupermetricsError):
-    """A 2xx response that violates the API contract, or a redirect."""
+    """The API's response was a redirect, or a 2xx that violates the API contract."""
 
     resumable = False
 
@@ -138,12 +139,12 @@ _Kind = TypeVar("_Kind", bound=SupermetricsError)
 
 
 def make_error(kind: type[_Kind], what: str, remedy: str | None, *context: str | None, **facts: Any) -> _Kind:
-    """An error whose message says what is wrong, then what to do, then in which request or the like."""
+    """Make an error whose message says what is wrong, what to do, and then the context."""
     return kind("; ".join(part for part in (what, remedy, *context) if part), remedy=remedy, **facts)
 
 
 def invalid(what: str, remedy: str) -> SupermetricsValidationError:
-    """An error that says what is not valid, then what to do."""
+    """Make an error that says what is not valid, then what to do."""
     return make_error(SupermetricsValidationError, what, remedy)
 
 
@@ -157,14 +158,14 @@ def public_errors() -> Iterator[None]:
 
 
 def as_supermetrics_error(error: Exception, conn_id: str) -> SupermetricsError:
-    """Return ``error``, or for one of another package an error that names the Connection."""
+    """Return ``error``, or if it is another package's, an error that names the Connection."""
     if isinstance(error, SupermetricsError):
         return error
-    # Not quoted, because it is not redacted. Airflow masks the traceback in the log.
+    # The error is not quoted, because it is not redacted. Airflow masks the traceback in the log.
     remedy = f"see its traceback in the log, and check Connection '{conn_id}'"
     return SupermetricsError(f"Unexpected {type(error).__name__}: {remedy}", remedy=remedy)
 
 
 def reason(error: Exception) -> str:
-    """The kind and the message of another package's error, on one short line."""
+    """Return the type and the message of another package's error, on one short line."""
     return one_line(f"{type(error).__name__}: {error}")

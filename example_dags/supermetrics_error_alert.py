@@ -1,10 +1,10 @@
 """
-Alert when a connector logs errors: within two minutes, at most once an hour, each error once.
+Alert when a connector logs errors: within two minutes, at most once an hour, and only once for each error.
 
-Errors after an alert are part of the next hour's alert.
+Errors that are logged after an alert are part of the next hour's alert.
 
-To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and replace ``T3S70`` by your
-connector and ``LogNotifier`` by your notifier. It needs a running triggerer.
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and replace ``T3S70`` with your
+connector and ``LogNotifier`` with your notifier. The DAG needs a running triggerer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ except ImportError:  # Airflow 2
     from airflow.notifications.basenotifier import BaseNotifier
 
 CONNECTOR = "T3S70"
-# Errors count from just after the last one that was reported, but from two hours before the run at most:
-# that makes up for one failed run.
+# Count errors from just after the last one reported, but go back two hours at most, which is enough
+# to make up for one failed run.
 SINCE = """{{ [
     var.value.get('supermetrics_errors_reported', ''),
     ((data_interval_end | default(dag_run.run_after, true)) - macros.timedelta(hours=2)).isoformat(),
@@ -36,21 +36,21 @@ SINCE = """{{ [
 
 
 class LogNotifier(BaseNotifier):
-    """Write the message into the task's log."""
+    """Write the message to the task's log."""
 
     def __init__(self, message: str) -> None:
         super().__init__()
         self.message = message
 
     def notify(self, context) -> None:  # noqa: ARG002  # Airflow's signature
-        """Log it."""
+        """Log the message."""
         self.log.warning(self.message)
 
 
 def message(found: dict) -> str:
-    """Return the alert: which requests fail, and how often."""
+    """Return the text of the alert: which requests failed, and how often."""
     entries = found["entries"]
-    # Requests that differ in numbers only count as one.
+    # Requests that differ only in numbers count as one.
     failures = Counter(
         (entry["status"], re.sub(r"(?<=\?).+|\b\d+\b", "…", entry.get("request") or entry.get("event") or ""))
         for entry in entries
@@ -65,12 +65,12 @@ def message(found: dict) -> str:
 
 
 def as_html(text: str) -> str:
-    """Return the message for an email; parts of it come from the log, so HTML is escaped."""
+    """Return the message as HTML for an email, escaped because parts of it come from the log."""
     return f"<pre>{html.escape(text)}</pre>"
 
 
 def since_after(found: dict) -> str:
-    """Return the time just after the newest error found: later errors are new."""
+    """Return the time just after the newest error found, from which the next alert counts."""
     # A log_time without an offset is in UTC, whatever Airflow's default time zone is.
     newest = pendulum.parse(found["entries"][0]["log_time"], tz="UTC")
     return (newest.in_timezone("UTC") + timedelta(microseconds=1)).isoformat()
@@ -92,14 +92,14 @@ with DAG(
         since=SINCE,
         max_entries=100,
         deferrable=True,
-        # It ends before the next run begins. To find no errors until then is not a failure.
+        # The sensor ends before the next run begins. Finding no errors by then is not a failure.
         timeout=timedelta(minutes=58),
         soft_fail=True,
     )
 
     @task
     def alert(found, **context) -> None:
-        """Report the errors, and store the time up to which they were reported."""
+        """Report the errors, then store the time up to which they have been reported."""
         # Slack: SlackWebhookNotifier(text=message(found)).notify(context)
         # Mail: SmtpNotifier(to="…", subject="…", html_content=as_html(message(found))).notify(context)
         LogNotifier(message(found)).notify(context)

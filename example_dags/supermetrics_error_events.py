@@ -1,8 +1,8 @@
 """
-Run a DAG when a connector logs errors (Airflow 3): for each poll that finds new ones, each error once.
+Run a DAG each time a poll finds new errors in a connector's log (Airflow 3). Each error is reported once.
 
-To use it, add a Connection ``supermetrics_default`` (type Supermetrics), replace ``T3S70`` by your connector,
-and run a triggerer. Airflow 2 has no event triggers, so there this file defines no DAG.
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), replace ``T3S70`` with your
+connector, and run a triggerer. Airflow 2 has no event triggers, so on Airflow 2 this file defines no DAG.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if AssetWatcher is not None:
 
         @task
         def alert(triggering_asset_events=None) -> None:
-            """Report the errors; where events come fast, Airflow passes several at once."""
+            """Report the errors. When events follow each other closely, Airflow passes several to one run."""
             for event in triggering_asset_events[ERRORS]:
                 found = event.extra["payload"]
                 log.warning(

@@ -2,7 +2,7 @@
 Keep the logs of one connector: every hour, export the hour that has just ended.
 
 To use it, add a Connection ``supermetrics_default`` (type Supermetrics), set the Variable
-``supermetrics_log_path`` to a folder of yours, and put your connector in place of ``T3S70``.
+``supermetrics_log_path`` to your own folder, and replace ``T3S70`` with your connector.
 """
 
 from __future__ import annotations
@@ -35,6 +35,6 @@ with DAG(
         connector_identifier="T3S70",
         path=PATH,
         window=timedelta(hours=1),
-        # A DAG with this asset as its schedule runs when an hour is complete; the event has its path.
+        # A DAG scheduled on this asset runs when an hour is complete; the asset event contains the path.
         outlets=[Asset("supermetrics_logs")],
     )

@@ -1,8 +1,8 @@
 """
-Load data only if the connector that delivers it has worked: skip the load after an hour with errors.
+Load data only if the connector that delivers it logged no errors in the last hour; else skip the load.
 
-To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and put your connector in place
-of ``T3S70`` and your load in place of ``load``.
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics), and replace ``T3S70`` with your
+connector and ``load`` with your own task.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ with DAG(
         with SupermetricsHook() as hook:
             for entry in hook.iter_logs("T3S70", start=until - timedelta(hours=1), end=until):
                 if (entry.get("status") or 0) >= 400:
-                    # To have the load fail, raise an exception here.
-                    log.warning("No load: %(log_time)s, status %(status)s, %(request)s", entry)
+                    # To fail the task instead of skipping the load, raise an exception here.
+                    log.warning("Skipping the load: %(log_time)s, status %(status)s, %(request)s", entry)
                     return False
         return True
 
     @task
     def load() -> None:
-        """Stand for what should not run after errors."""
+        """Stand in for the task that must not run after errors."""
         log.info("Loading")
 
-    # The end of the hour, also for manual runs: on Airflow 3 those may have no data interval.
+    # The end of the hour. A manual run on Airflow 3 may have no data interval, so the due time is used.
     has_no_errors("{{ data_interval_end | default(dag_run.run_after, true) }}") >> load()

@@ -1,9 +1,9 @@
 """
 Keep the logs of all connectors of a team: every hour, export the hour that has just ended.
 
-To use it, add a Connection ``supermetrics_default`` (type Supermetrics) with the team's number, and
-set the Variable ``supermetrics_log_path`` to a folder of yours. A new connector is exported from the
-next run on, without a change here. Create the pool, or the tasks stay queued forever:
+To use it, add a Connection ``supermetrics_default`` (type Supermetrics) with your Team ID, and set
+the Variable ``supermetrics_log_path`` to your own folder. A new connector is exported from the next run on,
+without any change to this file. Create the pool first; without it, the tasks stay queued forever:
 
     airflow pools set supermetrics_api 4 "exports that use the API at one time" --include-deferred
 """
@@ -41,8 +41,8 @@ with DAG(
         task_id="export_logs",
         path=PATH,
         window=timedelta(hours=1),
-        # All connectors share the key's requests per hour. When they are spent, a deferred export holds no
-        # worker slot; but it keeps its slot in this pool, so that the others are not refused, too.
+        # All exports share the API key's hourly requests. When these are used up, a deferred export occupies
+        # no worker slot, but keeps its slot in this pool, so that no further export starts and is refused.
         deferrable=True,
         pool="supermetrics_api",
     ).expand(connector_identifier=connectors.output)

@@ -259,7 +259,7 @@ class _Reader:
         host = (host or "").strip() or DEFAULT_HOST
         if "@" in host:
             raise self._wrong(
-                "host", "has a user name or password in it", "the credential belongs in the password"
+                "host", "contains a user name or password", "the credential belongs in the password"
             )
         # In a URI, Airflow takes what follows the host for the schema.
         schema = (schema or "").strip("/ ")
@@ -285,12 +285,12 @@ class _Reader:
     def credential(self, password: str | None) -> str:
         credential = (password or "").strip()
         if not credential:
-            raise self._wrong("password", "is empty", "put the API key or access token there")
+            raise self._wrong("password", "is empty", "enter the API key or access token there")
         if not _CREDENTIAL.fullmatch(credential):
             raise self._wrong(
                 "password",
-                "has a space or another character that no API key has",
-                "put the bare key there, without Bearer",
+                "contains a space or another character that no API key has",
+                "enter the bare key there, without Bearer",
             )
         return credential
 
@@ -361,12 +361,12 @@ class _Reader:
         for name, value in self.extra.headers.items():
             if not _HEADER_NAME.fullmatch(name):
                 # Not quoted: it may be "name: value".
-                raise self._wrong("headers", "has a name that no header can have")
+                raise self._wrong("headers", "has a name that is not valid for a header")
             if not _HEADER_VALUE.fullmatch(value):
-                raise self._wrong("headers", f"has a header {name[:100]!r} whose value is no ASCII string")
+                raise self._wrong("headers", f"has a header {name[:100]!r} whose value is not ASCII text")
             if name.lower() == "authorization":
                 raise self._wrong(
-                    "headers", "must not have Authorization", "the credential belongs in the password"
+                    "headers", "must not contain Authorization", "the credential belongs in the password"
                 )
         return {name: value.strip() for name, value in self.extra.headers.items()}
 

@@ -266,7 +266,7 @@ class ObjectStoreDestination(Destination):
         except FileNotFoundError:
             return _NO_VERSION
         if info.get("size", len(data)) != len(data):
-            raise OSError(f"{info['size']} bytes are there, of {len(data)}: is another export running?")
+            raise OSError(f"{info['size']} of {len(data)} bytes are there: is another export running?")
         return _version_of(info)
 
     def _write(self, data: bytes, name: str) -> None:
@@ -345,7 +345,7 @@ def valid_path(path: object) -> str:
         raise invalid(
             "path must not contain a credential (a key before '@', a signature after '?'), but "
             f"{scheme}://… does",
-            "put it into an Airflow connection, as in s3://aws_default@my-bucket/logs",
+            "store it in an Airflow connection, as in s3://aws_default@my-bucket/logs",
         )
     folders = text.removeprefix("file://") if is_local else rest.rstrip("/")
     faults = {
@@ -368,7 +368,7 @@ def _require_connection(conn_id: str, url: str) -> None:
     except AirflowNotFoundException:
         raise invalid(
             f"Airflow has no connection {conn_id!r}, which is the part before '@' in {url}",
-            "create it, or leave it out to use the worker's own credentials",
+            "create it, or remove it from the path to use the worker's own credentials",
         ) from None
 
 

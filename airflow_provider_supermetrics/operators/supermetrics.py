@@ -1,4 +1,4 @@
-"""Operators: export a connector's logs to object storage, list a team's connectors."""
+"""Operators: export a connector's logs to object storage, and list a team's connectors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["SupermetricsExportLogsOperator", "SupermetricsListConnectorsOperator", "export_logs"]
 
 _TEMPLATE = re.compile(r"\{[{%#]")
-# How much the clocks of a worker and of the scheduler may differ.
+# The clocks of a worker and the scheduler may differ by this much.
 _SECONDS_OF_SKEW = 60.0
 
 
@@ -71,22 +71,22 @@ def export_logs(
     """
     Export a window of a connector's logs from any Python task; return the summary of its manifest.
 
-    Writes what :class:`SupermetricsExportLogsOperator` writes, and resumes from the checkpoint of an earlier
-    attempt like it. It neither defers nor retries: an error that a later attempt can mend is for the task's
-    ``retries``.
+    Like :class:`SupermetricsExportLogsOperator`, it writes parts and a manifest, and resumes from the
+    checkpoint of an earlier attempt. It neither defers nor retries the export: set the task's ``retries`` for
+    errors that a later attempt may not meet.
 
-    :param hook: reads the log.
+    :param hook: the hook that reads the log.
     :param connector_identifier: the connector, such as ``"T3S70"``.
     :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``.
     :param start: first time of the window, an aware datetime or an ISO 8601 string.
-    :param end: the time at which the window ends, likewise. It must be over.
+    :param end: the time at which the window ends, likewise. It must be in the past.
     :param team_id: the team; by default the Connection's.
     :param format: ``"jsonl"``, ``"csv"`` or ``"parquet"``.
     :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
         gzip, inside Parquet zstd.
     :param entries_per_file: entries in each object but the last; bounds the memory used.
-    :raises SupermetricsError: of the kind that says what to do.
-    :raises OSError: where the store refuses or fails.
+    :raises SupermetricsError: where the export fails; the subclass says whether a retry can help.
+    :raises OSError: where the store refuses a request or fails.
     """
     window = resolve_window(start, end, None, {})
     _require_past(window, "give an earlier end")
@@ -101,7 +101,7 @@ def export_logs(
 
 
 class _SupermetricsOperator(BaseOperator):
-    """Base class: the Connection, waiting without a worker slot, and remedies in the log."""
+    """Base class: holds the Connection, waits without occupying a worker slot, and logs remedies."""
 
     ui_color = "#e8f0fe"
 
@@ -126,7 +126,7 @@ class _SupermetricsOperator(BaseOperator):
 
     @contextmanager
     def _log_remedy(self) -> Iterator[None]:
-        """Log what to do about an error as a line of its own, which no log view cuts off."""
+        """Log what to do about an error on a line of its own, so that no log view cuts it off."""
         try:
             yield
         except Exception as error:
@@ -137,10 +137,10 @@ class _SupermetricsOperator(BaseOperator):
     def _defer_or_raise(
         self, error: SupermetricsError, waits: int, kwargs: dict[str, Any] | None = None
     ) -> NoReturn:
-        """Defer until a retry can succeed; raise the error where the task cannot, or that is not known.
+        """Defer until a retry can succeed; raise the error if the task cannot defer, or that time is unknown.
 
         :param waits: how many times in a row the task has waited, this time included; at least 1.
-        :param kwargs: for ``execute_complete()``; ``dag.test()`` drops them.
+        :param kwargs: for ``execute_complete()``; ``dag.test()`` does not pass them.
         """
         seconds = deferral_delay(error, waits=waits, jitter=random.random())
         if seconds is None or not self.deferrable:
@@ -164,13 +164,13 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
 
     Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects (or ``.csv.gz``, ``.parquet``, …), each
     visible whole or not at all. The last object is the manifest ``_manifest-{connector}-{start}-{end}.json``:
-    where it exists, the window is complete. A rerun replaces the objects of the window. Returns the summary
-    of the manifest, which outlet asset events carry, too.
+    if it exists, the window is complete. A rerun replaces the objects of the window. Returns the summary of
+    the manifest, which is also added to the events of outlet assets.
 
     The window is ``[start, end)`` by ``log_time``. Without ``start`` and ``end``, a run for a partition
-    exports the time from the partition's date on, ``window`` long. Else ``end`` defaults to the end of the
-    run's data interval, else its logical date, else the time when the run was due; ``start`` to
-    ``end - window``, else to the start of the data interval.
+    exports a window that starts at the partition's date and is ``window`` long. For any other run, ``end``
+    defaults to the end of the run's data interval, else its logical date, else the time when the run was due;
+    ``start`` defaults to ``end - window``, else to the start of the data interval.
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
     :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``, as a string or a
@@ -178,14 +178,14 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     :param team_id: the team; by default the Connection's. (templated)
     :param start: first time of the window, an aware datetime or an ISO 8601 string. (templated)
     :param end: the time at which the window ends, likewise. (templated)
-    :param window: length of the window, where ``start`` is not given: a ``timedelta`` or a
+    :param window: length of the window if ``start`` is not given: a ``timedelta`` or a
         ``pendulum.duration(months=1)``. Days, weeks, months and years are calendar units in the time zone of
-        the DAG's schedule; less than a day is elapsed time.
+        the DAG's schedule; anything shorter than a day is elapsed time.
     :param align: whether a run that the schedule has not created, such as a manual one, exports the last
-        complete window, and not the ``window`` before the time when it was started.
+        complete window instead of the ``window`` before the time when the run was due.
     :param settle: how long to wait after the window's end before reading it, because entries can appear
         late in the log. The wait occupies no worker slot.
-    :param format: ``"jsonl"``, one JSON object a line; ``"csv"``; or ``"parquet"``.
+    :param format: ``"jsonl"`` (one JSON object per line), ``"csv"`` or ``"parquet"``.
     :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
         gzip, inside Parquet zstd.
     :param entries_per_file: entries in each object but the last; bounds the memory used.
@@ -250,7 +250,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the summary of its manifest."""
-        # Set here, because a mapped task keeps a map_index_template only where the DAG gives one.
+        # It is set here because a mapped task keeps a map_index_template only if the DAG sets one.
         if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
             context["map_index_template"] = "{{ task.connector_identifier }}"
         with self._log_remedy(), self._hook() as hook:
@@ -282,11 +282,11 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         return self.execute(context)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
-        """Return what was read and written, for Airflow's OpenLineage provider, which calls this."""
+        """Return the inputs and outputs of the export; called by Airflow's OpenLineage provider."""
         return openlineage_facets(*self._exported) if self._exported else None
 
     def _wait_for_end(self, window: Window) -> None:
-        """Wait until ``settle`` after the window's end, without a worker slot where that takes long."""
+        """Wait until ``settle`` has passed since the window's end; a long wait occupies no worker slot."""
         if self.settle is None:
             _require_past(
                 window,
@@ -356,7 +356,7 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
 
 
 def _path_or_template(path: Any) -> Any:
-    """The path as a string, checked unless it is a template; another task's output unchanged."""
+    """Return the path as a string, checked unless it is a template, or another task's output unchanged."""
     if hasattr(path, "iter_references"):
         return path
     text = path_text(path)

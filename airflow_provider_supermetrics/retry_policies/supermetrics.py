@@ -12,8 +12,8 @@ try:
     from airflow.sdk import RetryDecision, RetryPolicy
 except ImportError:
     raise AirflowOptionalProviderFeatureException(
-        "SupermetricsRetryPolicy needs Airflow 3.3 or later. On older versions set deferrable=True, so that "
-        "tasks wait until Retry-After has passed without a retry; or set retries and retry_delay."
+        "SupermetricsRetryPolicy needs Airflow 3.3 or later. On older versions, set deferrable=True, so that "
+        "tasks wait until Retry-After has passed without using up a retry, or set retries and retry_delay."
     ) from None
 
 from airflow_provider_supermetrics._wait import deferral_delay
@@ -27,15 +27,15 @@ __all__ = ["SupermetricsRetryPolicy"]
 
 class SupermetricsRetryPolicy(RetryPolicy):
     """
-    Delay the next retry until ``Retry-After`` has passed, and do not retry where that cannot help.
+    Delay the next retry until ``Retry-After`` has passed, and do not retry where a retry cannot help.
 
-    The operators and the sensor of this package have it by default, without ``backoff_initial``. How many
-    retries there are is still the task's ``retries``.
+    The operators and the sensor of this package use it by default, without ``backoff_initial``. The task's
+    ``retries`` still sets the number of retries.
 
-    :param max_delay: the longest delay. Where ``Retry-After`` is longer, the task fails.
-    :param backoff_initial: the delay after a first transient failure without ``Retry-After``; it doubles with
-        each further one. None leaves it to the task's ``retry_delay``.
-    :param backoff_max: the longest of these delays.
+    :param max_delay: the longest delay. If ``Retry-After`` is longer, the task fails.
+    :param backoff_initial: the delay after the first transient failure without ``Retry-After``; it doubles
+        with each further failure. With None, the task's ``retry_delay`` applies.
+    :param backoff_max: the maximum of the doubling delay.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SupermetricsRetryPolicy(RetryPolicy):
         max_tries: int,  # noqa: ARG002  # RetryPolicy's signature
         context: Context | None = None,  # noqa: ARG002  # likewise
     ) -> RetryDecision:
-        """Decide by the attributes of the error."""
+        """Decide from the attributes of the error."""
         if not isinstance(exception, SupermetricsError):
             return RetryDecision.default()
         kind = type(exception).__name__

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 __all__ = ["SupermetricsErrorLogSensor"]
 
 _STORE_KEY = "supermetrics_error_log"
-# Airflow ends a deferral that its trigger does not end. The trigger, which may be waiting inside a request at
-# its deadline, should be first.
+# Airflow ends a deferral that its trigger does not end. The trigger may still be waiting for a response at
+# its deadline, so it is given this much longer.
 _GRACE = timedelta(minutes=15)
 _LONGEST_TIMEOUT = timedelta(days=3650).total_seconds()
 
@@ -65,8 +65,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     """
     Wait until a connector has logged errors.
 
-    Returns ``{"matches": how many, "entries": [the newest], "since": ..., "until": ...}``, the same in
-    poke, reschedule and deferrable mode.
+    Returns ``{"matches": how many, "entries": [the newest], "since": ..., "until": ...}``, which is the same
+    in poke, reschedule and deferrable mode.
 
     :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
     :param team_id: the team; by default the Connection's. (templated)
@@ -76,15 +76,15 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     :param min_status: the lowest status that counts as an error.
     :param statuses: the statuses that count, in place of ``min_status``. (templated)
     :param events: the event types that count; by default all. (templated)
-    :param request_contains: a part of ``request``, upper or lower case; by default any request
-        counts. (templated)
-    :param min_matches: how many entries there must be.
-    :param max_entries: how many of them to return, the newest, with long strings truncated.
+    :param request_contains: text that ``request`` must contain, in upper or lower case; by default any
+        request counts. (templated)
+    :param min_matches: how many entries must match.
+    :param max_entries: how many of the newest entries to return, with long strings truncated.
     :param overlap: how late an entry may appear in the log and still be found.
     :param max_consecutive_failures: how many polls in a row may fail before the task does.
-    :param deferrable: whether to wait in the triggerer, without a worker slot; by default what
-        ``[operators] default_deferrable`` says.
-    :param wait_policy: changes to the wait policy of the Connection, such as
+    :param deferrable: whether to wait in the triggerer, without occupying a worker slot; by default Airflow's
+        ``[operators] default_deferrable``.
+    :param wait_policy: settings for waiting that replace the Connection's, such as
         ``{"rate_limit_reserve": 1000}``.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
     """
@@ -167,7 +167,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     @contextmanager
     def _log_remedy(self) -> Iterator[None]:
-        """Log what to do about an error as a line of its own, because log views cut long lines."""
+        """Log what to do about an error on a line of its own, because log views cut long lines."""
         try:
             yield
         except Exception as error:
@@ -177,11 +177,11 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral; where that ends in a skip, give the reason."""
+        """Resume after a deferral; if that ends in a skip, add the reason."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:
-            # Airflow logs the message and no cause; its own only says that soft_fail or never_fail is set.
+            # Airflow logs no cause, and its own message only says that soft_fail or never_fail is set.
             raise AirflowSkipException(str(skip.__cause__ or skip)) from skip.__cause__
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -226,7 +226,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=is_done, xcom_value=result if is_done else None)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        """Return the trigger's result, or raise its error; raise one for an event that is not valid, too."""
+        """Return the trigger's result, or raise its error; also raise an error if the event is not valid."""
         if not isinstance(event, Mapping):
             raise SupermetricsError(f"The trigger fired with {type(event).__name__}, not with a result")
         status, result = event.get("status"), event.get("result")
@@ -260,19 +260,19 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 events=as_list("events", self.events, str),
                 request_contains=self.request_contains or None,
             )
-        # Where no state is stored between polls, each poll reads all again: larger pages save requests.
+        # If no state is kept between polls, each poll reads everything again, so larger pages save requests.
         tail = TailState(
             since,
             self.overlap,
             MAX_LIMIT if self._is_forgetful else FIRST_LIMIT,
-            # Checked by an earlier poll; Airflow 2 does not say whether there was one.
+            # An earlier poll has checked this; Airflow 2 does not say whether there was one.
             is_known=self._is_forgetful and context.get("task_reschedule_count", 0) > 0,
         )
         self._counter = ErrorCounter(CounterState(tail), error_filter, self.max_entries)
-        # Without stored state failures cannot be counted, so the first one fails the task.
+        # Without stored state, failures cannot be counted, so the first failure fails the task.
         self._pace = Pace(self.poke_interval, 1 if self._is_forgetful else self.max_consecutive_failures)
         state = None if self._store is None else self._stored("read", self._store.get, _STORE_KEY)
-        # It may be the state of an earlier run of a cleared task.
+        # The state may come from an earlier run of a cleared task.
         if state and state.get("fingerprint") == self._fingerprint(self._counter):
             with suppress(ContractViolation):
                 progress = from_json(state, Progress)
@@ -282,7 +282,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     # Between two polls
 
     def _poke_or_skip(self, context: Context) -> PokeReturnValue:
-        """Poke; after an error do what ``soft_fail``, ``never_fail`` or ``silent_fail`` says."""
+        """Poke; handle an error as ``soft_fail``, ``never_fail`` or ``silent_fail`` says."""
         try:
             return self.poke(context)
         except (AirflowFailException, AirflowTaskTimeout) as error:
@@ -298,9 +298,9 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             raise
 
     def _pause_before(self, deadline: datetime) -> float:
-        """Seconds until the next poll, the last one at the deadline.
+        """Return the seconds until the next poll; the last poll is at the deadline.
 
-        :raises AirflowSensorTimeout: where none is allowed before the deadline, or it has passed.
+        :raises AirflowSensorTimeout: if the deadline has passed, or no poll is allowed before it.
         """
         now, state = utcnow(), self._pace.state
         not_before, left = state.not_before, (deadline - now).total_seconds()
@@ -315,7 +315,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         pause = self._pause
         if self.exponential_backoff:
-            # As long again as it has waited so far: that doubles, and needs no count of the polls.
+            # Waiting as long again as it has waited so far doubles the total, without a count of the polls.
             pause = max(pause, min(self.poke_interval + self.timeout - left, self._longest_interval))
         pause = min(pause, left)
         if not_before is not None:
@@ -358,7 +358,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if not last_failure:
             return too_few
         if has_succeeded:
-            return f"{too_few}, as far as it was read: the last poll failed: {last_failure}"
+            return f"{too_few}, as far as it was read. The last poll failed: {last_failure}"
         if self._is_forgetful:
             return f"The last poll of {self.connector_identifier} {within} failed: {last_failure}"
         return (
@@ -385,7 +385,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             self._stored("written", self._store.set, _STORE_KEY, state)
 
     def _stored(self, done: str, use: Callable[..., Any], *args: Any) -> Any:
-        """Use the task state store; log a failure only, because the state does no more than save requests."""
+        """Use the task state store; only log a failure, because the state only saves requests."""
         try:
             return use(*args)
         except Exception as error:

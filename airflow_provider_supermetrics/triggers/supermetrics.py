@@ -1,4 +1,4 @@
-"""Triggers: wait for error entries without occupying a worker slot; start DAG runs for them."""
+"""Triggers: wait for error entries without occupying a worker slot, or start DAG runs for them."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ _PATH = "airflow_provider_supermetrics.triggers.supermetrics"
 _SECONDS_TO_STORE_AN_EVENT = 3.0
 # Events must not come faster than they are stored.
 _LEAST_POLL_INTERVAL = 3
-# Only a person can correct what is refused; frequent requests would not help.
+# Only a person can correct what the API refuses, so frequent requests would not help.
 _SECONDS_AFTER_A_REFUSAL = 300.0
-# What an error consists of, beside its kind, its message and the budget.
+# The attributes of an error, besides its class, its message and the budget.
 _FACTS = ("remedy", "status_code", "code", "description", "details", "request_id", "retry_after")
-# Triggers that start within this time use the same `since`, so that none has to poll by itself.
+# Triggers that start within this time use the same `since`, so that none of them has to poll on its own.
 _SAME_MOMENT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a sensor's polls have come to; msgspec makes JSON of it."""
+    """The state of a sensor's polls; msgspec converts it to JSON."""
 
     counter: CounterState
     pace: PaceState = field(default_factory=PaceState)
@@ -69,17 +69,17 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
     Fires once, with ``{"status": "success", "result": ...}``, ``"timeout"`` or ``"error"``.
 
     :param connector_identifier: the connector.
-    :param since: first time that counts, ISO 8601 with an offset.
+    :param since: the time from which entries count, in ISO 8601 with an offset.
     :param deadline: when to give up, likewise.
     :param not_before: time of the first poll, likewise.
     :param error_filter: which entries count: arguments of ``ErrorFilter.of``.
-    :param min_matches: how many must match.
-    :param max_entries: how many of them the event contains at most.
+    :param min_matches: how many entries must match.
+    :param max_entries: the maximum number of entries in the event.
     :param overlap: how late an entry may appear, in seconds.
     :param poke_interval: seconds between polls.
     :param max_consecutive_failures: how many polls in a row may fail.
-    :param longest_interval: the maximum in seconds for an interval that doubles with each poll; None for
-        one that does not.
+    :param longest_interval: the maximum, in seconds, of an interval that doubles with each poll; None if the
+        interval does not change.
     :param team_id: the team; by default the Connection's.
     :param state: the state after the sensor's own polls.
     :param wait_policy: changes to the wait policy of the Connection.
@@ -132,14 +132,14 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         try:
             event = await self._wait()
         except Exception as error:
-            # For a trigger that raises, the task would fail with a traceback and no error of ours.
+            # If a trigger raises, its task fails with a traceback, and without this package's error.
             if not isinstance(error, SupermetricsError):
                 self.log.exception("Unexpected error while polling connector %s", self._connector_identifier)
             event = error_event(as_supermetrics_error(error, self._arguments["supermetrics_conn_id"]))
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        """Poll, and return the event; raise the error with which polling fails for good."""
+        """Poll until done and return the event; raise the error if polling fails for good."""
         pause = (self._not_before - utcnow()).total_seconds()
         while True:
             left, not_before = (self._deadline - utcnow()).total_seconds(), self._pace.state.not_before
@@ -152,7 +152,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
                 }
             await asyncio.sleep(max(0.0, min(pause, left)))
             try:
-                # A new hook for each poll, because the credential may change meanwhile.
+                # Each poll uses a new hook, because the credential may change between polls.
                 async with SupermetricsAsyncHook(
                     self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
                 ) as hook:
@@ -173,7 +173,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
 
 @dataclass(frozen=True)
 class _Batch:
-    """The new entries of one poll of a stream; the first poll begins at ``since``."""
+    """The new entries from one poll of a stream; the first poll begins at ``since``."""
 
     since: datetime
     is_first: bool
@@ -184,26 +184,26 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     """
     Start DAG runs when a connector logs errors, through an ``AssetWatcher`` (Airflow 3.0 and later).
 
-    One event for each poll that finds new errors. On Airflow 3.3 a restart of the triggerer neither
-    repeats nor misses an entry, and watchers of one connector share their polls.
+    Fires one event for each poll that finds new errors. On Airflow 3.3, a restart of the triggerer neither
+    repeats nor misses an entry, and watchers of the same connector share their polls.
 
-    The payload: ``connector_identifier``, ``team_id``, ``matches`` (how many), ``entries`` (the newest
-    of them, long strings cut), ``since`` and ``until``.
+    The payload contains ``connector_identifier``, ``team_id``, ``matches`` (how many), ``entries`` (the
+    newest of them, with long strings truncated), ``since`` and ``until``.
 
     :param connector_identifier: the connector, such as ``"T3S70"``.
     :param team_id: the team; by default the Connection's.
     :param min_status: the lowest status that counts as an error.
     :param statuses: the statuses that count, in place of ``min_status``.
     :param events: the event types that count; by default all.
-    :param request_contains: a part of ``request``; by default any request counts.
-    :param max_entries: how many entries the payload contains at most.
+    :param request_contains: text that ``request`` must contain; by default any request counts.
+    :param max_entries: the maximum number of entries in the payload.
     :param poll_interval: time between polls, in seconds or as a timedelta.
     :param lookback: how far the very first poll goes back, likewise.
     :param overlap: how late an entry may appear and still be found, likewise.
     :param wait_policy: changes to the wait policy of the Connection.
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use.
     :raises AirflowOptionalProviderFeatureException: on Airflow 2, which has no event triggers.
-    :raises SupermetricsValidationError: for arguments that cannot be used.
+    :raises SupermetricsValidationError: if an argument is not valid.
     """
 
     def __init__(
@@ -224,11 +224,11 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     ) -> None:
         if BaseEventTrigger is None:
             raise AirflowOptionalProviderFeatureException(
-                "SupermetricsErrorLogEventTrigger needs Airflow 3.0 or later: Airflow 2 starts no DAG runs "
-                "by events. Use SupermetricsErrorLogSensor"
+                "SupermetricsErrorLogEventTrigger needs Airflow 3.0 or later: Airflow 2 cannot start DAG "
+                "runs from events. Use SupermetricsErrorLogSensor"
             )
         super().__init__()
-        # The kinds of errors that were logged, by what failed.
+        # The types of errors that have been logged, by the action that failed.
         self._reported: dict[str, set[type[Exception]]] = {}
         self.team_id = team_id
         self.max_entries = max_entries
@@ -254,7 +254,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         }
 
     def shared_stream_key(self) -> Hashable:
-        """Return a key that is equal for triggers which can share their polls."""
+        """Return a key that is the same for all triggers that can share their polls."""
         return json.dumps([_PATH, self._shared_arguments()], sort_keys=True)
 
     @classmethod
@@ -287,7 +287,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                             "load",
                             error,
                             "The watermark of connector %s could not be read: %s. No event is fired until it "
-                            "can be, because errors could be missed; trying again after each poll",
+                            "can be read, because errors could be missed; retrying after each poll",
                         )
                         continue
                     tail, is_saved = LogTail(stored or began), stored is not None
@@ -295,11 +295,11 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                         tail = LogTail(replace(began, since=max(began.since, batch.since)))
                 before = tail.state
                 try:
-                    # The first batch begins at the stream's `since`, maybe after this trigger's watermark.
+                    # The first batch begins at the stream's `since`, maybe later than this trigger's watermark.
                     if batch.since <= before.reread_from if batch.is_first else is_caught_up:
                         entries = tail.take_shared(batch.entries, utcnow())
                     else:
-                        # This trigger has read less than the stream, such as after a restart.
+                        # This trigger has read less than the stream has, for example after a restart.
                         entries, _ = await self._poll(
                             tail, Pace(self.poll_interval, max_consecutive_failures=1)
                         )
@@ -312,7 +312,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                     )
                     tail, is_caught_up = LogTail(before), False
                     continue
-                is_caught_up = True  # each further batch continues where the one before ended
+                is_caught_up = True  # each further batch continues where the previous one ended
                 if payload["matches"]:
                     yield TriggerEvent(payload)
                     # The watermark is stored after the event, so that a crash in between repeats the event.
@@ -321,7 +321,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                     is_saved = await self._save(tail.state)
 
     async def _batches(self, shared_stream: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
-        """The batches of the shared stream, and if that fails, of a stream of this trigger alone."""
+        """Yield the batches of the shared stream or, if that fails, of a stream of this trigger's own."""
         try:
             async for batch in shared_stream:
                 yield batch
@@ -355,7 +355,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         while True:
             try:
                 tail.begin_poll(utcnow())
-                # A new hook for each poll, because the Connection may change meanwhile.
+                # Each poll uses a new hook, because the Connection may change between polls.
                 async with SupermetricsAsyncHook(
                     self.supermetrics_conn_id, wait_policy=self.wait_policy
                 ) as hook:
@@ -365,7 +365,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 tail.finish_poll(utcnow())
                 return found, pause
             except Exception as error:
-                # After an empty history the next poll may find entries.
+                # If the history was empty, the next poll may still find entries.
                 is_empty = not found and isinstance(error, SupermetricsRequestError)
                 if is_empty or not (isinstance(error, SupermetricsError) and error.resumable):
                     tail.abandon_poll()
@@ -373,7 +373,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 await asyncio.sleep(self._pause_after(pace, error))
 
     def _pause_after(self, pace: Pace, error: Exception) -> float:
-        """Log the error, since there is no task that could fail; return the seconds until the next poll."""
+        """Log the error, because there is no task to fail; return the seconds until the next poll."""
         pause = max(self.poll_interval, _SECONDS_AFTER_A_REFUSAL)
         if isinstance(error, SupermetricsError):
             with suppress(SupermetricsError):
@@ -390,7 +390,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         return pause
 
     def _report(self, doing: str, error: Exception, message: str, *, once: bool = False) -> None:
-        """Log a failure after which the trigger continues; a new kind of error with its traceback."""
+        """Log a failure after which the trigger continues; log a new type of error with its traceback."""
         exc_info = self._if_new(doing, error)
         if exc_info or not once:
             self.log.error(message, self.connector_identifier, reason(error), exc_info=exc_info)
@@ -445,12 +445,12 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 error,
             )
         except ValueError as error:
-            if type(error) is not ValueError:  # a subclass means something else, such as invalid JSON
+            if type(error) is not ValueError:  # a subclass has another cause, such as invalid JSON
                 raise
             self.asset_state_store = None
             self.log.warning(
                 "No watermark is stored for connector %s, so a restart repeats or misses errors: %s. If "
-                "several assets share this trigger, give each a distinct one, such as one with another "
+                "several assets share this trigger, give each asset its own, for example with a different "
                 "max_entries",
                 self.connector_identifier,
                 error,
@@ -458,7 +458,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         return None
 
     async def _save(self, tail: TailState) -> bool:
-        """Store the watermark; return False where that failed, so that it has to be repeated."""
+        """Store the watermark; return False if that failed and must be repeated."""
         if self._store is None:
             return True
         try:
@@ -468,7 +468,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                 "save",
                 error,
                 "The watermark of connector %s could not be stored: %s. It is kept in memory, so events are "
-                "repeated only if the triggerer restarts; trying again after each poll",
+                "repeated only if the triggerer restarts; retrying after each poll",
                 once=True,
             )
             return False
@@ -478,7 +478,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
 
 
 def error_event(error: SupermetricsError) -> dict[str, Any]:
-    """An error as the event of a trigger."""
+    """Return an error as a trigger's event."""
     return {
         "status": "error",
         "kind": type(error).__name__,
@@ -489,7 +489,7 @@ def error_event(error: SupermetricsError) -> dict[str, Any]:
 
 
 def error_of(event: Mapping[str, Any]) -> SupermetricsError:
-    """The error that :func:`error_event` made this event of; for an unknown kind, a SupermetricsError."""
+    """Return the error from which :func:`error_event` made this event; SupermetricsError if unknown."""
     kind = getattr(_exceptions, str(event.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, SupermetricsError)):
         kind = SupermetricsError
@@ -502,9 +502,9 @@ def error_of(event: Mapping[str, Any]) -> SupermetricsError:
 
 
 class _RefusedArguments(SupermetricsValidationError, TypeError):
-    """A TypeError, because any other error of a trigger's constructor ends Airflow's triggerer.
+    """Invalid arguments, as a TypeError: any other error in a trigger's constructor ends Airflow's triggerer.
 
-    The stored arguments may be those of another version of this package.
+    The stored arguments may come from another version of this package.
     """
 
 

@@ -162,7 +162,8 @@ def test_quality_gate_skips_after_errors(airflow, simulator, tmp_path):
     newest = errors(simulator, END - HOUR, END)[0]
     sent = len(simulator.requests)
     output = airflow(tmp_path, "dags", "test", "supermetrics_quality_gate", END.isoformat())
-    assert f"No load: {newest['log_time']}, status {newest['status']}, {newest['request']}" in output
+    line = f"Skipping the load: {newest['log_time']}, status {newest['status']}, {newest['request']}"
+    assert line in output
     assert "Skipping downstream tasks" in output
     assert len(simulator.requests) - sent == 1
 

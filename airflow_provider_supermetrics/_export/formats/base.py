@@ -1,4 +1,4 @@
-"""What the formats of parts have in common, and the compression of text formats."""
+"""The common base of all part formats, and the compression of text formats."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, ClassVar, Final, NamedTuple, Protocol
 
-# See `make bench`: higher levels cost more time than the bytes that they save are worth.
+# Higher levels cost more time than the bytes they save are worth; see `make bench`.
 _GZIP_LEVEL: Final = 6
-# zstd's levels 3 to 12 take longer, and make the lines of `make bench-formats` larger.
+# In `make bench-formats`, levels 3 to 12 of zstd are slower, and their output is larger.
 _ZSTD_LEVEL: Final = 1
 
 _SUFFIXES: Final = {"gzip": ".gz", "zstd": ".zst", None: ""}
@@ -24,7 +24,7 @@ class Library(NamedTuple):
 
 
 class FileFormat(ABC):
-    """A format of parts. With the same libraries, the same lines give the same bytes.
+    """A file format for parts. With the same libraries, the same lines give the same bytes.
 
     :param compression: one of ``compressions``, or None.
     """
@@ -32,9 +32,9 @@ class FileFormat(ABC):
     format: ClassVar[str]
     #: The default comes first.
     compressions: ClassVar[tuple[str, ...]]
-    #: The end of the names of parts.
+    #: The ending of each part's name.
     suffix: str
-    #: What must be installed besides this package.
+    #: The library that must be installed in addition to this package, or None.
     library: Library | None
 
     def __init__(self, compression: str | None) -> None:
@@ -50,7 +50,7 @@ class FileFormat(ABC):
 
 
 class TextFormat(FileFormat):
-    """A format that is compressed as a whole."""
+    """A format whose files are compressed as a whole."""
 
     compressions = ("gzip", "zstd")
 
@@ -61,7 +61,7 @@ class TextFormat(FileFormat):
 
 
 class Writable(Protocol):
-    """What a text format needs of a file."""
+    """The methods of a file that a text format calls."""
 
     def write(self, data: bytes, /) -> int:
         """Write all of ``data``."""
@@ -69,7 +69,7 @@ class Writable(Protocol):
 
 @contextmanager
 def compressed(raw: BinaryIO, compression: str | None) -> Iterator[Writable]:
-    """A file that compresses into ``raw``, which stays open; the same data give the same bytes."""
+    """Yield a file that compresses into ``raw``, which stays open; the same data gives the same bytes."""
     if compression is None:
         yield raw
     elif compression == "gzip":

@@ -1,4 +1,4 @@
-"""Parquet: typed columns, compressed inside."""
+"""Parquet: typed columns, compressed within the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_supermetrics._export.formats.base import FileFormat, Libra
 if TYPE_CHECKING:
     import pyarrow
 
-# A row group is in memory in Arrow's form; only a few rows at a time are Python objects.
+# A whole row group is held in memory as Arrow data, but only a few rows at a time as Python objects.
 _ROWS_PER_GROUP = 100_000
 _ROWS_AT_ONCE = 5_000
 
@@ -37,9 +37,9 @@ class Parquet(FileFormat):
             raw,
             schema,
             compression=self.compression or "none",
-            # In the other columns values hardly repeat.
+            # Values in the other columns rarely repeat.
             use_dictionary=["status", "event", "request", "duration_ms", "extra"],
-            # Arrow's schema would add nothing to the file's own types but Arrow's names for them.
+            # Arrow's schema would only repeat the file's own types under Arrow's names.
             store_schema=False,
         ) as writer:
             while group := list(islice(batches, _ROWS_PER_GROUP // _ROWS_AT_ONCE)):
@@ -58,7 +58,7 @@ def _schema() -> pyarrow.Schema:
 def _batches(entries: Iterator[Fields], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
     import pyarrow
 
-    # The same batches wherever the blocks were cut, because pages inside the file end where batches do.
+    # Batches must not depend on how the blocks were cut, because pages inside the file end where batches do.
     while rows := list(map(_rows.row, islice(entries, _ROWS_AT_ONCE))):
         columns = zip(*rows, strict=True)
         arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]

@@ -1,12 +1,13 @@
 """An entry as a row: a typed column for each field that the API documents, and one for all other values.
 
 The rule: **an entry can be rebuilt from its row exactly.** A value that its column can represent unchanged is
-in the column. Every other one (of another type, out of range, null, of another name) is under its own name in
-the column ``extra``, a JSON object. So an entry is its columns that are not null, updated with ``extra``.
+stored in that column. Any other value (of another type, out of range, null, or of an undocumented field) is
+stored under its own name in the column ``extra``, a JSON object. To rebuild the entry, take the columns that
+are not null and update them with ``extra``.
 
-Only ``log_time`` has a value even where it is not exact, because tables are filtered by it: the time in UTC,
-cut to microseconds. Where the API did not print it as :func:`format_time` does, the original string is in
-``extra``, too.
+Only ``log_time`` has a value even where that value is not exact, because tables are filtered by it: it is the
+time in UTC, truncated to microseconds. Where the API did not print it as :func:`format_time` does, ``extra``
+contains the original string as well.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any, Final
 from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, encode
 from airflow_provider_supermetrics._api.times import format_time, parse_log_time
 
-#: The columns, in their order, and their types.
+#: The columns, in order, and their types.
 COLUMNS: Final = {**SCHEMA, "extra": "string"}
 
 Row = tuple[Any, ...]
 
 
 def text(value: Any) -> str | None:
-    """The value, if it is a string that UTF-8 can encode, so without lone surrogates; else None."""
+    """Return the value if it is a string that UTF-8 can encode, without lone surrogates; else None."""
     if type(value) is not str:
         return None
     try:
@@ -37,10 +38,10 @@ def text(value: Any) -> str | None:
 
 
 def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
-    """The entry as a row.
+    """Return the entry as a row.
 
-    :param entry: the fields, which are removed from it.
-    :param text: returns a string as a column can represent it, or None where it cannot.
+    :param entry: the fields; those that become columns are removed from it.
+    :param text: returns a value as the string that a column can represent, or None where it cannot.
     """
     values: list[Any] = []
     for name, kind in SCHEMA.items():
@@ -58,7 +59,7 @@ def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
 
 
 def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
-    """The entries in blocks of whole lines."""
+    """Yield the entries in blocks of complete lines."""
     for block in blocks:
         for one in block.splitlines():
             yield decode(one)
@@ -66,7 +67,7 @@ def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
 
 @lru_cache(maxsize=8192)
 def _time(text: str) -> tuple[datetime | None, bool]:
-    """The time, and whether :func:`format_time` prints it in the same way."""
+    """Return the time, and whether :func:`format_time` prints it in the same way."""
     try:
         at = parse_log_time(text).at
     except (ValueError, OverflowError):
@@ -75,5 +76,5 @@ def _time(text: str) -> tuple[datetime | None, bool]:
 
 
 def _integer(value: Any, bits: int) -> int | None:
-    # Neither True nor 1.0, which equal 1.
+    # Excludes True and 1.0, although they equal 1.
     return value if type(value) is int and -(1 << bits - 1) <= value < 1 << bits - 1 else None
