@@ -295,7 +295,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                         tail = LogTail(replace(began, since=max(began.since, batch.since)))
                 before = tail.state
                 try:
-                    # The first batch begins at the stream's `since`, maybe later than this trigger's watermark.
+                    # The first batch begins at the stream's `since`, maybe after this trigger's watermark.
                     if batch.since <= before.reread_from if batch.is_first else is_caught_up:
                         entries = tail.take_shared(batch.entries, utcnow())
                     else:
