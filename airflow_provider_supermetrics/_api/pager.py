@@ -10,7 +10,8 @@ order, without a gap, and may be cut anywhere. So it proves that everything newe
 time has been read, and only an entry older than that time proves that the time itself is complete.
 
 A page shorter than ``limit`` proves nothing, because any page may be cut: once, always or at random. The end
-of the history needs two proofs: a page that repeats the oldest time contains nothing new, and nothing older exists.
+of the history needs two proofs: a page that repeats the oldest time contains nothing new, and nothing older
+exists.
 One case cannot be detected: a server that cuts a page within the oldest time of the whole history,
 and returns no more of it in later responses. This looks like a history that ends there.
 
@@ -24,8 +25,8 @@ GAP            it leaves out the oldest entry: ``PAST`` by the tick that entry i
                if that is coarser; else refused
 EMPTY          as GAP, but repeated a few times before it is refused
 MORE_TIES      repeated; if it is full: with 1,000 entries, then ``WITHIN``, then refused
-REPEATS        if full, as above; if not full: ``BELOW``, to learn whether anything older exists. If so, or if known
-               entries are missing, this page was cut: as GAP, but repeated a few times, then
+REPEATS        if full, as above; if not full: ``BELOW``, to learn whether anything older exists. If so, or
+               if known entries are missing, this page was cut: as GAP, but repeated a few times, then
                ``WITHIN``, before it is refused. If not: done, unless other pages of this length were
                cut: likewise
 =============  ================================================================================
