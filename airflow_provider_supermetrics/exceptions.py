@@ -107,7 +107,7 @@ class SupermetricsTokenError(SupermetricsError):
 
 
 class SupermetricsRequestError(SupermetricsError, AirflowFailException):
-    """The API responded with another 4xx. The same request would fail again, so Airflow does not retry it."""
+    """Any other 4xx response: the same request would fail again, so Airflow does not retry the task."""
 
     retryable = False
 

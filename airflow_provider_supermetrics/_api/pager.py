@@ -1,37 +1,38 @@
-"""The pager: which page to request next, what is new, when all is read.
+"""The pager: decides which page to request next, which entries are new, and when all is read.
 
-The API pages by time, newest first, and many entries can share one printed time. Asking for what
-precedes the oldest entry's time would drop the rest of that time at every page's border; so the
-pager asks one tick past it and drops what it has seen. That is right whether ``before`` excludes
-or includes its time, and where the server keeps finer times than it prints.
+The API pages by time, newest first, and many entries can share one printed time. Requesting
+only what precedes the oldest entry's time would lose the rest of that time at every page border. So the pager
+sets ``before`` one tick past that time and drops the entries it has seen. This is correct whether ``before``
+excludes or includes its time, and also if the server keeps finer times than it prints.
 
-A page is taken as what the API's page says it is: the newest entries older than ``before``, in
-order, with no gap, cut anywhere. So it proves that everything newer than its oldest time has been read, and
-only an entry older than that time proves that the time itself is complete.
+The pager relies on what the API documents: a page contains the newest entries older than ``before``, in
+order, without a gap, and may be cut anywhere. So it proves that everything newer than its oldest
+time has been read, and only an entry older than that time proves that the time itself is complete.
 
-A page shorter than ``limit`` proves nothing: any page may be cut, once, always or at random. The end of the
-history takes two proofs: a page that repeats the oldest time brings nothing new, and nothing older exists.
-One case is beyond any proof: a server that cuts a page within the oldest time of the whole history,
-and shows no more of it when asked again. It looks like a history that ends there.
+A page shorter than ``limit`` proves nothing, because any page may be cut: once, always or at random. The end
+of the history needs two proofs: a page that repeats the oldest time contains nothing new, and nothing older
+exists.
+One case cannot be detected: a server that cuts a page within the oldest time of the whole history,
+and returns no more of it in later responses. This looks like a history that ends there.
 
-The whole state is one frozen value, replaced last: a page that is refused has changed nothing.
+The whole state is one frozen value, which is replaced last, so a page that is refused changes nothing.
 
 =============  ================================================================================
-the page       what follows, where it was asked for past the oldest time (``PAST``, ``WITHIN``)
+the page       what follows, if it was requested past the oldest time (``PAST``, ``WITHIN``)
 =============  ================================================================================
 OLDER          it is the new oldest time: done if it precedes the window, else ``PAST``
-GAP            it leaves out the oldest entry: ``PAST`` by the tick which that one is printed with,
-               where it is coarser; else refused
+GAP            it leaves out the oldest entry: ``PAST`` by the tick that entry is printed with,
+               if that is coarser; else refused
 EMPTY          as GAP, but repeated a few times before it is refused
-MORE_TIES      repeated; where it is full: with 1,000 entries, then ``WITHIN``, then refused
-REPEATS        full, as above; not full: ``BELOW``, to learn whether anything older exists. If so, or if known
-               entries are missing, this page was cut: as GAP, but repeated a few times, then
+MORE_TIES      repeated; if it is full: with 1,000 entries, then ``WITHIN``, then refused
+REPEATS        if full, as above; if not full: ``BELOW``, to learn whether anything older exists. If so, or
+               if known entries are missing, this page was cut: as GAP, but repeated a few times, then
                ``WITHIN``, before it is refused. If not: done, unless other pages of this length were
                cut: likewise
 =============  ================================================================================
 
 =============  ================================================================================
-the page       what follows, where it was asked for ``BELOW`` the oldest time
+the page       what follows, if it was requested ``BELOW`` the oldest time
 =============  ================================================================================
 OLDER, GAP     older entries exist: ``PAST`` (OLDER, which repeats the oldest entry, counts as above)
 EMPTY          nothing older exists: done, if a page has repeated the oldest time; else ``PAST``
@@ -56,14 +57,14 @@ from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics._api.times import DAY, MICROSECOND, SECOND, AwareTime, ceil, to_utc
 
-# A page that brings nothing, although more should come, is requested again so many times.
+# A page that contains nothing new, although more should come, is requested again this many times.
 _MAX_REPEATS = 5
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
 
 
 class Step(Enum):
-    """Where a page is asked from. ``PAST`` and ``WITHIN`` must repeat the oldest entry, to leave no gap."""
+    """Where to request a page from. ``PAST`` and ``WITHIN`` must repeat the oldest entry, to leave no gap."""
 
     #: The window's end.
     TOP = "top"
@@ -71,22 +72,22 @@ class Step(Enum):
     PAST = "past"
     #: Just short of that tick: leaves out the next tick, which an inclusive server repeats too.
     WITHIN = "within"
-    #: Just short of the oldest time: is there anything older at all?
+    #: Just short of the oldest time: shows whether anything older exists.
     BELOW = "below"
 
 
 class Verdict(Enum):
     """What a page says about the oldest time read so far."""
 
-    #: No entries.
+    #: It contains no entries.
     EMPTY = "empty"
     #: It repeats the oldest entry and reaches older ones: all that is newer than the oldest is complete.
     OLDER = "older"
     #: It reaches older entries without the oldest one read, so entries may be missing between them.
     GAP = "gap"
-    #: Nothing older, but entries that were not seen.
+    #: It contains nothing older, but entries that were not seen before.
     MORE_TIES = "more ties"
-    #: Nothing older, nothing new.
+    #: It contains nothing older and nothing new.
     REPEATS = "repeats"
 
 
@@ -100,7 +101,7 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class PageFacts:
-    """What is remembered of the last page that ended at the oldest time.
+    """What the pager remembers of the last page that ended at the oldest time.
 
     :param newest: the time of its first entry.
     :param confirms: whether it repeated all entries known at the oldest time, and brought nothing new.
@@ -114,26 +115,26 @@ class PageFacts:
 
     @property
     def is_full(self) -> bool:
-        """Whether it has as many entries as it may have."""
+        """Whether it has as many entries as its limit allows."""
         return self.length >= self.limit
 
 
 @dataclass(frozen=True)
 class PagerState:
-    """Everything that a pager knows; msgspec makes JSON of it.
+    """Everything that a pager knows; msgspec converts it to JSON.
 
     :param start: first time of the window, or None for the beginning of the history.
     :param end: the time at which the window ends, or None for no end.
     :param next: the page to ask for next, or None when the window has been read.
     :param limit: entries per page.
     :param max_limit: see :class:`LogPager`.
-    :param step: where ``next`` is asked from.
+    :param step: where ``next`` is requested from.
     :param tick: the finest precision that times were printed with, but not finer than ``least_tick``.
     :param least_tick: set where an entry that had to be repeated is printed more coarsely than others.
     :param oldest: the time of the oldest entry read; all that is newer has been read.
     :param oldest_tick: the precision that the oldest entry read is printed with.
-    :param last: the oldest entry read; a page that holds it again leaves no gap.
-    :param seen: entries that a further page may repeat, and their times.
+    :param last: the oldest entry read; a page that contains it again leaves no gap.
+    :param seen: entries that a later page may repeat, and their times.
     :param page: the last page that ended at ``oldest``.
     :param older_exist: whether anything older than ``oldest`` exists; None while that is unknown.
     :param repeats: pages in a row that repeated ``oldest`` and brought nothing new.
@@ -170,7 +171,7 @@ class PagerState:
 
 @dataclass(frozen=True)
 class _Received:
-    """A page, what of it was not seen before, and the finest precision known now."""
+    """A page, its entries that were not seen before, and the finest precision known so far."""
 
     page: Sequence[LogEntry]
     keys: set[str]
@@ -181,12 +182,12 @@ class _Received:
 class LogPager:
     """Reads the entries with ``start <= log_time < end``, each once, page by page.
 
-    Ask for the page that :attr:`next` names, give its entries to :meth:`receive`, until :attr:`next` is None.
+    Request the page :attr:`next`, pass its entries to :meth:`receive`, and repeat until :attr:`next` is None.
 
     :param start: first time of the window (aware), or None for the beginning of the history.
     :param end: the time at which the window ends (aware), or None for no end.
     :param limit: entries per page, 1 to 1000. Where one time fills a page, it grows to 1000.
-    :param first_limit: entries of the first page, where little is expected; by default ``limit``.
+    :param first_limit: entries of the first page, smaller if few are expected; by default ``limit``.
     :param trust_first_page: take a short first page for the whole history as soon as nothing older exists;
         for a caller that requests the same page again later.
     :param max_limit: the largest page that the API allows; smaller in tests only.
@@ -264,7 +265,7 @@ class LogPager:
         return pager
 
     def receive(self, page: Sequence[LogEntry]) -> list[LogEntry]:
-        """Take the page that was requested; return what is new in it and in the window, newest first.
+        """Take the page that was requested; return its new entries in the window, newest first.
 
         A page that is refused leaves the state as it was.
 
@@ -294,7 +295,7 @@ class LogPager:
 
 
 def _read(page: Sequence[LogEntry], state: PagerState, request: PageRequest) -> _Received:
-    """See that the page is in order, and find what is new."""
+    """Check that the page is in order, and find what is new."""
     finest = min({entry.tick for entry in page}, default=state.tick)
     tick = max(min(state.tick, finest), state.least_tick)
     for newer, older in pairwise(page):
@@ -370,7 +371,7 @@ def _past(state: PagerState, received: _Received, verdict: Verdict) -> PagerStat
     if not page.confirms:
         if coarser := _coarser(state):
             return coarser
-        # Entries that are known are missing, so it was cut.
+        # Known entries are missing from the page, so it was cut.
         return _again(_with_cut(state))
     if state.older_exist is None:
         return _ask(state, Step.BELOW, limit=page.limit)
@@ -384,7 +385,7 @@ def _below(state: PagerState, received: _Received, verdict: Verdict) -> PagerSta
     if verdict is Verdict.OLDER:
         return _advance(state, received)
     if verdict is Verdict.GAP:
-        # It says that older entries exist, but not that the oldest time is complete.
+        # This proves that older entries exist, but not that the oldest time is complete.
         return _ask(_with_cut(replace(state, older_exist=True)), Step.PAST)
     if verdict is Verdict.MORE_TIES:
         state = _take(state, received)
@@ -408,7 +409,7 @@ def _advance(state: PagerState, received: _Received) -> PagerState:
 
 
 def _take(state: PagerState, received: _Received) -> PagerState:
-    """Take what is new of the page; if the page before was short, it was cut."""
+    """Take what is new in the page; if the previous page was short, it was cut."""
     seen = {**state.seen, **{entry.key: _latest(entry, state.tick) for entry in received.new}}
     # A page may show no more than the next tick of an inclusive server, none of which is the oldest.
     is_oldest = state.oldest is None or received.page[-1].time <= state.oldest
@@ -430,7 +431,7 @@ def _finish(state: PagerState) -> PagerState:
 
 
 def _again(state: PagerState) -> PagerState:
-    """Ask for the last page again, which may have been cut; not for ever."""
+    """Request the last page again, because it may have been cut; give up after a few repeats."""
     assert state.page is not None
     if state.repeats > _MAX_REPEATS:
         return _doubt(state)
@@ -438,7 +439,7 @@ def _again(state: PagerState) -> PagerState:
 
 
 def _doubt(state: PagerState) -> PagerState:
-    """The last page does not prove its oldest time complete: ask for more, then closer to it, or refuse."""
+    """The last page does not prove its oldest time complete: request more, then closer to it, or refuse."""
     page, oldest = state.page, state.oldest
     assert page is not None and oldest is not None
     if page.is_full and page.limit < state.max_limit:
@@ -453,7 +454,7 @@ def _step_past(page: PageFacts) -> Step:
 
 
 def _coarser(state: PagerState) -> PagerState | None:
-    """Ask by the tick of the oldest entry, where that one is printed more coarsely than others."""
+    """Request by the tick of the oldest entry, if that entry is printed more coarsely than others."""
     if state.oldest_tick <= state.tick:
         return None
     return _ask(replace(state, tick=state.oldest_tick, least_tick=state.oldest_tick), Step.PAST)
@@ -470,8 +471,8 @@ def _ask(
         elif step is Step.WITHIN:
             before += state.tick - MICROSECOND
         elif state.tick > MICROSECOND:
-            # An inclusive server would repeat the oldest time. Between ticks nothing is passed
-            # over; where microseconds are printed, the time one before may hold entries.
+            # An inclusive server would repeat the oldest time. Nothing is skipped between ticks,
+            # but if microseconds are printed, the previous one may have entries.
             before -= MICROSECOND
     return replace(state, step=step, next=PageRequest(before, limit or state.limit))
 
@@ -497,7 +498,7 @@ def _with_cut(state: PagerState) -> PagerState:
 
 
 def _forget(state: PagerState) -> PagerState:
-    """Drop what no page repeats: without a gap, a page has the last 1,000, or the next tick."""
+    """Drop entries that no page repeats: without a gap, a page has the last 1,000, or the next tick."""
     repeated = state.repeated
     if len(state.seen) <= 4 * MAX_LIMIT or repeated is None:
         return state
