@@ -91,3 +91,10 @@ def test_compression_that_ends_early(coding: str) -> None:
         with pytest.raises(ConnectionError, match="ends early"):
             body.complete()
     assert Body(204, coding).complete() == b""
+
+
+def test_compressed_data_that_are_damaged() -> None:
+    """As a connection that was lost: the same request may succeed."""
+    header = gzip.compress(b"")[:10]
+    with pytest.raises(ConnectionError, match="the compressed body is damaged"):
+        list(Body(200, "gzip").feed(header + b"\xff" * 20))

@@ -112,3 +112,17 @@ def test_a_time_survives_being_sent(naive: datetime, minutes: int) -> None:
     assert text.endswith("Z")
     assert len(text) <= 30
     assert parse_log_time(text).at == time
+
+
+def test_messages_contain_the_request_on_one_line() -> None:
+    """Method and path."""
+    assert (
+        str(calls.get_log(1, "A", "a/b").request)
+        == "GET /v1/teams/1/connector_builder/connectors/A/logs/a%2Fb"
+    )
+
+
+def test_half_of_a_surrogate_pair_in_a_log_id() -> None:
+    """No URL can contain it."""
+    with pytest.raises(InvalidRequest, match="half a surrogate pair"):
+        calls.get_log(1, "A", "a\ud800")

@@ -86,3 +86,23 @@ def test_a_small_page_that_one_time_fills_below_it_is_requested_with_the_largest
         page = ties if pager.next.before >= ORIGIN else []
         got += pager.receive(page_of(page[: pager.next.limit]))
     assert sorted(e.fields["id"] for e in got) == ["0", "1", "2", "newer"]
+
+
+def test_a_cut_page_within_a_time_that_is_printed_more_coarsely() -> None:
+    """Times of several precisions: the next request covers the whole second of what is missing."""
+    fine: Fields = {"id": "fine", "log_time": "2026-01-01T00:00:05.123Z"}
+    coarse: list[Fields] = [{"id": i, "log_time": "2026-01-01T00:00:04Z"} for i in "xy"]
+    pager = LogPager()
+    pager.receive(page_of([fine, *coarse]))
+    assert pager.receive(page_of(coarse[:1])) == []
+    assert pager.next is not None
+    assert pager.next.before == ORIGIN + 5 * SECOND
+
+
+def test_a_page_below_the_oldest_time_that_repeats_it_and_goes_on() -> None:
+    """An inclusive server and microseconds: such a page proves that time complete, and is read."""
+    entries: list[Fields] = [{"id": str(i), "log_time": f"2026-01-01T00:00:00.00000{i}Z"} for i in (5, 3)]
+    pager = LogPager()
+    pager.receive(page_of(entries[:1]))
+    pager.receive(page_of(entries[:1]))
+    assert [entry.fields["id"] for entry in pager.receive(page_of(entries))] == ["3"]

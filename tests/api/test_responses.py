@@ -253,3 +253,65 @@ def test_any_body_is_a_page_or_refused(body: bytes) -> None:
     except ContractViolation:
         return
     assert isinstance(result, list)
+
+
+@pytest.mark.parametrize("code", ["ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_INVALID", "invalid_token"])
+def test_an_expired_token(code: str) -> None:
+    """It is no final refusal, because somebody may renew it; the same code of another status is none."""
+    body = json.dumps({"error": {"code": code}}).encode()
+    assert classify(401, {}, body, now=NOW).outcome is Outcome.EXPIRED
+    assert classify(403, {}, body, now=NOW).outcome is Outcome.REFUSED
+
+
+def connectors(number: int, count: Any) -> bytes:
+    """The body of a list of so many connectors."""
+    items = [{"connector_identifier": f"C{i}"} for i in range(number)]
+    return json.dumps({"connectors": items, "count": count}).encode()
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "is_partial"),
+    [(2, 2, False), (2, 3, True), (2, None, False), (2, "3", False), (1000, None, True), (1000, 1000, False)],
+)
+def test_a_list_of_connectors_that_may_be_cut(number: int, count: Any, is_partial: bool) -> None:
+    """The API counts them, or the list has the length at which it cuts."""
+    listed = parse_connectors(connectors(number, count))
+    assert (listed.is_partial, len(listed.all())) == (is_partial, number)
+
+
+def test_a_list_of_connectors_that_is_cut() -> None:
+    """There are no further pages, so the others cannot be read."""
+    with pytest.raises(ContractViolation, match="has 1,000 of 1,001 connectors"):
+        parse_connectors(connectors(1000, 1001)).all()
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b'{"connectors": {}}', b'{"connectors": [1]}', b'{"connectors": [{}]}']
+)
+def test_a_list_of_connectors_that_is_none(body: bytes) -> None:
+    """What has no identifiers is refused."""
+    with pytest.raises(ContractViolation):
+        parse_connectors(body)
+
+
+def test_numbers_beside_a_lone_surrogate() -> None:
+    """The slower parser reads them as well, and refuses those that no float can be."""
+    assert parse_log_entry(rb'{"id": "\ud800", "log_time": "2026-01-01", "x": 1.5}')["x"] == 1.5
+    with pytest.raises(ContractViolation, match="is not JSON"):
+        parse_log_entry(rb'{"id": "\ud800", "log_time": "2026-01-01", "x": 1e400}')
+
+
+def test_details_nested_as_deep_as_can_be_read() -> None:
+    """What is read may be too deep to be written again: then the details are left out."""
+    for depth in range(700, 1000):
+        body = b'{"error": {"message": "no", "details": ' + b"[" * depth + b"]" * depth + b"}}"
+        assert classify(400, {}, body, now=NOW).outcome is Outcome.REFUSED
+
+
+def test_an_error_as_oauth_has_it() -> None:
+    """Its name is the code; a token that is not valid may be renewed."""
+    body = json.dumps({"error": "invalid_token", "error_description": "The token expired."}).encode()
+    response = classify(401, {}, body, now=NOW)
+    assert (response.outcome, response.code) == (Outcome.EXPIRED, "invalid_token")
+    assert response.message == "The token expired."
+    assert not response.is_enveloped

@@ -352,3 +352,9 @@ def test_an_overlap_that_is_no_overlap() -> None:
     for overlap in (-SECOND, timedelta(days=99_999)):
         with pytest.raises(ContractViolation, match="overlap must be from 0 to 36,500 days"):
             from_json({**stored, "overlap": to_json(overlap)}, TailState)
+
+
+def test_the_result_of_polls() -> None:
+    """Counts, the newest entries, and which time they cover."""
+    counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 1)
+    assert counter.result() == {"matches": 0, "entries": [], "since": "2026-01-01T00:00:00Z", "until": None}

@@ -161,3 +161,11 @@ def test_a_retry_policy_that_is_set_stays() -> None:
         before = vars(operator).copy()
         set_default_retry_policy(operator)
         assert vars(operator) == before
+
+
+def test_the_default_retry_policy() -> None:
+    """Where Airflow has such policies and the task has none."""
+    policies = pytest.importorskip("airflow.sdk.definitions.retry_policy")
+    operator = SimpleNamespace(retry_policy=None)
+    set_default_retry_policy(operator)
+    assert isinstance(operator.retry_policy, policies.RetryPolicy)
