@@ -88,9 +88,9 @@ def first_start_of_sensor(context: Context, retries: int) -> datetime | None:
         started: datetime | None = ti.get_first_reschedule_date(context)
         return started
     # Nothing public in Airflow 2 gives it.
-    from airflow.sensors import base  # type: ignore[attr-defined]
+    from airflow.sensors import base  # type: ignore[attr-defined]  # gone in Airflow 3
 
-    return base._orig_start_date(  # type: ignore[no-any-return]
+    return base._orig_start_date(  # type: ignore[no-any-return]  # likewise
         dag_id=ti.dag_id,
         task_id=ti.task_id,
         run_id=ti.run_id,

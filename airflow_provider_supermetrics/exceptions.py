@@ -50,7 +50,7 @@ class SupermetricsError(AirflowException):
     """
 
     #: AirflowException has a class attribute of this name, meant for Airflow's own web server.
-    status_code: int | None  # type: ignore[assignment]
+    status_code: int | None  # type: ignore[assignment]  # which is an int
 
     transient: ClassVar[bool] = False
     retryable: ClassVar[bool] = True

@@ -89,8 +89,8 @@ class Session(requests.Session):
         token = _deadline.set(deadline)
         try:
             with super().send(request, **{**kwargs, "timeout": settings.timeout, "stream": True}) as response:
-                response._content, response.flaw = _read(response)  # type: ignore[attr-defined]
-                response._content_consumed = True  # type: ignore[attr-defined]
+                response._content, response.flaw = _read(response)  # type: ignore[attr-defined]  # ours
+                response._content_consumed = True  # type: ignore[attr-defined]  # not in the stubs
             return response
         except LOST:
             if not deadline.is_over:
@@ -163,7 +163,7 @@ class _Connection:
     response_class = _Response
 
     def _connect_tls_proxy(self, *args: Any) -> _ProxySocket:
-        return _ProxySocket(super()._connect_tls_proxy(*args))  # type: ignore[misc]
+        return _ProxySocket(super()._connect_tls_proxy(*args))  # type: ignore[misc]  # a mixin
 
 
 class _File(io.RawIOBase):
@@ -250,7 +250,7 @@ class _Protocol(ResponseHandler):
 class _Connector(aiohttp.TCPConnector):
     def __init__(self) -> None:
         super().__init__()
-        self._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]
+        self._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]  # a factory
 
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
         # TLS would wait for the close of a server that has just been given up.

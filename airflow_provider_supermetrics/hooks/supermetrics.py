@@ -60,7 +60,7 @@ class _Hook:
     def __init__(
         self, supermetrics_conn_id: str = DEFAULT_CONN_NAME, *, wait_policy: Mapping[str, float] | None = None
     ) -> None:
-        super().__init__(method="GET", http_conn_id=supermetrics_conn_id)  # type: ignore[call-arg]
+        super().__init__(method="GET", http_conn_id=supermetrics_conn_id)  # type: ignore[call-arg]  # a mixin
         self.supermetrics_conn_id = supermetrics_conn_id
         self._wait_policy = dict(wait_policy or {})
         self._client: ApiClient | None = None
@@ -82,9 +82,9 @@ class _Hook:
 
     def _new_client(self) -> ApiClient:
         with fetching(self.supermetrics_conn_id):
-            connection = self.get_connection(self.supermetrics_conn_id)  # type: ignore[attr-defined]
+            connection = self.get_connection(self.supermetrics_conn_id)  # type: ignore[attr-defined]  # a mixin
         settings = ConnectionSettings.from_connection(connection)
-        return ApiClient(settings, self._wait_policy, self.log)  # type: ignore[attr-defined]
+        return ApiClient(settings, self._wait_policy, self.log)  # type: ignore[attr-defined]  # likewise
 
     def _refused(self, error: SupermetricsError) -> tuple[bool, str]:
         """The result of a failed test: Airflow tests a Connection under a random id."""
@@ -285,7 +285,7 @@ class SupermetricsHook(_Hook, HttpHook):
                 else:
                     call = flow.send(result)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            return end.value  # type: ignore[no-any-return]  # the flow's Result
 
     def _send(self, call: Call[Result]) -> Result:
         client, request = self._open(), call.request
@@ -429,7 +429,7 @@ class SupermetricsAsyncHook(_Hook, HttpAsyncHook):
                     else:
                         call = flow.send(result)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                return end.value  # type: ignore[no-any-return]  # the flow's Result
 
     async def _send(self, call: Call[Result]) -> Result:
         client = await self._open()

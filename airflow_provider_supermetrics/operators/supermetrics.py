@@ -281,7 +281,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         """Resume after a deferral, from the checkpoint."""
         return self.execute(context)
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002  # Airflow's call
         """Return the inputs and outputs of the export; called by Airflow's OpenLineage provider."""
         return openlineage_facets(*self._exported) if self._exported else None
 

@@ -225,7 +225,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             self._stored("deleted", self._store.delete, _STORE_KEY)
         return PokeReturnValue(is_done=is_done, xcom_value=result if is_done else None)
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
         """Return the trigger's result, or raise its error; also raise an error if the event is not valid."""
         if not isinstance(event, Mapping):
             raise SupermetricsError(f"The trigger fired with {type(event).__name__}, not with a result")

@@ -37,7 +37,7 @@ from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, 
 try:
     from airflow.triggers.base import BaseEventTrigger
 except ImportError:  # Airflow 2
-    BaseEventTrigger = None  # type: ignore[assignment,misc]
+    BaseEventTrigger = None  # type: ignore[assignment,misc]  # it is a class elsewhere
 
 __all__ = ["SupermetricsErrorLogEventTrigger", "SupermetricsErrorLogTrigger"]
 
@@ -180,7 +180,7 @@ class _Batch:
     entries: Sequence[LogEntry]
 
 
-class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type: ignore[misc]
+class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type: ignore[misc]  # either
     """
     Start DAG runs when a connector logs errors, through an ``AssetWatcher`` (Airflow 3.0 and later).
 

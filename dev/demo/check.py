@@ -62,8 +62,8 @@ def _manifest_problem(folder: Path, identifier: str, files: Sequence[Path]) -> s
     if len(found) != 1:
         return f"{len(found)} manifests where there should be one"
     manifest = json.loads(found[0].read_text())
-    told = {item["name"]: item["sha256"] for item in manifest["objects"]}
-    if not manifest["complete"] or told != {
+    reported = {item["name"]: item["sha256"] for item in manifest["objects"]}
+    if not manifest["complete"] or reported != {
         file.name: sha256(file.read_bytes()).hexdigest() for file in files
     }:
         return "the manifest does not list the files that are there"

@@ -284,13 +284,13 @@ def test_the_summary_of_an_entry_is_small_and_plain() -> None:
     """Long strings are cut, odd values become strings, documented fields always stay."""
     others = {f"x{i}": i for i in range(50)}
     big = {"id": "1", **others, "log_time": "2026-01-01", "request": "r" * 5000, "deep": {"a": ["b"] * 1000}}
-    told = brief({**big, "x1": 2**70, "x2": "\ud800\0", "x3": None, "x4": 1.5, "x5": True})
-    assert told["request"] == "r" * 299 + "…"
-    assert (told["x1"], told["x3"], told["x4"], told["x5"]) == (str(2**70), None, 1.5, True)
-    assert told["log_time"] == "2026-01-01"
-    assert len(told) == 13
-    assert len(json.dumps(told)) < 2000
-    assert told["x2"] == "\ufffd\ufffd"
+    reported = brief({**big, "x1": 2**70, "x2": "\ud800\0", "x3": None, "x4": 1.5, "x5": True})
+    assert reported["request"] == "r" * 299 + "…"
+    assert (reported["x1"], reported["x3"], reported["x4"], reported["x5"]) == (str(2**70), None, 1.5, True)
+    assert reported["log_time"] == "2026-01-01"
+    assert len(reported) == 13
+    assert len(json.dumps(reported)) < 2000
+    assert reported["x2"] == "\ufffd\ufffd"
 
 
 def test_the_summary_of_an_entry_is_safe_for_a_log_line() -> None:
@@ -298,7 +298,7 @@ def test_the_summary_of_an_entry_is_safe_for_a_log_line() -> None:
     deep: list[Any] = []
     for _ in range(20_000):
         deep = [deep]
-    told = brief(
+    reported = brief(
         {
             "id": "a\u202eb",
             "log_time": "2026-01-01",
@@ -309,8 +309,8 @@ def test_the_summary_of_an_entry_is_safe_for_a_log_line() -> None:
             "a\nb": 1,
         }
     )
-    assert all(text.isprintable() for text in (*told, *map(str, told.values())))
-    assert told["request"] == "GET /\ufffd[2J 2026-01-01 ERROR \ufffd all is lost"
+    assert all(text.isprintable() for text in (*reported, *map(str, reported.values())))
+    assert reported["request"] == "GET /\ufffd[2J 2026-01-01 ERROR \ufffd all is lost"
 
 
 @given(

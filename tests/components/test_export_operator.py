@@ -472,10 +472,10 @@ def test_progress_is_logged(
     export(entries_per_file=1000)
     monkeypatch.undo()
     text = caplog.text if "of the window" in caplog.text else capfd.readouterr().out
-    told = re.findall(
+    reported = re.findall(
         r"(\d+) % of the window read: ([\d,]+) entries, (\d+) objects?, (\d+) requests?, ", text
     )
-    assert [int(requests) for *_, requests in told] == list(range(1, len(sim.requests) + 1))
-    assert [int(share) for share, *_ in told] == sorted(int(share) for share, *_ in told)
-    assert told[-1][0] == "100"
+    assert [int(requests) for *_, requests in reported] == list(range(1, len(sim.requests) + 1))
+    assert [int(share) for share, *_ in reported] == sorted(int(share) for share, *_ in reported)
+    assert reported[-1][0] == "100"
     assert "requests left in the hour" in text

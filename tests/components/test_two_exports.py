@@ -40,7 +40,7 @@ class Interrupted(LocalDestination):
 
     def _meet(self, action: str, name: str) -> None:
         if self.before(action, name):
-            self.before = lambda action, name: False  # noqa: ARG005
+            self.before = lambda action, name: False  # noqa: ARG005  # once only
 
     def write_versioned(self, data: bytes, name: str) -> str:
         """As ever."""

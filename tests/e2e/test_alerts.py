@@ -181,7 +181,7 @@ def requests_for(sim: Simulator, connector: str) -> list[Received]:
     return [request for request in sim.requests if f"/{connector}/" in request.path and request.status]
 
 
-def told(services: Services, dag_id: str) -> list[list[str]]:
+def reported(services: Services, dag_id: str) -> list[list[str]]:
     """Of each event that has started a run, the ids of its errors."""
     return [ids for run in services.runs(dag_id) for ids in services.xcom(dag_id, run, "tell") or []]
 
@@ -262,7 +262,7 @@ def test_airflow_dags_test_finds_the_same(
 def test_watchers_of_one_connector_share_their_polls(services: Services, sim: Simulator) -> None:
     """Five watchers, one request each interval; of five errors each DAG receives its own, once."""
     happen(sim, "SHARED", {f"error {status}": status for status in STATUSES})
-    services.wait("all to be told", lambda: all(told(services, dag_id) for dag_id in SHARING))
+    services.wait("all to be reported", lambda: all(reported(services, dag_id) for dag_id in SHARING))
 
     known = len(requests_for(sim, "SHARED"))
     polls = services.wait(
@@ -270,7 +270,9 @@ def test_watchers_of_one_connector_share_their_polls(services: Services, sim: Si
     )
     intervals = (polls[-1].time - polls[0].time) / POLL_INTERVAL
     assert len(polls) <= intervals + 1 + 2
-    assert [told(services, dag_id) for dag_id in SHARING] == [[[f"error {status}"]] for status in STATUSES]
+    assert [reported(services, dag_id) for dag_id in SHARING] == [
+        [[f"error {status}"]] for status in STATUSES
+    ]
     rows = [row for row in services.trigger_rows() if '"SHARED"' in row.kwargs]
     assert len(rows) == 5
     assert KEY not in "".join(row.stored_kwargs + row.kwargs for row in rows)
@@ -283,7 +285,7 @@ def test_a_restart_repeats_and_misses_nothing(services: Services, sim: Simulator
 
     def handled(*names: str) -> None:
         expected.append(sorted(names))
-        services.wait(f"{names} to be told", lambda: sorted(names) in told(services, "restarted"))
+        services.wait(f"{names} to be reported", lambda: sorted(names) in reported(services, "restarted"))
 
     happen(sim, "RESTARTED", {"up-1": 500, "up-2": 404})
     handled("up-1", "up-2")
@@ -302,4 +304,4 @@ def test_a_restart_repeats_and_misses_nothing(services: Services, sim: Simulator
     # Airflow may keep back the last event of several in a row until the next one.
     happen(sim, "RESTARTED", {"last": 500})
     handled("last")
-    assert told(services, "restarted") == expected
+    assert reported(services, "restarted") == expected

@@ -106,7 +106,7 @@ def test_check_of_an_alert(text, problem):
     assert alert_problem(text, ERRORS) == problem
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="process_group")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="subprocess has no process_group before Python 3.11")
 def test_all_processes_end_with_the_block():
     """When the block ends, so do the process and those that it has started in other process groups."""
     with running([sys.executable, "-c", PARENT], os.environ, PIPE) as process:

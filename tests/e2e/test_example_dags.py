@@ -130,15 +130,15 @@ def test_examples_export_the_last_hour(airflow, simulator, tmp_path, dag_id, ide
 
 def test_alert_reports_each_error_once(airflow, simulator, tmp_path):
     """The message has what a person needs; the next run begins right behind it, and is skipped."""
-    told = errors(simulator, END - 2 * HOUR)
+    reported = errors(simulator, END - 2 * HOUR)
     sent = len(simulator.requests)
     output = airflow(tmp_path, "dags", "test", "supermetrics_error_alert", END.isoformat())
-    begin = f"Errors of connector T3S70 since 2026-03-01T08:00:00Z: {len(told)}$"
+    begin = f"Errors of connector T3S70 since 2026-03-01T08:00:00Z: {len(reported)}$"
     [message] = re.findall(rf"{begin}.*?request id \S+", output, re.DOTALL | re.MULTILINE)
-    kept = told[:100]
+    kept = reported[:100]
     assert f"The newest {len(kept)}, {kept[-1]['log_time']} to {kept[0]['log_time']}, by request:" in message
     assert re.search(r"^  \d+ x \d{3} [A-Z]+ /", message, re.MULTILINE)
-    assert message.endswith(f"log entry {told[0]['id']}, request id {told[0]['request_id']}")
+    assert message.endswith(f"log entry {reported[0]['id']}, request id {reported[0]['request_id']}")
     # One small page, then as few large ones as the entries of that time need.
     entries = len(simulator.truth("T3S70", END - 2 * HOUR))
     assert len(simulator.requests) - sent <= 1 + entries // 1000 + 2
@@ -152,7 +152,9 @@ def test_alert_reports_each_error_once(airflow, simulator, tmp_path):
     sent = len(simulator.requests)
     arguments = ("dags", "test", "supermetrics_error_alert", (END + HOUR).isoformat())
     output = airflow(tmp_path, *arguments, dags=tmp_path / "dags")
-    assert f"0 of at least 1 matching entries since {told[0]['log_time'].replace('Z', '.000001Z')}" in output
+    assert (
+        f"0 of at least 1 matching entries since {reported[0]['log_time'].replace('Z', '.000001Z')}" in output
+    )
     assert "Errors of connector" not in output
     assert len(simulator.requests) - sent == 1
 
@@ -194,10 +196,10 @@ def test_error_events(tmp_path, monkeypatch, caplog):
         [asset] = dag.schedule
         payload = asyncio.run(first_payload(asset.watchers[0].trigger))
         assert len(simulator.requests) == 1
-        told = errors(simulator, datetime.fromisoformat(payload["since"].replace("Z", "+00:00")))
+        reported = errors(simulator, datetime.fromisoformat(payload["since"].replace("Z", "+00:00")))
     # As Airflow hands it over.
     event = SimpleNamespace(extra={"from_trigger": True, "payload": payload})
     dag.get_task("alert").python_callable(triggering_asset_events={asset: [event, event]})
-    assert caplog.text.count(f"T3S70: {len(told)} new errors until ") == 2
-    for entry in told:
+    assert caplog.text.count(f"T3S70: {len(reported)} new errors until ") == 2
+    for entry in reported:
         assert f"{entry['log_time']}, status {entry['status']}, {entry['request']}" in caplog.text

@@ -365,10 +365,10 @@ def test_nothing_reveals_the_credential(
     simulate(faults=[Fault(500), Fault(kind="reset")])
     hook.list_logs(CONNECTOR)
     inner = hook.hook
-    told = [caplog.text, repr(inner), *(repr(value) for value in vars(inner).values())]
-    told += [repr(value) for value in vars(inner._client).values()]
+    reported = [caplog.text, repr(inner), *(repr(value) for value in vars(inner).values())]
+    reported += [repr(value) for value in vars(inner._client).values()]
     assert len(waits) >= 1
-    assert not [text for text in told if KEY in text]
+    assert not [text for text in reported if KEY in text]
 
 
 def test_a_cut_text_has_no_piece_of_the_credential(simulate: Simulate, hook: Any) -> None:
@@ -404,9 +404,9 @@ def test_a_failing_proxy_keeps_its_password(
         connection(url, extra={"team_id": TEAM, "proxies": proxy})
         with pytest.raises(SupermetricsError) as raised:
             new_hook(wait_policy={"max_attempts": 1}).list_connectors()
-        told = "".join(traceback.format_exception(raised.value)) + caplog.text
-        assert "corp-password" not in told
-        assert "corp-user" not in told
+        reported = "".join(traceback.format_exception(raised.value)) + caplog.text
+        assert "corp-password" not in reported
+        assert "corp-user" not in reported
 
 
 def test_the_connections_proxy_goes_before_the_environments(
@@ -492,10 +492,10 @@ def test_a_response_without_rate_limit_headers_changes_nothing(simulate: Simulat
     simulate(rate_limit_headers="errors")
     with pytest.raises(SupermetricsRequestError):
         hook.get_log(CONNECTOR, "no-such-id")
-    told = hook.rate_limit
-    assert told is not None
+    reported = hook.rate_limit
+    assert reported is not None
     hook.list_connectors()
-    assert hook.rate_limit == told
+    assert hook.rate_limit == reported
 
 
 # test_connection

@@ -56,9 +56,9 @@ def test_control_characters_of_an_error_do_not_reach_messages(
     simulate(faults=[Fault(status, body=body)] * 5)
     with pytest.raises(SupermetricsError) as raised:
         new_hook(wait_policy={"max_attempts": 2}).list_connectors()
-    told = facts(raised.value)
-    assert len(told) == (5 if raised.value.remedy is None else 6)
-    assert [text for text in told if not text.isprintable()] == []
+    reported = facts(raised.value)
+    assert len(reported) == (5 if raised.value.remedy is None else 6)
+    assert [text for text in reported if not text.isprintable()] == []
     lines = logged()
     assert [line for line in lines if not line.isprintable()] == []
     assert ("retrying" in "".join(lines)) == (status == 500)

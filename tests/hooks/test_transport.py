@@ -172,10 +172,10 @@ def test_more_entries_than_the_limit(simulate: Simulate, once: Any, extra: int) 
     """A response with more than was requested is refused."""
     entries = [{"id": str(n), "log_time": "2026-01-01T00:00:00Z"} for n in range(1000 + extra)]
     simulate(faults=[Fault(body=json.dumps({"logs": entries}))] * 2)
-    told = f"{1000 + extra} entries.*1000"
-    with pytest.raises(SupermetricsResponseError, match=told):
+    reported = f"{1000 + extra} entries.*1000"
+    with pytest.raises(SupermetricsResponseError, match=reported):
         once.list_logs(CONNECTOR)
-    with pytest.raises(SupermetricsResponseError, match=told):
+    with pytest.raises(SupermetricsResponseError, match=reported):
         once.iter_logs(CONNECTOR)
 
 

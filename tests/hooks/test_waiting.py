@@ -254,8 +254,8 @@ def test_a_low_budget_is_logged_once(
     assert said not in caplog.text + capfd.readouterr().out
     hook.list_connectors()
     hook.list_connectors()
-    told = caplog.text if said in caplog.text else capfd.readouterr().out
-    assert told.count(f"{said} to Connection 'supermetrics_default': 1 of 20") == 1
+    reported = caplog.text if said in caplog.text else capfd.readouterr().out
+    assert reported.count(f"{said} to Connection 'supermetrics_default': 1 of 20") == 1
 
 
 # Where the numbers come from

@@ -117,7 +117,7 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
 
 
 def exact(value: Any) -> str:
-    """A text that differs where values do, unlike True, 1 and 1.0."""
+    """A string that differs where values do, unlike True, 1 and 1.0."""
     return json.dumps(value, sort_keys=True)
 
 

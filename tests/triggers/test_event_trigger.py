@@ -88,7 +88,7 @@ def test_a_restart_costs_one_more_poll(virtual: Simulate, waits: list[float]) ->
     sim = virtual([error("before", 4000)])
     store = Store()
     Triggerer(waits, store).run(1)
-    sim.append(CONNECTOR, [error("told")])
+    sim.append(CONNECTOR, [error("reported")])
     Triggerer(waits, store).run(2)
     waits.append(7200)
     asked = len(sim.requests)
@@ -197,7 +197,7 @@ def test_watchers_share_their_polls(virtual: Simulate, waits: list[float], lookb
 
         async def watch(index: int) -> list[list[str]]:
             trigger = watchers[index]
-            trigger.asset_state_store = Store()  # type: ignore[assignment]
+            trigger.asset_state_store = Store()  # type: ignore[assignment]  # stands in for Airflow's
             return ids([e.payload async for e in trigger.filter_shared_stream(read(queues[index]))])
 
         tasks = [asyncio.create_task(watch(index)) for index in range(5)]
@@ -304,8 +304,8 @@ def test_a_watermark_that_cannot_be_saved_stays_in_memory(
 
     # The same process, as the store comes back: what has been read is saved although nothing new is logged.
     store = Store(set_errors=[RuntimeError("down")] * 2)
-    sim.append(CONNECTOR, [error("told")])
-    assert ids(Triggerer(waits, store).run(6)) == [["told"]]
+    sim.append(CONNECTOR, [error("reported")])
+    assert ids(Triggerer(waits, store).run(6)) == [["reported"]]
     assert store.writes == 1
     assert ids(Triggerer(waits, store).run(2)) == []
 

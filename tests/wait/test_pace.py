@@ -165,6 +165,7 @@ def test_a_retry_policy_that_is_set_stays() -> None:
 
 def test_the_default_retry_policy() -> None:
     """Where Airflow has such policies and the task has none."""
+    # Retry policies came with Airflow 3.3.
     policies = pytest.importorskip("airflow.sdk.definitions.retry_policy")
     operator = SimpleNamespace(retry_policy=None)
     set_default_retry_policy(operator)

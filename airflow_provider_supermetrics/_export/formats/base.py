@@ -61,7 +61,7 @@ class TextFormat(FileFormat):
 
 
 class Writable(Protocol):
-    """The methods of a file that a text format calls."""
+    """The methods of a file that CSV and JSON Lines call."""
 
     def write(self, data: bytes, /) -> int:
         """Write all of ``data``."""
