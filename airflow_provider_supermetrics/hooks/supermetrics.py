@@ -248,8 +248,19 @@ class SupermetricsHook(_Hook, HttpHook):
         except ContractViolation as error:
             raise client.contract_error(request, error) from None
         if extra_options.get("check_response", True):
-            client.raise_for_status(request, transport.reply_of(response))
+            self.check_response(response)
         return response
+
+    def check_response(self, response: requests.Response) -> None:
+        """
+        Raise an error for an error status, without logging the body as :meth:`HttpHook.check_response` does.
+
+        :param response: the response to a request of :meth:`HttpHook.run`.
+        :raises SupermetricsError: of the kind that says what to do.
+        """
+        sent = response.request
+        request = Request(sent.path_url.partition("?")[0], method=str(sent.method))
+        self._open().raise_for_status(request, transport.reply_of(response))
 
     def close(self) -> None:
         """Close the session; a later call opens a new one."""

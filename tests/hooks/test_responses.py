@@ -17,6 +17,7 @@ from airflow_provider_supermetrics.exceptions import (
     SupermetricsTokenError,
     SupermetricsValidationError,
 )
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 from dev.simulator import Connector, Fault, Simulator
 from tests.conftest import CONNECTOR, KEY, TEAM
 from tests.support.compat import AirflowFailException
@@ -445,3 +446,15 @@ def test_a_connection_whose_list_is_not_complete_is_in_order(
     is_good, message = hook.test_connection()
     assert is_good
     assert seen in message
+
+
+def test_a_response_that_is_checked_by_the_caller(
+    simulate: Callable[..., Simulator], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The inherited `check_response` would log the body, which may repeat the credential."""
+    simulate(faults=[Fault(403, body={"error": {"code": "FORBIDDEN", "message": f"not with {KEY}"}})])
+    with SupermetricsHook() as hook:
+        response = hook.run("v1/teams/1/x", extra_options={"check_response": False})
+        with pytest.raises(SupermetricsRequestError, match="403 FORBIDDEN"):
+            hook.check_response(response)
+    assert KEY not in caplog.text
