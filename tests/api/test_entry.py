@@ -219,3 +219,9 @@ def test_a_page_beside_a_lone_surrogate_is_refused_for_the_same_reason(body: byt
     """Another parser reads it, with the same messages."""
     with pytest.raises(ContractViolation, match=complaint):
         read_page(body)
+
+
+def test_a_lone_surrogate_beside_an_escaped_null_changes_neither() -> None:
+    """A mark stands for the surrogate while the page is read: it is none that the page contains."""
+    body = rb'{"logs":[{"id":"\ud800","log_time":"2026-01-01"},{"id":"\u0000_","log_time":"2026-01-01"}]}'
+    assert [entry.fields["id"] for entry in read_page(body)] == ["\ud800", "\0_"]

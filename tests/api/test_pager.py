@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_supermetrics._api.entry import Fields
+from airflow_provider_supermetrics._api.entry import Fields, LogEntry
 from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest, NoProgress
 from airflow_provider_supermetrics._api.pager import LogPager, PageFacts, PageRequest, PagerState, Step
 from airflow_provider_supermetrics._api.state import from_json, to_json
@@ -425,3 +425,61 @@ def test_an_oldest_entry_that_is_gone_is_refused() -> None:
     with pytest.raises(ContractViolation, match="is missing now"):
         pager.receive(page_of([{"id": "7", "log_time": "2026-01-01T00:00:07Z"}]))
     assert pager.state is state
+
+
+def page_at(*seconds: float, name: str = "") -> list[LogEntry]:
+    """A page with an entry at each of these seconds, newest first; times have microseconds."""
+    times = [ORIGIN + second * SECOND for second in seconds]
+    return page_of(
+        [{"id": f"{name}{i}", "log_time": printed(at, "microsecond")} for i, at in enumerate(times)]
+    )
+
+
+@pytest.mark.parametrize("rest", [[], [page_at(7 * 3600)[0]]])
+def test_a_window_without_entries_is_read_to_the_end_of_its_day(rest: list[LogEntry]) -> None:
+    """Where dates are printed, that day's entries belong to it; where times are, the later ones do not."""
+    pager = LogPager(end=ORIGIN + timedelta(hours=6))
+    assert pager.receive([]) == []
+    assert pager.next is not None
+    assert pager.next.before == ORIGIN + timedelta(days=1)
+    assert pager.receive(rest) == []
+    assert pager.next is None
+
+
+def test_an_empty_page_in_place_of_the_oldest_entry_is_requested_again() -> None:
+    """The oldest entry was sent a moment ago: after five repeats, the page is refused."""
+    pager = LogPager()
+    page = page_at(5)
+    pager.receive(page)
+    request = pager.next
+    for _ in range(5):
+        assert pager.receive([]) == []
+        assert pager.next == request
+    with pytest.raises(ContractViolation, match="is missing now"):
+        pager.receive([])
+    assert pager.receive(page) == [], "the page is still wanted"
+
+
+def test_a_tie_that_appears_while_the_end_is_proven() -> None:
+    """The request below the oldest time brings it: the time is read once more before all counts as read."""
+    pager = LogPager()
+    first, tie = page_at(5), page_at(5, name="tie")
+    pager.receive(first)
+    pager.receive(first)
+    assert pager.receive(tie) == tie
+    assert pager.receive([]) == []
+    assert pager.next == PageRequest(ORIGIN + 5 * SECOND + timedelta(microseconds=1), 1000)
+    pager.receive([*first, *tie])
+    assert pager.next is None
+
+
+def test_a_full_page_that_repeats_the_next_tick_is_requested_without_it() -> None:
+    """An inclusive server: just short of that tick, the page has room for older entries."""
+    newer, oldest, older = page_of(
+        [{"id": str(second), "log_time": f"2026-01-01T00:00:0{second}Z"} for second in (6, 5, 4)]
+    )
+    pager = LogPager(limit=2, max_limit=2)
+    pager.receive([newer, oldest])
+    assert pager.receive([newer, oldest]) == []
+    assert pager.next == PageRequest(ORIGIN + 6 * SECOND - timedelta(microseconds=1), 2)
+    assert pager.receive([oldest, older]) == [older]

@@ -346,6 +346,16 @@ def test_a_poll_that_is_abandoned_counts_nothing() -> None:
     assert counter.matches.count == 3
 
 
+def test_a_poll_that_has_begun_is_continued() -> None:
+    """After an error, it goes on where it was."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(200)])
+    tail = new_tail(ORIGIN)
+    poll(source, tail, NOW, most=1)
+    state = tail.state
+    tail.begin_poll(NOW + SECOND)
+    assert tail.state is state
+
+
 def test_an_overlap_that_is_no_overlap() -> None:
     """Stored state may be damaged; then no poll could succeed."""
     stored = to_json(TailState(ORIGIN, OVERLAP))
