@@ -1,10 +1,10 @@
-"""Do the tests notice a fault? Change the source in one place at a time, and see whether a test fails.
+"""Change the source in one place at a time, and check that a test fails each time.
 
     python -m dev.mutants [--count 100] [--seed 1] [--only pager.py]
 
-The sample is drawn by the seed over the pure core and the commit path of an export. A mutant counts as
-killed where the tests of its file fail, or do not end. Survivors are printed as what was changed; fewer than
-90 % killed fails.
+The sample is drawn with the seed from the core and the commit path of an export. A mutant is killed if the
+tests of its file fail or time out. The changes of surviving mutants are printed. The command fails if fewer
+than 90 % are killed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _COMMIT_TESTS: Final = (
     "--deselect=tests/components/test_large_export.py",
     "tests/storage/test_commit.py",
 )
-#: Files below the package -> what has to notice a change in them, the fastest first.
+#: Files of the package -> the tests that must detect a change in them, the fastest first.
 TARGETS: Final[Sequence[tuple[str, tuple[tuple[str, ...], ...]]]] = (
     (
         "_api/*.py",
@@ -61,22 +61,22 @@ _BINARY: Final[dict[type[ast.operator], str]] = {ast.Add: "-", ast.Sub: "+", ast
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: the text from ``start`` to ``end`` of the file becomes ``text``."""
+    """A change: ``replacement`` replaces the characters from ``start`` to ``end`` of the file."""
 
     path: str
     line: int
     start: int
     end: int
-    text: str
+    replacement: str
     tests: tuple[tuple[str, ...], ...]
 
     def __str__(self) -> str:
         old = " ".join((ROOT / PACKAGE / self.path).read_text()[self.start : self.end].split())
-        return f"{self.path}:{self.line}: {old[:90]!r} -> {self.text[:90]!r}"
+        return f"{self.path}:{self.line}: {old[:90]!r} -> {self.replacement[:90]!r}"
 
 
 def mutants() -> Iterator[Mutant]:
-    """All mutants of all targets."""
+    """Yield all mutants of all targets."""
     for pattern, tests in TARGETS:
         for path in sorted((ROOT / PACKAGE).glob(pattern)):
             name = path.relative_to(ROOT / PACKAGE).as_posix()
@@ -100,7 +100,7 @@ def _changes(source: str) -> Iterator[tuple[ast.expr | ast.stmt, int, int, str]]
     tree = ast.parse(source)
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
-        # Annotations, decorators and the texts of messages are no behaviour.
+        # Changes of annotations, decorators and messages do not change behaviour.
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             for decorator in node.decorator_list:
                 skipped.update(ast.walk(decorator))
@@ -119,7 +119,7 @@ def _changes(source: str) -> Iterator[tuple[ast.expr | ast.stmt, int, int, str]]
             continue
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             left, right = span(node.left)[1], span(node.comparators[0])[0]
-            # A parenthesis belongs to its operand.
+            # A parenthesis is part of its operand.
             between = source[left:right]
             operator = _COMPARE[type(node.ops[0])]
             old = ast.unparse(node)[len(ast.unparse(node.left)) :].split(ast.unparse(node.comparators[0]))[0]
@@ -154,10 +154,10 @@ def _changes(source: str) -> Iterator[tuple[ast.expr | ast.stmt, int, int, str]]
 
 
 def is_killed(mutant: Mutant, folder: Path) -> bool:
-    """Whether a test fails with the mutant in this copy of the project."""
+    """Return whether a test fails with the mutant in this copy of the project."""
     path = folder / PACKAGE / mutant.path
     original = path.read_text()
-    path.write_text(original[: mutant.start] + mutant.text + original[mutant.end :])
+    path.write_text(original[: mutant.start] + mutant.replacement + original[mutant.end :])
     environment = {
         **os.environ,
         "PYTHONPATH": str(folder),
@@ -195,7 +195,7 @@ def is_killed(mutant: Mutant, folder: Path) -> bool:
 
 
 def main() -> None:
-    """Draw a sample, try each mutant, print the survivors."""
+    """Draw a sample, run the tests with each mutant, and print the survivors."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -215,7 +215,7 @@ def main() -> None:
             )
             folders.put(copy)
 
-        def tried(mutant: Mutant) -> bool:
+        def killed_in_a_copy(mutant: Mutant) -> bool:
             folder = folders.get()
             try:
                 return is_killed(mutant, folder)
@@ -224,7 +224,7 @@ def main() -> None:
 
         with ThreadPoolExecutor(folders.qsize()) as pool:
             survivors = []
-            for mutant, killed in zip(sample, pool.map(tried, sample), strict=True):
+            for mutant, killed in zip(sample, pool.map(killed_in_a_copy, sample), strict=True):
                 if not killed:
                     survivors.append(mutant)
                     print(f"survived: {mutant}", flush=True)

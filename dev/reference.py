@@ -2,8 +2,8 @@
 
     python -m dev.reference
 
-Every name in the `__all__` of a public module is in it. An argument without a description, or a description
-without an argument, is an error.
+The page contains every name in the `__all__` of a public module. An argument without a description, or a
+description without an argument, is an error.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ generated from the docstrings by `make reference`; change those, not the page.
 - `Entry` is a log entry as the API sent it: a `dict[str, Any]`.
 - `wait_policy` maps names of :class:`WaitPolicy` to numbers, such as `{"max_inline_wait": 300}`."""
 
-#: What a class inherits from Airflow, or needs for Airflow, is no part of the reference.
+#: The methods to include. Methods that are inherited from Airflow or called by Airflow are left out.
 METHODS: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
     ("SupermetricsHook", "SupermetricsAsyncHook"),
     ("list_logs", "iter_logs", "get_log", "list_connectors", "rate_limit", "test_connection", "close"),
 )
-#: Values that public methods return and arguments consist of, wherever they are defined.
+#: Types of return values and arguments of public methods, wherever they are defined.
 VALUES: Final = (RateLimit, WaitPolicy)
-#: Defaults that depend on the configuration of the Airflow in which this runs.
+#: Defaults that depend on the configuration of Airflow.
 CONFIGURED: Final = {"deferrable": "`[operators] default_deferrable`"}
 _BASES: Final = {"BaseOperator": "operator", "BaseSensorOperator": "sensor"}
 
@@ -55,15 +55,15 @@ _ROLE: Final = re.compile(r":(class|meth|ref):`~?([^`<]+?)(?:<(\w+)>)?`")
 
 
 class Docstring:
-    """A docstring in the style of Airflow: text, then ``:param name:`` and ``:raises Kind:`` fields."""
+    """A docstring in Airflow's style: paragraphs, then ``:param name:`` and ``:raises Kind:`` fields."""
 
     def __init__(self, documented: Any) -> None:
         text, *fields = _FIELD.split(inspect.getdoc(documented) or "")
         self.text = text.strip()
         self.params: dict[str, str] = {}
         self.raises: list[tuple[str, str]] = []
-        for kind, name, said in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
-            words = " ".join(said.split())
+        for kind, name, description in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
+            words = " ".join(description.split())
             if kind == "param":
                 self.params[name] = words
             else:
@@ -71,7 +71,7 @@ class Docstring:
 
 
 def render() -> str:
-    """The whole page."""
+    """Return the whole page."""
     folders = [path.parent.name for path in sorted(PACKAGE.glob("*/supermetrics.py"))]
     documented = {
         folder: list(_public(import_module(f"{PACKAGE.name}.{folder}.supermetrics"))) for folder in folders
@@ -91,7 +91,7 @@ def render() -> str:
 
 
 def _public(module: Any) -> Iterator[Any]:
-    """The public names' values, in the order of the module."""
+    """Yield the objects in the module's `__all__`, in the order of the module."""
     for name, value in vars(module).items():
         if name in module.__all__:
             yield value
@@ -158,7 +158,7 @@ def _callable(name: str, documented: Callable[..., Any]) -> Iterator[str]:
 
 
 def _parameters(documented: type) -> dict[str, inspect.Parameter]:
-    """What the constructor takes, its bases' arguments included as far as they are ours."""
+    """Return the arguments of the constructor, including those of base classes in this package."""
     found: dict[str, inspect.Parameter] = {}
     for base in documented.__mro__:
         if base.__module__.startswith(PACKAGE.name) and "__init__" in vars(base):
@@ -176,8 +176,8 @@ def _table(name: str, parameters: Mapping[str, inspect.Parameter], docstring: Do
         differing = sorted(parameters.keys() ^ docstring.params.keys())
         raise SystemExit(f"{name}: {', '.join(differing)} must be both an argument and described")
     rows = [
-        f"| `{n}` | `{_kind(parameters[n])}` | {_default(parameters[n])} | {_sentence(said)} |"
-        for n, said in docstring.params.items()
+        f"| `{n}` | `{_kind(parameters[n])}` | {_default(parameters[n])} | {_sentence(description)} |"
+        for n, description in docstring.params.items()
     ]
     return "\n".join(["| argument | type | default | meaning |", "|---|---|---|---|", *rows])
 
@@ -220,7 +220,10 @@ def _signature(
 
 def _raises(docstring: Docstring) -> Iterator[str]:
     if docstring.raises:
-        yield "\n".join(_wrapped(f"- raises :class:`{kind}` {said}", "  ") for kind, said in docstring.raises)
+        yield "\n".join(
+            _wrapped(f"- raises :class:`{kind}` {description}", "  ")
+            for kind, description in docstring.raises
+        )
 
 
 def _exception(kind: type) -> Iterator[str]:
@@ -232,7 +235,10 @@ def _exception(kind: type) -> Iterator[str]:
         yield f"Kind of {bases}; {'retryable' if kind.retryable else 'not retryable'}."
     if docstring.params:
         names = {name: "str(error)" if name == "message" else name for name in docstring.params}
-        rows = [f"| `{names[name]}` | {_sentence(said)} |" for name, said in docstring.params.items()]
+        rows = [
+            f"| `{names[name]}` | {_sentence(description)} |"
+            for name, description in docstring.params.items()
+        ]
         yield "\n".join(["| attribute | meaning |", "|---|---|", *rows])
 
 
@@ -251,12 +257,12 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 
 def _linked(page: str, known: Iterable[str]) -> str:
-    """The page in Markdown, with the roles of reStructuredText as links."""
+    """Return the page in Markdown, with roles of reStructuredText replaced by links."""
     names = set(known)
 
     def link(match: re.Match[str]) -> str:
-        kind, said, target = match.groups()
-        name = " ".join(said.split())
+        kind, description, target = match.groups()
+        name = " ".join(description.split())
         if kind == "ref":
             return f"[{name}]({target}.md)"
         owner, _, method = name.partition(".")

@@ -1,4 +1,4 @@
-"""The benchmark's own measuring: whom it calls right, and that a contestant runs."""
+"""The benchmark's own measurements: scores, memory and contestants."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_memory_is_the_process_s_own(tmp_path):
 
 
 def test_failure_shows_output(tmp_path):
-    """A contestant that fails ends the benchmark with what it said."""
+    """A contestant that fails ends the benchmark with its output."""
     with pytest.raises(RuntimeError, match="no such thing"):
         measure("-c", "raise SystemExit('no such thing')", environment={}, log=tmp_path / "output.txt")
 
@@ -88,5 +88,5 @@ def test_deferred_sensors_leave_the_loop_free():
     assert (result.sensors, result.connectors) == (200, 50)
     # CPU time of the loop's thread, which a busy machine does not change.
     assert result.longest_cpu < 0.1
-    first_looks = 2 * result.sensors
-    assert result.sensors * 2 <= result.requests <= first_looks + 3 * result.sensors
+    first_polls = 2 * result.sensors
+    assert result.sensors * 2 <= result.requests <= first_polls + 3 * result.sensors

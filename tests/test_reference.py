@@ -1,4 +1,4 @@
-"""docs/reference.md says what the source says."""
+"""docs/reference.md matches the docstrings."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The example DAGs in a real Airflow, against the simulated API. Everything it writes is in `.demo`."""
+"""Run the example DAGs in a real Airflow against the simulated API. The demo writes to `.demo` only."""

@@ -1,4 +1,4 @@
-"""Command line: `make demo` and `make demo-ui`."""
+"""Run the demo from the command line: `make demo` and `make demo-ui`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="leave Airflow running, until Ctrl-C")
     options = parser.parse_args(arguments)
-    # Whatever signal ends it, it ends what it has started.
+    # Stop the started processes on every signal that stops the demo.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -28,20 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        # For the one that stays until then, it is the usual end.
+        # Ctrl-C is the usual way to stop the demo with the UI.
         return 0 if options.ui else 130
 
 
 def _interrupt(*_: object) -> NoReturn:
-    # A second Ctrl-C must not stop the ending.
+    # A second Ctrl-C must not interrupt the shutdown.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    print("\nEnding what was started ...")
+    print("\nStopping the processes that were started ...")
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    # Progress is to be seen while it happens, in a pipe also.
+    # Show progress at once, also in a pipe.
     assert isinstance(sys.stdout, TextIOWrapper)
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     sys.exit(main())

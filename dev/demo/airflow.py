@@ -1,4 +1,4 @@
-"""Airflow as the demo runs it: whatever the user has set up elsewhere, in a folder of its own."""
+"""The environment of the demo's Airflow, in its own folder, independent of any other Airflow of the user."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ROOT: Final = Path(__file__).parents[2]
 EXAMPLE_DAGS: Final = ROOT / "example_dags"
 KEY: Final = "demo-key"
 TEAM_ID: Final = 936506
-# The one beside this interpreter, which has the package installed.
+# The command next to this interpreter, in whose environment the package is installed.
 AIRFLOW: Final = Path(sys.executable).with_name("airflow")
 
 _UNWANTED: Final = ("AIRFLOW", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """Environment variables for an Airflow that keeps to `folder` and knows the example DAGs.
+    """Return environment variables for an Airflow that uses only `folder` and has the example DAGs.
 
     :param settings: further variables.
     """
@@ -34,27 +34,27 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLE_DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Nobody who watches wants to wait the usual five minutes.
+        # The default of five minutes is too long for a demo.
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
         **settings,
     }
 
 
 def connection(url: str, key: str = KEY, team_id: int = TEAM_ID) -> dict[str, Any]:
-    """The Connection to a simulator, in Airflow's JSON form."""
+    """Return the Connection to a simulator in Airflow's JSON format."""
     return {
         "conn_type": "supermetrics",
         "host": url,
-        # Airflow 3.3.2 refuses to test a stored Connection that has no port; 0 means none to us.
+        # Airflow 3.3.2 refuses to test a stored Connection without a port; this package ignores port 0.
         "port": 0,
         "password": key,
-        # Fields that an extra lacks are not shown when the Connection is edited.
+        # The form shows only the fields that the extra has.
         "extra": json.dumps({"team_id": str(team_id), "timeout": None}),
     }
 
 
 def variables(connection: Mapping[str, Any], exported: Path) -> dict[str, str]:
-    """What the example DAGs need to know, as environment variables."""
+    """Return the Connection and the Variable of the example DAGs as environment variables."""
     return {
         "AIRFLOW_CONN_SUPERMETRICS_DEFAULT": json.dumps(connection),
         "AIRFLOW_VAR_SUPERMETRICS_LOG_PATH": f"file://{exported}",

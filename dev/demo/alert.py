@@ -1,4 +1,4 @@
-"""Does the alert of an example DAG report what the API had?"""
+"""Check that the alert of an example DAG reports the errors that the API had."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _END: Final = f"{DAG_ID}.LogNotifier]"
 
 
 def alert_text(log: str) -> str:
-    """The alert, out of what `airflow dags test` prints; empty where there is none."""
+    """Return the alert in the output of `airflow dags test`, or an empty string."""
     before, found, _ = log.partition(_END)
-    # What names the logger begins with a bracket, behind the last word.
+    # The name of the logger follows the message, in brackets.
     return before.rpartition(_BEGIN)[2].rpartition(" [")[0].rstrip() if found else ""
 
 
 def alert_problem(text: str, truth: Sequence[Mapping[str, Any]]) -> str:
-    """What is wrong with the alert, or nothing.
+    """Return what is wrong with the alert, or an empty string.
 
-    :param truth: the entries that the API has since the time that the alert covers, newest first.
+    :param truth: the entries of the API from the start of the time that the alert covers, newest first.
     """
     errors = [entry for entry in truth if (entry["status"] or 0) >= 400]
     if not text:
         return "there was no alert"
     if not text.partition("\n")[0].endswith(f": {len(errors)}"):
-        return f"the alert does not tell of {len(errors)} errors"
+        return f"the alert does not report {len(errors)} errors"
     if f"log entry {errors[0]['id']}," not in text:
         return f"the alert does not name the last error, {errors[0]['id']}"
     return ""

@@ -1,4 +1,4 @@
-"""Do the files contain what the API had?"""
+"""Check that the exported files contain the entries that the API had."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Check:
-    """One connector's window, counted on both sides. `problem` is empty when all is well."""
+    """The counts of one connector's window in the API and in the files. `problem` is empty if they match."""
 
     expected: int
     written: int
@@ -23,7 +23,7 @@ class Check:
 
 
 def check(folder: Path, identifier: str, truth: Sequence[Mapping[str, Any]]) -> Check:
-    """Read a connector's exported files back.
+    """Compare a connector's exported files with the entries of the API.
 
     :param truth: the entries that the API had in the window.
     """
@@ -39,7 +39,7 @@ def check(folder: Path, identifier: str, truth: Sequence[Mapping[str, Any]]) -> 
 
 
 def manifests(folder: Path, identifier: str) -> list[Path]:
-    """The manifests of a connector's exports."""
+    """Return the manifests of a connector's exports."""
     return sorted(folder.glob(f"_manifest-{identifier}-*.json"))
 
 

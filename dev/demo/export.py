@@ -1,4 +1,4 @@
-"""`make demo`: run the example DAGs, and compare what they export and report with what the API had."""
+"""`make demo`: run the example DAGs, and compare what they export and report with the API's entries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CONNECTORS: Final = (
     ("B7Q18", "Store visits", 3_300),
 )
 _NAMES: Final = {identifier: name for identifier, name, _ in _CONNECTORS}
-# So that there is some waiting to see: at the second and the fourth request of the first DAG.
+# The second and the fourth request of the first DAG fail, so that the demo shows some waiting.
 _FAULTS: Final = (None, Fault(429, headers={"Retry-After": "2"}), None, Fault(503))
 _PACKAGE_LINE: Final = re.compile(
     r"\S+ \[(?P<level>\w+) *\] (?P<text>.*?) +\[\S*airflow_provider_supermetrics\S*\]"
@@ -43,7 +43,7 @@ class _Row(NamedTuple):
 
 
 def export() -> int:
-    """Run the example DAGs; return the exit code."""
+    """Run the example DAGs and return the exit code."""
     begun = monotonic()
     now = datetime.now(timezone.utc)
     end = now.replace(minute=0, second=0, microsecond=0)
@@ -51,20 +51,20 @@ def export() -> int:
     with own_folder(ROOT / ".demo" / "run") as folder, simulator:
         demo = _Demo(folder, simulator, end)
         print(f"A simulated Supermetrics API listens on {simulator.url}.")
-        print(f"It has {len(_CONNECTORS)} connectors, whose logs are generated again each time.")
-        print("Its first responses include a 429 and a 503, so that there is some waiting to see.")
+        print(f"It has {len(_CONNECTORS)} connectors, whose logs are generated for each run.")
+        print("Its first responses include a 429 and a 503, so that the log shows some waiting.")
         _step("An Airflow with an empty database")
         demo.run("db", "migrate")
         _step("example_dags/supermetrics_hourly_export.py: the last full hour of one connector")
         rows = demo.export("supermetrics_hourly_export", [_CONNECTORS[0][0]])
         _step("example_dags/supermetrics_team_export.py: the same hour of all connectors")
         rows += demo.export("supermetrics_team_export", list(_NAMES))
-        _tell(rows, end, folder / "export")
+        _print_result(rows, end, folder / "export")
         _step("example_dags/supermetrics_error_alert.py: report the errors of one connector")
         text, problem = demo.alert(_CONNECTORS[0][0])
     print(f"\nAll of it took {monotonic() - begun:.0f} s.")
     print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection.")
-    _tell_alert(text, problem)
+    _print_alert(text, problem)
     return 1 if problem or any(row.check.problem for row in rows) else 0
 
 
@@ -80,7 +80,7 @@ class _Demo:
         self._environment = environment(folder, **variables(connection(simulator.url), self._exported))
 
     def run(self, *arguments: str) -> str:
-        """Run an Airflow command, show what the package logs, and keep and return all that it prints."""
+        """Run an Airflow command, show what the package logs, and save and return the whole output."""
         log = self._logs / f"{'-'.join(arguments[:3])}.log"
         print(f"  $ airflow {' '.join(arguments)}")
         begun = monotonic()
@@ -107,7 +107,7 @@ class _Demo:
         return log.read_text("utf-8")
 
     def export(self, dag_id: str, identifiers: Sequence[str]) -> list[_Row]:
-        """Run an example DAG and check what it has written for these connectors."""
+        """Run an example DAG and check the files that it wrote for these connectors."""
         before = len(self._simulator.requests)
         self.run("dags", "test", dag_id, self._end.isoformat())
         paths = [request.path for request in self._simulator.requests[before:]]
@@ -126,14 +126,14 @@ class _Demo:
         ]
 
     def alert(self, identifier: str) -> tuple[str, str]:
-        """Run the example DAG that reports errors; return the alert, and what is wrong with it."""
+        """Run the example DAG that reports errors; return the alert and the problem with it."""
         text = alert_text(self.run("dags", "test", DAG_ID, self._end.isoformat()))
-        # As far back as that DAG reads in its first run.
+        # In its first run, the DAG reads the two hours before.
         return text, alert_problem(text, self._simulator.truth(identifier, self._end - 2 * _HOUR))
 
 
 def _connectors(end: datetime, now: datetime) -> list[Connector]:
-    """Logs that begin before the hour and continue after it."""
+    """Return connectors with logs that begin before the hour and continue after it."""
     begin = end - 3 * _HOUR
     return [
         Connector(
@@ -164,7 +164,7 @@ def _show(mark: str, text: str) -> None:
     )
 
 
-def _tell(rows: Sequence[_Row], end: datetime, exported: Path) -> None:
+def _print_result(rows: Sequence[_Row], end: datetime, exported: Path) -> None:
     start = end - _HOUR
     print(f"\nThe logs of {start:%Y-%m-%d}, {start:%H:%M} to {end:%H:%M} UTC, with the files read back:\n")
     good, bad = ("✓", "✗") if "utf" in (sys.stdout.encoding or "").lower() else ("ok", "WRONG")
@@ -195,7 +195,7 @@ def _tell(rows: Sequence[_Row], end: datetime, exported: Path) -> None:
         print(f"  manifest  {manifest.relative_to(ROOT)}")
 
 
-def _tell_alert(text: str, problem: str) -> None:
+def _print_alert(text: str, problem: str) -> None:
     if problem:
         print(f"\nFAILED: {DAG_ID}: {problem}")
     if text:

@@ -1,4 +1,4 @@
-"""Processes that end, with all that they have started themselves, when their block ends."""
+"""Processes that are stopped at the end of a block, with all processes that they started."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Failed(Exception):
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder that no second demo clears meanwhile."""
+    """Yield an empty folder, and lock it against a second demo."""
     folder.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         try:
@@ -40,7 +40,7 @@ def own_folder(folder: Path) -> Iterator[Path]:
 def running(
     command: Sequence[str | Path], environment: Mapping[str, str], output: int | IO[str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command in a session of its own."""
+    """Run a command in its own session."""
     process = subprocess.Popen(
         command,
         env=environment,
@@ -58,7 +58,7 @@ def running(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    # Airflow's tasks have process groups of their own, so it takes the session to find all.
+    # Airflow's tasks have their own process groups, so only the session finds all processes.
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in _session(process.pid):
             with suppress(ProcessLookupError):
@@ -66,17 +66,17 @@ def _end(process: subprocess.Popen[str]) -> None:
         deadline = monotonic() + _SECONDS_TO_END
         while monotonic() < deadline:
             if not _session(process.pid):
-                process.poll()  # reaps it, if it ended just now
+                process.poll()  # reaps the process if it has just ended
                 return
             sleep(0.1)
 
 
 def _session(session: int) -> list[int]:
-    """The running processes of a session, which keeps its number while it has any."""
+    """Return the running processes of a session, which keeps its number as long as it has processes."""
     members = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            # In a container, nobody may collect the dead.
+            # In a container, zombies may never be reaped.
             if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 members.append(pid)
     return members

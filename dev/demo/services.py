@@ -1,4 +1,4 @@
-"""Airflow's services, each a process that others may end, and Airflow's REST API."""
+"""Run Airflow's services as processes, and call Airflow's REST API."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COMMANDS: Final = {
     "triggerer": (AIRFLOW, "triggerer", "--skip-serve-logs"),
 }
 SECONDS: Final = 180.0
-_SECONDS_BETWEEN_LOOKS: Final = 0.25
+_SECONDS_BETWEEN_POLLS: Final = 0.25
 
 Found = TypeVar("Found")
 
 
 def free_port(preferred: int = 0) -> int:
-    """A free port on the loopback interface: the preferred one, or any."""
+    """Return a free port on the loopback interface, the preferred one if possible."""
     for port in (preferred, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,7 +41,7 @@ def free_port(preferred: int = 0) -> int:
 
 
 def api_settings(port: int) -> dict[str, str]:
-    """Settings for an API server that everyone on this machine may use, and nobody else."""
+    """Return settings for an API server that all users of this machine, and nobody else, can use."""
     url = f"http://127.0.0.1:{port}"
     return {
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -54,24 +54,26 @@ def api_settings(port: int) -> dict[str, str]:
 
 
 def wait(
-    what: str, look: Callable[[], Found | None], check: Callable[[], None], seconds: float = SECONDS
+    what: str, find: Callable[[], Found | None], check: Callable[[], None], seconds: float = SECONDS
 ) -> Found:
-    """Poll until something is found. `check` raises when there is no sense in waiting any longer."""
+    """Poll until `find` returns something. `check` raises when waiting longer is useless."""
     deadline = monotonic() + seconds
     while True:
-        if found := look():
+        if found := find():
             return found
         check()
         if monotonic() > deadline:
-            raise Failed(f"Waited {seconds:.0f} s for {what}, in vain. Airflow's logs may say why.")
-        sleep(_SECONDS_BETWEEN_LOOKS)
+            raise Failed(
+                f"Waited {seconds:.0f} s for {what} without success. Airflow's logs may show the reason."
+            )
+        sleep(_SECONDS_BETWEEN_POLLS)
 
 
 class Processes:
-    """Processes by their names, each in a session of its own. They end with the block, last one first.
+    """Named processes, each in its own session, stopped at the end of the block, the last one first.
 
-    :param logs: a folder for what they print.
-    :param environment: all their environment variables.
+    :param logs: the folder for their output.
+    :param environment: their complete environment variables.
     """
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
@@ -92,7 +94,7 @@ class Processes:
             self._running.clear()
 
     def start(self, name: str, *command: str | Path) -> subprocess.Popen[str]:
-        """Start a process; a name can be used again when the process is gone."""
+        """Start a process; its name can be reused when it has ended."""
         assert name not in self._running, f"{name} is running"
         with ExitStack() as stack:
             log = stack.enter_context((self.logs / f"{name}.log").open("a", encoding="utf-8"))
@@ -101,32 +103,32 @@ class Processes:
         return process
 
     def run(self, name: str, *command: str | Path) -> None:
-        """Run a process to its end, which has to be a good one."""
+        """Run a process to its end, and raise if it fails."""
         code = self.start(name, *command).wait()
         self._running.pop(name)[1].close()
         if code != 0:
             raise Failed(f"{name} has failed; see {self.logs / name}.log")
 
     def kill(self, name: str) -> None:
-        """Kill a process and all that it has started, without a word of warning to any of them."""
+        """Kill a process and all processes that it started, without a chance to clean up."""
         process, stack = self._running.pop(name)
         with stack, suppress(psutil.NoSuchProcess):
             first = psutil.Process(process.pid)
-            first.suspend()  # it must start no other meanwhile
+            first.suspend()  # so that it starts no other process meanwhile
             for each in (*first.children(recursive=True), first):
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
             process.wait()
 
     def check(self) -> None:
-        """Raise if a process has ended by itself."""
+        """Raise if a process has ended on its own."""
         for name, (process, _) in self._running.items():
             if process.poll() is not None:
-                raise Failed(f"{name} has ended by itself; see {self.logs / name}.log")
+                raise Failed(f"{name} has ended on its own; see {self.logs / name}.log")
 
 
 class Site:
-    """Airflow's REST API at `url`. `check` raises when there is no sense in waiting any longer."""
+    """Airflow's REST API at `url`. `check` raises when waiting longer is useless."""
 
     def __init__(self, url: str, check: Callable[[], None]) -> None:
         self.url = url
@@ -139,18 +141,18 @@ class Site:
         self._session.close()
 
     def log_in(self) -> None:
-        """Wait until Airflow responds, and take a token, which everyone gets here."""
+        """Wait until Airflow responds, and get a token, which needs no password here."""
         token = self.wait("a response", lambda: self.get("/auth/token"))
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
 
     def unpause(self, dag_id: str) -> None:
-        """Wait until Airflow knows a DAG, and let it run."""
+        """Wait until Airflow has parsed a DAG, and unpause it."""
         dag = f"/api/v2/dags/{dag_id}"
         self.wait(dag_id, lambda: self.get(dag))
         self.send("PATCH", dag, {"is_paused": False})
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The response, or None as long as there is no good one."""
+        """Return the JSON of the response, or None if there is no successful one."""
         with suppress(requests.ConnectionError):
             response = self._session.get(self.url + path, timeout=30)
             if response.ok:
@@ -158,11 +160,11 @@ class Site:
         return None
 
     def send(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        """Send a change to Airflow, which has to accept it."""
+        """Send a change to Airflow, and raise if it is refused."""
         response = self._session.request(method, self.url + path, json=body, timeout=60)
         if not response.ok:
             raise Failed(f"{method} {path}: {response.status_code} {response.text[:500]}")
 
-    def wait(self, what: str, look: Callable[[], Found | None]) -> Found:
-        """Poll until something is found."""
-        return wait(what, look, self._check)
+    def wait(self, what: str, find: Callable[[], Found | None]) -> Found:
+        """Poll until `find` returns something."""
+        return wait(what, find, self._check)

@@ -1,4 +1,4 @@
-"""`make demo-ui`: leave Airflow and a simulator with live logs running, everything set up."""
+"""`make demo-ui`: set up Airflow and a simulator with live logs, and leave them running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFERRED_PORT: Final = 8080
 
 
 def serve() -> int:
-    """Start everything, set it up, and stay until a signal comes."""
+    """Start and set up everything, and run until a signal is received."""
     with own_folder(ROOT / ".demo" / "ui") as folder:
         logs, exported = folder / "logs", folder / "export"
         print(f"Starting Airflow, which takes about a minute. Its logs: {logs.relative_to(ROOT)}/")
@@ -41,26 +41,26 @@ def serve() -> int:
                     site.unpause(dag_id)
                 else:
                     print(f"The first run of {dag_id}: {_first_run(site, dag_id)}")
-            _tell(site.url, exported)
+            _print_addresses(site.url, exported)
             while True:
                 processes.check()
                 sleep(1)
 
 
 def _set_up(site: Site, connection: Mapping[str, Any], exported: Path) -> None:
-    """Store the Connection, the Variable and the pool, where they can be seen and changed."""
+    """Store the Connection, the Variable and the pool in Airflow, where users can see and change them."""
     site.send("POST", "/api/v2/connections", {"connection_id": "supermetrics_default", **connection})
     site.send("POST", "/api/v2/variables", {"key": "supermetrics_log_path", "value": f"file://{exported}"})
-    # Without it, the tasks of supermetrics_team_export would stay queued.
+    # Without the pool, the tasks of supermetrics_team_export would stay queued.
     site.send("POST", "/api/v2/pools", {"name": "supermetrics_api", "slots": 4, "include_deferred": True})
 
 
-# Runs when an error is logged, not by the clock.
+# These DAGs run when an error is logged, not on a schedule.
 _WITHOUT_FIRST_RUN = ("supermetrics_error_events",)
 
 
 def _first_run(site: Site, dag_id: str) -> str:
-    """Unpause a DAG; Airflow then runs it for the hour that ended last. Return how that ended."""
+    """Unpause a DAG, which Airflow then runs for the last full hour, and return the state of that run."""
     site.unpause(dag_id)
 
     def ended() -> str | None:
@@ -83,7 +83,7 @@ def _simulator_options(port: int) -> tuple[str, ...]:
     return ("--port", str(port), "--key", KEY, "--team-id", str(TEAM_ID))
 
 
-def _tell(url: str, exported: Path) -> None:
+def _print_addresses(url: str, exported: Path) -> None:
     print(
         f"""
 Airflow is up, for everyone on this machine, without login: {url}
@@ -91,9 +91,9 @@ Airflow is up, for everyone on this machine, without login: {url}
   {url}/dags
       The example DAGs run every hour, or when errors are logged; the simulated API keeps logging.
   {url}/connections
-      supermetrics_default: edit it to see its form and to test it.
+      Edit supermetrics_default to see its form and to test it.
   {exported.relative_to(ROOT)}/
-      What they export.
+      The files that the DAGs export.
 
-Ctrl-C ends it."""
+Press Ctrl-C to stop."""
     )

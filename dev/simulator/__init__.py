@@ -1,7 +1,7 @@
 """The Supermetrics connector-logs API as a local HTTP server, for tests, benchmarks and the demo.
 
-Standard library only. Every question that the API's documentation leaves open is a switch of
-`Simulator`, so that a client can be shown to be right whichever way the real API is.
+It uses the standard library only. Everything that the API's documentation leaves open is a switch of
+`Simulator`, so that tests can show that a client is correct whichever way the real API behaves.
 """
 
 from __future__ import annotations

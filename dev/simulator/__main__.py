@@ -1,4 +1,4 @@
-"""Command line: `python -m dev.simulator --port 8765`, stopped by SIGTERM or SIGINT."""
+"""Run the simulator from the command line, until SIGTERM or SIGINT: `python -m dev.simulator --port 8765`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _NAMES: Final = (
     "Invoices",
 )
 _LIVE_PER_SECOND: Final = 3
-# Above every number in a generated log, so that ids stay unique.
+# Higher than every number in a generated log, so that ids stay unique.
 _FIRST_LIVE_NUMBER: Final = 500_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve generated logs until a signal comes."""
+    """Serve generated logs until SIGTERM or SIGINT is received."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.count is not None and not (options.start and options.end):
@@ -101,7 +101,7 @@ def _one_connector(options: argparse.Namespace) -> list[Connector]:
 
 
 def _identifiers(count: int, seed: int) -> list[str]:
-    """So many different identifiers in the manner of the API's example."""
+    """Return `count` different identifiers that resemble the API's example."""
     random = Random(seed)
     identifiers = dict.fromkeys([_FIRST_IDENTIFIER])
     while len(identifiers) < count:
@@ -111,7 +111,7 @@ def _identifiers(count: int, seed: int) -> list[str]:
 
 
 def _live(simulator: Simulator, identifiers: Sequence[str], seed: int, stop: Event) -> None:
-    """Let entries of the last second appear every second, until the stop is set."""
+    """Append entries with times of the last second every second, until `stop` is set."""
     random = Random(seed)
     number = _FIRST_LIVE_NUMBER
     last = datetime.now(timezone.utc)
@@ -127,8 +127,8 @@ def _live(simulator: Simulator, identifiers: Sequence[str], seed: int, stop: Eve
         last = now
 
 
-def _time(text: str) -> datetime:
-    return moment(parse_time(text))
+def _time(value: str) -> datetime:
+    return moment(parse_time(value))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     flag = argparse.BooleanOptionalAction
-    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=8765, help="0 uses a free port")
     parser.add_argument("--key", default="demo-key", help="the credential to accept")
     parser.add_argument("--team-id", type=int, default=936506)
 
@@ -151,7 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--ties", type=float, default=3.0, help="mean number of entries that share a time")
     logs.add_argument("--error-rate", type=float, default=0.02, help="share of entries with status >= 400")
 
-    one = parser.add_argument_group(f"instead, one log ({_FIRST_IDENTIFIER}) over a given time")
+    one = parser.add_argument_group(
+        f"one log ({_FIRST_IDENTIFIER}) for a fixed window, instead of the logs above"
+    )
     one.add_argument("--count", type=int, help="number of entries")
     one.add_argument("--start", type=_time, help="ISO 8601, inclusive")
     one.add_argument("--end", type=_time, help="ISO 8601, exclusive")

@@ -1,4 +1,4 @@
-"""The API without HTTP transport: a request's parts in, a response out."""
+"""The API without HTTP transport: turns the parts of a request into a response."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from random import Random
 from typing import Any, Final, Literal, NoReturn
 from urllib.parse import parse_qsl, unquote
 
-from dev.simulator.answers import JSON, Answer, error_answer, json_answer
 from dev.simulator.log import Connector, Entry, Log
+from dev.simulator.responses import JSON, Response, error_response, json_response
 from dev.simulator.times import TimeFormat, microseconds, parse_time
 
 Before = Literal["exclusive", "inclusive"]
@@ -30,24 +30,24 @@ _CREATED_AT: Final = "2025-01-01T00:00:00+00:00"
 
 
 class _RefusedError(Exception):
-    """Ends the handling of a request with an error response."""
+    """Stop handling a request and send an error response."""
 
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
+    def __init__(self, response: Response) -> None:
+        self.response = response
 
 
 def _refuse(status: int, description: str, headers: Mapping[str, str] | None = None) -> NoReturn:
-    raise _RefusedError(error_answer(status, description=description, headers=headers))
+    raise _RefusedError(error_response(status, description=description, headers=headers))
 
 
 def named_connector(path: str) -> str | None:
-    """The connector that a request's path names, still percent-encoded."""
+    """Return the connector identifier in a request's path, still percent-encoded."""
     route = _ROUTE.fullmatch(path)
     return route[2] if route else None
 
 
 class Api:
-    """Connectors, credentials and how pages are cut; see `Simulator` for the switches. Not thread-safe."""
+    """Connectors, credentials and paging; `Simulator` describes the switches. Not thread-safe."""
 
     def __init__(
         self,
@@ -78,19 +78,19 @@ class Api:
         self._logs[identifier].append(entries)
 
     def truth(self, identifier: str, start: datetime | None, end: datetime | None) -> list[dict[str, Any]]:
-        """A connector's entries as printed, those printed within `[start, end)`, newest first."""
+        """Return a connector's entries as printed whose printed time is in `[start, end)`, newest first."""
         return self._logs[identifier].truth(
             None if start is None else microseconds(start), None if end is None else microseconds(end)
         )
 
-    def answer(self, method: str, path: str, query: str, authorization: str, number: int) -> Answer:
-        """Respond to a request; `path` and `query` still percent-encoded, `number` counts requests from 1."""
+    def respond(self, method: str, path: str, query: str, authorization: str, number: int) -> Response:
+        """Respond to a request. `path` and `query` are percent-encoded; `number` counts requests from 1."""
         try:
-            return self._answer(method, path, query, authorization, number)
+            return self._respond(method, path, query, authorization, number)
         except _RefusedError as refused:
-            return refused.answer
+            return refused.response
 
-    def _answer(self, method: str, path: str, query: str, authorization: str, number: int) -> Answer:
+    def _respond(self, method: str, path: str, query: str, authorization: str, number: int) -> Response:
         route = _ROUTE.fullmatch(path)
         if route is None:
             _refuse(404, "There is no such path.")
@@ -101,7 +101,7 @@ class Api:
         if visible_teams is None:
             _refuse(401, "The credential is missing or unknown.")
 
-        # Decoded only now: an encoded slash belongs to a part and separates none.
+        # Decode after splitting the path: an encoded slash is part of a segment.
         team, identifier, log_id = (part and unquote(part) for part in route.groups())
         allowed = (
             ("include_configs",) if identifier is None else ("limit", "before") if log_id is None else ()
@@ -127,24 +127,24 @@ class Api:
         entry = self._logs[identifier].find(log_id)
         if entry is None:
             _refuse(404, "There is no such log entry.")
-        return Answer(200, entry.json, {"Content-Type": JSON})
+        return Response(200, entry.json, {"Content-Type": JSON})
 
-    def _of_unknown_connector(self, log_id: str | None) -> Answer:
+    def _of_unknown_connector(self, log_id: str | None) -> Response:
         if self._unknown_connector == "forbidden":
             _refuse(403, "The credential may not see this connector.")
         if self._unknown_connector == "empty" and log_id is None:
-            return json_answer({"logs": []})
+            return json_response({"logs": []})
         _refuse(404, "There is no such connector.")
 
-    def _list_logs(self, log: Log, limit: int, before: int | None, number: int) -> Answer:
+    def _list_logs(self, log: Log, limit: int, before: int | None, number: int) -> Response:
         longest = self._max_page(limit, number) if callable(self._max_page) else self._max_page
         length = limit if longest is None else max(0, min(limit, longest))
         page = log.page(before, inclusive=self._inclusive, length=length, shuffle=self._shuffle)
-        return Answer(
+        return Response(
             200, b'{"logs":[%b]}' % b",".join([entry.json for entry in page]), {"Content-Type": JSON}
         )
 
-    def _list_connectors(self, team_id: int) -> Answer:
+    def _list_connectors(self, team_id: int) -> Response:
         connectors = [
             {
                 "connector_identifier": connector.identifier,
@@ -157,7 +157,7 @@ class Api:
             for connector in self._connectors.values()
             if connector.team_id == team_id
         ]
-        return json_answer({"connectors": connectors[:_MAX_CONNECTORS], "count": len(connectors)})
+        return json_response({"connectors": connectors[:_MAX_CONNECTORS], "count": len(connectors)})
 
 
 def _parameters(query: str, allowed: Collection[str]) -> dict[str, str]:
@@ -171,16 +171,16 @@ def _parameters(query: str, allowed: Collection[str]) -> dict[str, str]:
     return params
 
 
-def _integer(name: str, text: str, highest: int) -> int:
-    if not _INTEGER.fullmatch(text) or not 1 <= int(text) <= highest:
+def _integer(name: str, value: str, highest: int) -> int:
+    if not _INTEGER.fullmatch(value) or not 1 <= int(value) <= highest:
         _refuse(400, f"The parameter '{name}' must be an integer from 1 to {highest}.")
-    return int(text)
+    return int(value)
 
 
-def _before(text: str) -> int:
+def _before(value: str) -> int:
     try:
-        if _DATE_TIME.fullmatch(text):
-            return parse_time(text)
+        if _DATE_TIME.fullmatch(value):
+            return parse_time(value)
     except ValueError:
         pass
     _refuse(400, "The parameter 'before' must be an ISO 8601 date-time with a zone.")

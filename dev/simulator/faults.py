@@ -1,4 +1,4 @@
-"""Scripted misbehaviour: what goes wrong with one response."""
+"""Scripted faults: how single responses deviate from normal ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from dev.simulator.answers import JSON, Answer, error_answer
 from dev.simulator.raw import Script
+from dev.simulator.responses import JSON, Response, error_response
 
 FaultKind = Literal[
-    "answer",
+    "response",
     "reset",
     "reset_in_body",
     "truncated",
@@ -31,19 +31,20 @@ _HTML: Final = b"<html><head><title>Error</title></head><body><h1>Something went
 class Fault:
     """How one response deviates from the normal one; `Fault()` does not deviate at all.
 
-    `status` None keeps the normal status. `body`: "envelope" (the error envelope, made of `code`, `message`
-    and `description`), "html", "empty", or what to send: other text, bytes, or a dict as JSON. Left out, it
-    is the envelope for 4xx and 5xx, empty for 3xx, and else the normal body. `headers` are added last.
-    `delay`: seconds before the response, with "slow_body" and "drip" between its parts.
+    `status` None keeps the normal status. `body` is "envelope" (the error envelope, with `code`, `message`
+    and `description`), "html", "empty", or the body to send: another string, bytes, or a dict as JSON. The
+    default is the envelope for 4xx and 5xx, empty for 3xx, and otherwise the normal body. `headers` replace
+    other headers of the same name. `delay` is in seconds: before the response, or, with "slow_body" and
+    "drip", between the parts of the body.
 
     `kind`: "reset" (TCP RST instead of a response), "reset_in_body" (RST after half the body), "truncated"
     (half the announced body, then a clean close), "truncated_json" (correct HTTP, half the JSON),
     "slow_body" (the body in a few parts), "drip" (the body byte by byte), "not_json" (200 and HTML),
     "no_logs" (200 without the `logs` list), "no_log_time" and "bad_log_time" (one entry of the normal page
-    has none, or an unreadable one).
+    has no `log_time`, or an unreadable one).
 
-    `raw`: the bytes to send in place of all that, from the status line on (see `dev.simulator.raw`); the
-    connection is closed after them.
+    `raw` replaces all of the above with the bytes to send, from the status line on (see
+    `dev.simulator.raw`); the connection is closed after them.
     """
 
     status: int | None = None
@@ -53,27 +54,27 @@ class Fault:
     description: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    kind: FaultKind = "answer"
+    kind: FaultKind = "response"
     raw: Script | None = None
 
-    def apply(self, normal: Answer) -> Answer:
-        """The response with this fault's contents; the server decides how it is sent."""
-        answer = self._contents(normal)
-        return replace(answer, headers={**answer.headers, **self.headers})
+    def apply(self, normal: Response) -> Response:
+        """Return the response with this fault's contents; the server applies the faults of transport."""
+        response = self._contents(normal)
+        return replace(response, headers={**response.headers, **self.headers})
 
-    def _contents(self, normal: Answer) -> Answer:
+    def _contents(self, normal: Response) -> Response:
         if self.kind == "not_json":
-            return Answer(self.status or 200, _HTML, {"Content-Type": "text/html"})
+            return Response(self.status or 200, _HTML, {"Content-Type": "text/html"})
         if self.kind == "no_logs":
-            return Answer(self.status or 200, b'{"entries":[]}', {"Content-Type": JSON})
-        answer = self._replaced(normal)
+            return Response(self.status or 200, b'{"entries":[]}', {"Content-Type": JSON})
+        response = self._replaced(normal)
         if self.kind == "truncated_json":
-            return replace(answer, body=answer.body[: len(answer.body) // 2])
+            return replace(response, body=response.body[: len(response.body) // 2])
         if self.kind in ("no_log_time", "bad_log_time"):
-            return replace(answer, body=self._spoiled(answer.body))
-        return answer
+            return replace(response, body=self._spoiled(response.body))
+        return response
 
-    def _replaced(self, normal: Answer) -> Answer:
+    def _replaced(self, normal: Response) -> Response:
         status = normal.status if self.status is None else self.status
         body = self.body
         if body is None:
@@ -81,14 +82,14 @@ class Fault:
                 return replace(normal, status=status)
             body = "envelope" if status >= 400 else "empty"
         if body == "envelope":
-            return error_answer(status, code=self.code, message=self.message, description=self.description)
+            return error_response(status, code=self.code, message=self.message, description=self.description)
         if body == "html":
-            return Answer(status, _HTML, {"Content-Type": "text/html"})
+            return Response(status, _HTML, {"Content-Type": "text/html"})
         if body == "empty":
-            return Answer(status, b"")
+            return Response(status, b"")
         if isinstance(body, Mapping):
             body = json.dumps(body)
-        return Answer(status, body if isinstance(body, bytes) else body.encode(), {"Content-Type": JSON})
+        return Response(status, body if isinstance(body, bytes) else body.encode(), {"Content-Type": JSON})
 
     def _spoiled(self, body: bytes) -> bytes:
         page = json.loads(body)

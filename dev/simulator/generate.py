@@ -1,4 +1,4 @@
-"""Synthetic log entries: varied like real ones, the same for the same seed."""
+"""Generate log entries that vary like real ones and are the same for the same seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dev.simulator.times import UNITS, Precision, microseconds, moment
 
 _Call = tuple[str | None, str | None, int | None, int | None]
 
-# Event, request, typical duration in ms, status when all is well. Listed more than once: more frequent.
+# Event, request, typical duration in ms, status of a success. Repeated lines are more frequent.
 _HTTP_CALLS: Final[tuple[_Call, ...]] = (
     ("data.fetch", "GET /v2/orders?page={n}", 420, 200),
     ("data.fetch", "GET /v2/orders?page={n}", 420, 200),
@@ -29,7 +29,7 @@ _HTTP_CALLS: Final[tuple[_Call, ...]] = (
     ("data.fetch.timeout", "GET /v2/orders?page={n}", 30_000, None),
     (None, "GET /v2/ping", 12, 200),
 )
-# The same, with what happens inside the connector without an HTTP exchange.
+# The HTTP calls, and events inside the connector that have no HTTP exchange.
 _CALLS: Final[tuple[_Call, ...]] = (
     *_HTTP_CALLS,
     ("query.start", None, None, None),
@@ -51,15 +51,17 @@ def generate_entries(
     precision: Precision = "second",
     first_number: int = 0,
 ) -> list[dict[str, Any]]:
-    """Make `count` log entries with times in `[start, end)`, oldest first, the same for the same arguments.
+    """Generate `count` log entries with times in `[start, end)`, oldest first.
+
+    The same arguments return the same entries.
 
     `log_time` is an aware UTC datetime to the microsecond. `error_rate` is the share with status 400 or
-    above, `ties` the mean number of entries that share one time at `precision` (more, where the window has
-    too few distinct times for that), `first_number` the number that the first `id` begins with.
+    above. `ties` is the mean number of entries that share one time at `precision`; it is exceeded if the
+    window has too few distinct times. `first_number` is the number at the beginning of the first `id`.
     """
     random = Random(seed)
     times = _times(random, count, start, end, ties, UNITS[precision])
-    # Drawn in bulk, which takes half the time.
+    # Drawing in bulk takes half the time.
     calls = random.choices(_CALLS, k=count)
     suffixes = random.choices(_SUFFIXES, k=count)
     entries = []
@@ -88,7 +90,7 @@ def generate_entries(
 
 
 def _times(random: Random, count: int, start: datetime, end: datetime, ties: float, unit: int) -> list[int]:
-    """Sorted times in microseconds: some distinct steps of `unit`, each used at least once."""
+    """Return sorted times in microseconds: some distinct steps of `unit`, each used at least once."""
     steps = range(-(-microseconds(start) // unit), microseconds(end) // unit)
     if count and not steps:
         raise ValueError(f"no whole {unit} microseconds between {start} and {end}")

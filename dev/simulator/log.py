@@ -1,4 +1,4 @@
-"""A connector's log: entries in the order of their stored times, and which of them a page holds."""
+"""A connector's log: entries sorted by their stored times, and the pages of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from operator import attrgetter
 from random import Random
 from typing import Any, Final
 
-from dev.simulator.times import TimeFormat, checked_text, microseconds, parse_time
+from dev.simulator.times import TimeFormat, checked_length, microseconds, parse_time
 
 Entry = Mapping[str, Any]
 
@@ -20,10 +20,11 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True)
 class Connector:
-    """A connector and its log when the simulation begins.
+    """A connector and its log at the start of the simulation.
 
-    `entries` are mappings with a `log_time`: an aware datetime, printed as the simulator's switches say, or
-    a str, printed as it is. `id` may be missing, other keys are kept. Identifiers are unique per simulator.
+    `entries` are mappings with a `log_time`: an aware datetime, which the simulator prints according to its
+    switches, or a string, which it prints unchanged. `id` is optional, and other keys are kept. Identifiers
+    are unique per simulator.
     """
 
     identifier: str
@@ -33,14 +34,14 @@ class Connector:
 
 
 class StoredEntry:
-    """One entry as the API keeps it: `fields` as printed; `stored` and `printed` times in microseconds."""
+    """An entry as the API stores it: `fields` as printed; `stored` and `printed` times in microseconds."""
 
     __slots__ = ("_json", "fields", "printed", "stored")
 
     def __init__(self, entry: Entry, form: TimeFormat) -> None:
         log_time = entry["log_time"]
         if isinstance(log_time, str):
-            self.stored = self.printed = parse_time(checked_text(log_time))
+            self.stored = self.printed = parse_time(checked_length(log_time))
         else:
             exact = microseconds(log_time)
             self.stored, self.printed = form.stored(exact), form.printed(exact)
@@ -65,7 +66,7 @@ class Log:
         self._by_id = {entry.fields["id"]: entry for entry in self._entries if "id" in entry.fields}
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Add entries, each behind those of the same stored time, however old it is."""
+        """Add entries of any age, each after those with the same stored time."""
         for entry in entries:
             stored = StoredEntry(entry, self._form)
             insort(self._entries, stored, key=_stored)
@@ -73,25 +74,25 @@ class Log:
                 self._by_id[stored.fields["id"]] = stored
 
     def find(self, log_id: str) -> StoredEntry | None:
-        """The entry with this id."""
+        """Return the entry with this id, or None."""
         return self._by_id.get(log_id)
 
     def page(
         self, before: int | None, *, inclusive: bool, length: int, shuffle: Random | None
     ) -> list[StoredEntry]:
-        """The newest `length` entries before a time (microseconds), newest first; `shuffle` mixes ties."""
+        """Return the newest `length` entries before a time, newest first; `shuffle` mixes ties."""
         bisect = bisect_right if inclusive else bisect_left
         end = len(self._entries) if before is None else bisect(self._entries, before, key=_stored)
         start = max(0, end - length)
         if shuffle is None or start == end:
             return self._entries[start:end][::-1]
-        # Of a tie that the page's end cuts, any entries may be on this page: it has to be mixed as a whole.
+        # If the end of the page cuts a tie, any of its entries may be on the page, so mix the whole tie.
         tie_start = bisect_left(self._entries, self._entries[start].stored, key=_stored)
         mixed = sorted(self._entries[tie_start:end], key=lambda entry: (-entry.stored, shuffle.random()))
         return mixed[: end - start]
 
     def truth(self, start: int | None, end: int | None) -> list[dict[str, Any]]:
-        """All entries as printed whose printed time (microseconds) is in `[start, end)`, newest first."""
+        """Return the entries as printed whose printed time is in `[start, end)`, newest first."""
         return [
             dict(entry.fields)
             for entry in reversed(self._entries)

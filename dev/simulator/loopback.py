@@ -1,4 +1,4 @@
-"""HTTP servers on 127.0.0.1, whose connections can be distinguished, cut and reset."""
+"""HTTP servers on 127.0.0.1 whose connections can be distinguished, cut and reset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class LoopbackServer(ThreadingTCPServer):
-    """Listens (port 0: on a free one) from construction until `stop`; a thread per connection."""
+    """A server with a thread per connection that listens from construction until `stop`."""
 
     allow_reuse_address = True
     request_queue_size = 128
@@ -30,7 +30,7 @@ class LoopbackServer(ThreadingTCPServer):
         self.stopping = Event()
         self.accepted = 0
         self.open_connections: dict[Any, int] = {}
-        # Seconds between checks whether to stop: what leaving a `with` block may cost.
+        # The interval, in seconds, of the checks whether to stop. Leaving a `with` block may take that long.
         self._accepting = Thread(target=self.serve_forever, args=(0.01,), name=name)
         self._accepting.start()
 
@@ -45,21 +45,21 @@ class LoopbackServer(ThreadingTCPServer):
         self.shutdown()
         self._accepting.join()
         for connection in list(self.open_connections):
-            # Its client may be faster.
+            # The client may have closed the connection already.
             with suppress(OSError):
-                # TLS's own would take the session from under the thread that reads.
+                # The TLS socket's own shutdown would remove the session while another thread reads from it.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
         self.server_close()
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection; its handshake is the matter of its own thread."""
+        """Accept a connection; its thread does the TLS handshake."""
         connection, address = super().get_request()
         if self._tls:
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Number the connection here, in the accepting thread: numbers follow the order of arrival."""
+        """Number the connection in the accepting thread, so that numbers follow the order of arrival."""
         self.accepted += 1
         self.open_connections[request] = self.accepted
         super().process_request(request, client_address)
@@ -70,26 +70,26 @@ class LoopbackServer(ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients may leave at any time; everything else is a defect to be seen."""
+        """Ignore clients that disconnect; report every other error."""
         if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
 
 
 class LoopbackHandler(BaseHTTPRequestHandler):
-    """Keeps connections open, responds at once, logs nothing."""
+    """A handler that keeps connections open, sends without delay and logs nothing."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: LoopbackServer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the servers record requests themselves."""
+        """Log nothing, because the servers record requests themselves."""
 
     def reset(self) -> None:
         """End the connection with a TCP RST."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        # The socket closes when its last user does; left to the server, a FIN would go out before the RST.
+        # The socket closes with its last user. If the server closed it, a FIN would be sent before the RST.
         self.server.open_connections.pop(self.request, None)
         self.rfile.close()
         self.connection.close()

@@ -1,4 +1,4 @@
-"""The request quota: windows that begin with a request."""
+"""The request quota, in windows that begin with a request."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Literal
 
-from dev.simulator.answers import Answer, error_answer
+from dev.simulator.responses import Response, error_response
 
 
 @dataclass(frozen=True)
 class RateLimitWindow:
-    """At most `requests` in `seconds`, counted from a window's first request on.
+    """At most `requests` in `seconds`, counted from the first request of a window.
 
-    `retry_after` is the form of the Retry-After header: whole seconds, an HTTP date, or no header.
-    `clock` gives seconds, for virtual time; None: the simulator's clock.
+    `retry_after` is the form of the Retry-After header: an integer of seconds, an HTTP date, or no header.
+    `clock` returns seconds, for virtual time; None uses the simulator's clock.
     """
 
     requests: int = 100
@@ -28,7 +28,7 @@ class RateLimitWindow:
 
 @dataclass(frozen=True)
 class Usage:
-    """The quota after one request; `wait`: seconds to the window's end, None if the request was within it."""
+    """The quota after a request; `wait` is the seconds until the window ends if it was refused."""
 
     limit: int
     remaining: int
@@ -36,7 +36,7 @@ class Usage:
 
 
 class RateLimiter:
-    """Counts requests. Without a window it refuses none and counts down from 5000. Not thread-safe."""
+    """Count requests; without a window, refuse none and count down from 5000. Not thread-safe."""
 
     def __init__(self, window: RateLimitWindow | None, clock: Callable[[], float]) -> None:
         self._window = window or RateLimitWindow(requests=5000, seconds=math.inf)
@@ -50,7 +50,7 @@ class RateLimiter:
         self._used = 0
 
     def take(self) -> Usage:
-        """Count one request; a refused one does not count."""
+        """Count a request, unless it is refused."""
         now, limit = self._clock(), self._window.requests
         if self._ends is None or now >= self._ends:
             self._ends, self._used = now + self._window.seconds, 0
@@ -60,11 +60,11 @@ class RateLimiter:
             return Usage(limit, 0, wait=self._ends - now)
         return Usage(limit, limit - self._used)
 
-    def refusal(self, wait: float) -> Answer:
-        """The 429 for a request that should wait so many seconds; rounded up, for nobody must be early."""
+    def refusal(self, wait: float) -> Response:
+        """Return a 429 with a wait in seconds, rounded up so that no client returns too early."""
         headers = {}
         if self._window.retry_after == "seconds":
             headers["Retry-After"] = str(max(1, math.ceil(wait)))
         elif self._window.retry_after == "date":
             headers["Retry-After"] = formatdate(math.ceil(time.time() + wait), usegmt=True)
-        return error_answer(429, headers=headers)
+        return error_response(429, headers=headers)

@@ -1,4 +1,4 @@
-"""Responses as bytes and pauses, made while they are sent: what no well-behaved server would send."""
+"""Responses as bytes and pauses, generated while they are sent, that no correct server would send."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import repeat
 from typing import Final
 
 Script = Callable[[], Iterable[bytes | float]]
-"""Gives what to send: bytes, and seconds to pause."""
+"""Returns what to send: bytes, and pauses in seconds."""
 
 _BLOCK: Final = b" " * (1 << 20)
 
 
 def response(status: int, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> Script:
-    """A whole response with these headers, in this order, of which some may be there several times."""
+    """Return a complete response with these headers, in this order; names may be repeated."""
     head = _head(status, [*headers, ("Content-Length", str(len(body))), ("Connection", "close")])
     return lambda: [head + body]
 
@@ -22,7 +22,7 @@ def response(status: int, headers: Sequence[tuple[str, str]] = (), body: bytes =
 def drip(
     before: bytes, piece: bytes, after: bytes = b"", *, pause: float, seconds: float, flood: int = 1
 ) -> Script:
-    """`before`, then `piece` (`flood` at once) after each pause for so many seconds, then `after`."""
+    """Send `before`, then `flood` copies of `piece` after each pause, for `seconds` in all, then `after`."""
 
     def script() -> Iterator[bytes | float]:
         yield before
@@ -35,7 +35,7 @@ def drip(
 
 
 def flood(before: bytes, piece: bytes, size: int, after: bytes = b"") -> Script:
-    """`before`, then `piece` again and again up to `size` bytes, then `after`, without a pause."""
+    """Send `before`, then `piece` repeatedly up to `size` bytes, then `after`, without a pause."""
 
     def script() -> Iterator[bytes]:
         yield before
@@ -49,9 +49,9 @@ def flood(before: bytes, piece: bytes, size: int, after: bytes = b"") -> Script:
 def bomb(
     status: int, codings: Sequence[str], size: int, headers: Sequence[tuple[str, str]] = (), end: bytes = b""
 ) -> Script:
-    """A body that decodes to `size` spaces and `end`, encoded with each of `codings` in turn.
+    """Send a body that decodes to `size` spaces and `end`, encoded with each of `codings` in turn.
 
-    A coding is "gzip", "deflate", or "raw-deflate", which is sent as "deflate" without zlib's header.
+    A coding is "gzip", "deflate", or "raw-deflate": the latter is sent as "deflate" without zlib's header.
     """
 
     def script() -> Iterator[bytes]:
@@ -77,7 +77,7 @@ def _head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
 
 
 def _blocks(coding: str, size: int, end: bytes) -> Iterator[bytes]:
-    # After a full flush each block stands for itself, so one is compressed and sent many times.
+    # After a full flush, blocks are independent, so one block is compressed once and sent many times.
     stream = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     block = stream.compress(_BLOCK) + stream.flush(zlib.Z_FULL_FLUSH)
     yield {"gzip": b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "deflate": b"\x78\x9c"}.get(coding, b"")

@@ -1,4 +1,4 @@
-"""HTTP over TCP: passes requests to a function and sends its responses, with faults on the way."""
+"""HTTP over TCP: passes requests to a function and sends the responses that it returns, with faults."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from dev.simulator.answers import Answer
 from dev.simulator.faults import NO_FAULT, Fault
 from dev.simulator.loopback import LoopbackHandler, LoopbackServer
 from dev.simulator.raw import Script
+from dev.simulator.responses import Response
 
 _SLOW_BODY_PARTS: Final = 4
 
 
 @dataclass
 class Received:
-    """A request as it arrived: `path` without the query and still percent-encoded, header names lower-case.
+    """A received request: `path` without the query and still percent-encoded, header names in lower case.
 
-    `connection` numbers the TCP connections from 1; `status` is None until (and unless) a response is sent;
+    `connection` numbers the TCP connections from 1; `status` is None as long as no response is sent;
     `time` is in seconds on the simulator's clock (`time.monotonic`).
     """
 
@@ -38,19 +38,19 @@ class Received:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What to send, how it goes wrong, and the record to note the status in (control requests have none)."""
+    """A response, its fault, and the record of the request (None for control requests)."""
 
-    answer: Answer
+    response: Response
     fault: Fault = NO_FAULT
     record: Received | None = None
 
 
 Receive = Callable[[str, str, str, Mapping[str, str], int], Exchange]
-"""Method, path and query (both percent-encoded), headers, connection number -> what to send."""
+"""Method, path and query (both percent-encoded), headers, connection number -> the exchange to send."""
 
 
 class Server(LoopbackServer):
-    """Sends for each request what `receive` returns."""
+    """A server that sends for each request what `receive` returns."""
 
     def __init__(
         self, port: int, receive: Receive, *, compress: bool, tls: ssl.SSLContext | None = None
@@ -80,11 +80,11 @@ class _Handler(LoopbackHandler):
             self.reset()
             return
         if exchange.record:
-            exchange.record.status = exchange.answer.status
+            exchange.record.status = exchange.response.status
         if fault.raw:
             self._send_raw(fault.raw)
         else:
-            self._send(exchange.answer, fault)
+            self._send(exchange.response, fault)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_CONNECT = _handle
 
@@ -95,14 +95,14 @@ class _Handler(LoopbackHandler):
         else:
             self.rfile.read(int(length))
 
-    def _send(self, answer: Answer, fault: Fault) -> None:
-        head, body = self._encoded(answer)
-        # One buffer, one send: a head that travels alone would cost the client a wake-up.
+    def _send(self, response: Response, fault: Fault) -> None:
+        head, body = self._encoded(response)
+        # Send head and body together: a head on its own would wake the client once more.
         message = head + body
         half = len(head) + len(body) // 2
         if fault.kind == "reset_in_body":
             self.wfile.write(message[:half])
-            # A reset discards what the kernel has not handed over yet.
+            # A reset discards the bytes that the kernel has not delivered yet.
             self._pause(0.02)
             self.reset()
         elif fault.kind == "truncated":
@@ -125,15 +125,15 @@ class _Handler(LoopbackHandler):
             else:
                 self.wfile.write(part)
 
-    def _encoded(self, answer: Answer) -> tuple[bytes, bytes]:
-        headers, body = dict(answer.headers), answer.body
+    def _encoded(self, response: Response) -> tuple[bytes, bytes]:
+        headers, body = dict(response.headers), response.body
         if self.server.compress and body and self._accepts_gzip() and "Content-Encoding" not in headers:
             body = gzip.compress(body, compresslevel=1, mtime=0)
             headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         headers = {"Date": formatdate(usegmt=True), "Content-Length": str(len(body)), **headers}
         if self.close_connection:
             headers["Connection"] = "close"
-        lines = [f"HTTP/1.1 {answer.status} {_reason(answer.status)}"]
+        lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         return head, b"" if self.command == "HEAD" else body

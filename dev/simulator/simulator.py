@@ -1,4 +1,4 @@
-"""The simulator: the API, its quota and its fault script, behind a local server."""
+"""The simulator: a local server with the API, its quota and scripted faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
-from dev.simulator.answers import Answer, error_answer, json_answer
 from dev.simulator.api import Api, Before, MaxPage, UnknownConnector, named_connector
 from dev.simulator.faults import NO_FAULT, Fault
 from dev.simulator.log import Connector, Entry
 from dev.simulator.rate_limit import RateLimiter, RateLimitWindow, Usage
+from dev.simulator.responses import Response, error_response, json_response
 from dev.simulator.server import Exchange, Received, Server
 from dev.simulator.times import Precision, Rounding, TimeFormat, moment, parse_time
 
@@ -34,28 +34,30 @@ class Simulator:
 
     :param connectors: the connectors and their logs.
     :param tokens: credential -> ids of the teams that it may see.
-    :param before: whether entries at the very time of the parameter `before` are listed.
-    :param precision: to what times are printed; "minute" prints seconds `00`, "day" a bare date, "trimmed"
-        microseconds without an all-zero fraction (as Python's `isoformat`).
-    :param zone: how printed times end: "Z", an offset that they are then local to, or "" (UTC is meant).
-    :param stores_finer: whether order and `before` go by the exact microseconds and only printing is cut;
-        if not, times are cut before they are stored.
-    :param rounding: how printing cuts, with `stores_finer`.
-    :param max_page: the most entries on a page, whatever `limit` says, or a function of the limit and the
+    :param before: whether the parameter `before` includes entries at exactly that time.
+    :param precision: the precision of printed times; "minute" prints seconds `00`, "day" a date only, and
+        "trimmed" microseconds without an all-zero fraction (as Python's `isoformat`).
+    :param zone: the suffix of printed times: "Z", an offset, in whose local time they are printed, or ""
+        for UTC without a suffix.
+    :param stores_finer: whether the exact microseconds determine order and are compared with `before`, and
+        only printed times are truncated; if False, times are truncated before they are stored.
+    :param rounding: how printed times are shortened with `stores_finer`.
+    :param max_page: the most entries on a page, regardless of `limit`, or a function of the limit and the
         request's number (from 1).
-    :param unknown_connector: what the logs of a connector are that does not exist, or is another team's: a
-        403, a 404, or an empty page. The API's documents do not say.
+    :param unknown_connector: the response for the logs of a connector that does not exist or belongs to
+        another team: a 403, a 404, or an empty page. The API's documentation does not specify it.
     :param tie_order: order within one stored time: newest arrival first, or shuffled for each request.
-    :param rate_limit: the request quota; None refuses nothing.
-    :param rate_limit_headers: which responses carry `X-RateLimit-*`: all, those with 4xx (for which the API
-        documents them), or none.
-    :param faults: what happens to the first, second, ... request; None: nothing. Afterwards all is normal.
+    :param rate_limit: the request quota; with None, no request is refused.
+    :param rate_limit_headers: which responses have `X-RateLimit-*` headers: all, those with 4xx (for which
+        the API documents them), or none.
+    :param faults: the faults of the first, second, ... response; None is a normal response, as are all
+        later ones.
     :param arrivals: request number (from 1) -> (connector, entries) to append before its response.
     :param gzip: whether bodies are compressed for clients that accept it.
-    :param port: 0 takes a free one.
-    :param seed: of "shuffled".
-    :param tls: what HTTPS is spoken with, a certificate included; None: HTTP.
-    :param clock: seconds, for the quota and `Received.time`.
+    :param port: the port to listen on; 0 uses a free one.
+    :param seed: the seed of `tie_order="shuffled"`.
+    :param tls: the context for HTTPS, with a certificate; None uses HTTP.
+    :param clock: a function that returns seconds, for the quota and `Received.time`.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class Simulator:
 
     @property
     def connections(self) -> int:
-        """How many TCP connections were accepted, without those of users of `/_simulator/`."""
+        """The number of TCP connections accepted, without those that requested `/_simulator/`."""
         first = self._connections_forgotten
         with self._lock:
             return (
@@ -142,19 +144,19 @@ class Simulator:
             )
 
     def append(self, identifier: str, entries: Iterable[Entry]) -> None:
-        """Add entries to a connector's log; their times may be old."""
+        """Add entries of any age to a connector's log."""
         with self._lock:
             self._api.append(identifier, entries)
 
     def truth(
         self, identifier: str, start: datetime | None = None, end: datetime | None = None
     ) -> list[dict[str, Any]]:
-        """The entries as the API prints them whose printed time is in `[start, end)`, newest first."""
+        """Return the entries as the API prints them whose printed time is in `[start, end)`, newest first."""
         with self._lock:
             return self._api.truth(identifier, start, end)
 
     def reset(self) -> None:
-        """Forget requests and connections; faults and the quota start over, logs stay as they are."""
+        """Forget requests and connections, restart faults and the quota, and keep the logs."""
         with self._lock:
             self._requests.clear()
             self._limiter.reset()
@@ -176,37 +178,37 @@ class Simulator:
                 self._api.append(identifier, entries)
             usage = self._limiter.take()
             if usage.wait is None:
-                normal = self._api.answer(method, path, query, headers.get("authorization", ""), number)
+                normal = self._api.respond(method, path, query, headers.get("authorization", ""), number)
             else:
                 normal = self._limiter.refusal(usage.wait)
         scripted = self._faults[number - 1] if number <= len(self._faults) else None
         fault = scripted or NO_FAULT
         return Exchange(self._with_common_headers(fault.apply(normal), usage), fault, record)
 
-    def _with_common_headers(self, answer: Answer, usage: Usage) -> Answer:
+    def _with_common_headers(self, response: Response, usage: Usage) -> Response:
         headers = {"Access-Control-Allow-Origin": "*"}
         shown = self._rate_limit_headers
-        if shown == "always" or (shown == "errors" and 400 <= answer.status < 500):
+        if shown == "always" or (shown == "errors" and 400 <= response.status < 500):
             headers |= {
                 "X-RateLimit-Limit": str(usage.limit),
                 "X-RateLimit-Remaining": str(usage.remaining),
             }
-        return replace(answer, headers={**headers, **answer.headers})
+        return replace(response, headers={**headers, **response.headers})
 
-    def _control(self, method: str, name: str, query: str) -> Answer:
-        """Respond to requests of other processes to the simulator itself."""
+    def _control(self, method: str, name: str, query: str) -> Response:
+        """Respond to requests for `/_simulator/`, by which other processes control the simulator."""
         params = dict(parse_qsl(query))
         try:
             if (method, name) == ("GET", "truth"):
-                return json_answer(self._truth_digest(params))
+                return json_response(self._truth_digest(params))
             if (method, name) == ("GET", "requests"):
-                return json_answer(self._request_counts())
+                return json_response(self._request_counts())
         except (KeyError, ValueError) as error:
-            return error_answer(400, description=repr(error))
+            return error_response(400, description=repr(error))
         if (method, name) == ("POST", "reset"):
             self.reset()
-            return json_answer({})
-        return error_answer(404)
+            return json_response({})
+        return error_response(404)
 
     def _truth_digest(self, params: Mapping[str, str]) -> dict[str, object]:
         start, end = (

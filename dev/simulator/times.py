@@ -1,4 +1,4 @@
-"""Times: whole microseconds since 1970 (UTC) inside, ISO 8601 text outside."""
+"""Times: integers of microseconds since 1970 (UTC) inside the simulator, ISO 8601 strings outside."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TIMESPECS: Final[Mapping[Precision, str]] = {
     "trimmed": "auto",
 }
 # The API's page: `log_time` has at most 30 characters.
-_LONGEST_TEXT: Final = 30
+_MAX_LENGTH: Final = 30
 _EPOCH: Final = datetime(1970, 1, 1)
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -44,23 +44,23 @@ _TIME: Final = re.compile(
 
 
 def microseconds(moment: datetime) -> int:
-    """An aware datetime as microseconds since 1970; a naive one is a TypeError."""
+    """Return an aware datetime as microseconds since 1970; a naive one raises TypeError."""
     return (moment - _EPOCH_UTC) // _MICROSECOND
 
 
 def moment(time: int) -> datetime:
-    """Microseconds since 1970 as an aware datetime in UTC."""
+    """Return microseconds since 1970 as an aware datetime in UTC."""
     return _EPOCH_UTC + timedelta(microseconds=time)
 
 
-def parse_time(text: str) -> int:
-    """ISO 8601 text as microseconds since 1970, finer digits dropped; no zone means UTC.
+def parse_time(value: str) -> int:
+    """Return an ISO 8601 string as microseconds since 1970, without finer digits; no zone means UTC.
 
-    Raises ValueError for what is no time.
+    Raises ValueError if the string is not a time.
     """
-    match = _TIME.fullmatch(text)
+    match = _TIME.fullmatch(value)
     if match is None:
-        raise ValueError(f"not an ISO 8601 time: {text!r}")
+        raise ValueError(f"not an ISO 8601 time: {value!r}")
     date, hour, minute, second, fraction, zone = match.groups()
     whole = datetime.strptime(f"{date} {hour or '00'}:{minute or '00'}:{second or '00'}", "%Y-%m-%d %H:%M:%S")
     since_epoch = whole - _EPOCH - zone_offset(zone or "")
@@ -68,7 +68,7 @@ def parse_time(text: str) -> int:
 
 
 def zone_offset(zone: str) -> timedelta:
-    """How far local time is ahead of UTC, for `Z`, `+hh:mm`, `-hhmm` or nothing (UTC)."""
+    """Return the UTC offset of `Z`, `+hh:mm`, `-hhmm` or an empty string (UTC)."""
     if zone in ("", "Z", "z"):
         return timedelta()
     hours, minutes = int(zone[1:3]), int(zone[-2:])
@@ -78,16 +78,16 @@ def zone_offset(zone: str) -> timedelta:
     return -offset if zone[0] == "-" else offset
 
 
-def checked_text(text: str) -> str:
-    """The text itself; a ValueError where it is longer than the API's times."""
-    if len(text) > _LONGEST_TEXT:
-        raise ValueError(f"{text!r} is longer than {_LONGEST_TEXT} characters, which the API does not print")
-    return text
+def checked_length(value: str) -> str:
+    """Return the string; raise ValueError if it is longer than the API's times."""
+    if len(value) > _MAX_LENGTH:
+        raise ValueError(f"{value!r} is longer than {_MAX_LENGTH} characters, which the API does not print")
+    return value
 
 
 @dataclass(frozen=True)
 class TimeFormat:
-    """How the simulated API keeps and prints times; see `Simulator` for what the fields mean."""
+    """How the simulated API stores and prints times; `Simulator` describes the fields."""
 
     precision: Precision = "second"
     zone: str = "Z"
@@ -95,21 +95,21 @@ class TimeFormat:
     rounding: Rounding = "truncate"
 
     def __post_init__(self) -> None:
-        checked_text(self.text(1))
+        checked_length(self.text(1))
 
     def stored(self, time: int) -> int:
-        """The time that order and `before` go by, in microseconds, of an exact time."""
+        """Return the time that determines order and is compared with `before`, in microseconds."""
         return time if self.stores_finer else time - time % UNITS[self.precision]
 
     def printed(self, time: int) -> int:
-        """The time that a reader of the printed text sees, in microseconds, of an exact time."""
+        """Return the time that the printed string represents, in microseconds."""
         unit = UNITS[self.precision]
         if self.rounding == "round" and self.stores_finer:
             time += unit // 2
         return time - time % unit
 
     def text(self, time: int) -> str:
-        """The printed text of an exact time; a day is a bare date (in UTC), without a zone."""
+        """Return the printed string of an exact time; with "day", a date (in UTC) without a zone."""
         printed = timedelta(microseconds=self.printed(time))
         if self.precision == "day":
             return (_EPOCH + printed).date().isoformat()

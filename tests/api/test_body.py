@@ -1,4 +1,4 @@
-"""Bodies, however they are encoded and cut."""
+"""Response bodies in every encoding and division into pieces."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
     st.binary(max_size=300) | st.just(b"ab" * 2000),
     st.lists(st.integers(0, 400)),
 )
-def test_any_body_comes_back(coding: str, content: bytes, cuts: list[int]) -> None:
-    """It is decoded completely, wherever the network divides it."""
+def test_any_body_is_decoded_completely(coding: str, content: bytes, cuts: list[int]) -> None:
+    """A body is decoded completely, wherever the network divides it."""
     data = CODINGS[coding](content)
     body = Body(200, coding)
     borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -44,7 +44,7 @@ def test_any_body_comes_back(coding: str, content: bytes, cuts: list[int]) -> No
 
 
 def fed(body: Body, data: bytes) -> int:
-    """Feed all of it, in pieces as from a network; return the number of steps."""
+    """Feed the whole body, in pieces as from a network, and return the number of steps."""
     pieces = [data[begin : begin + (1 << 16)] for begin in range(0, len(data), 1 << 16)]
     return sum(1 for piece in pieces for _ in body.feed(piece))
 
@@ -59,7 +59,7 @@ def fed(body: Body, data: bytes) -> int:
     ],
 )
 def test_the_limit(status: int, limit: int, coding: str) -> None:
-    """The limit counts to the byte."""
+    """The limit is exact to the byte."""
     body = Body(status, coding)
     fed(body, CODINGS[coding](b" " * (limit * MB)))
     assert len(body.complete()) == limit * MB
@@ -76,14 +76,14 @@ def test_a_body_is_decoded_in_steps() -> None:
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br", "gzip, gzip, gzip", "gzipped", "*"])
 def test_other_encodings(coding: str) -> None:
-    """They are refused, because they were not requested."""
+    """Encodings that were not requested are refused."""
     with pytest.raises(ContractViolation, match="Content-Encoding"):
         Body(200, coding)
 
 
 @pytest.mark.parametrize("coding", [coding for coding in CODINGS if coding not in ("", "identity")])
 def test_compression_that_ends_early(coding: str) -> None:
-    """Nothing of it is used, wherever it ends, unless the body is empty."""
+    """A body whose compressed data end early is refused, unless the body is empty."""
     data = CODINGS[coding](b"some content")
     for length in range(1, len(data)):
         body = Body(200, coding)
@@ -94,7 +94,7 @@ def test_compression_that_ends_early(coding: str) -> None:
 
 
 def test_compressed_data_that_are_damaged() -> None:
-    """As a connection that was lost: the same request may succeed."""
+    """Damaged data raise a retryable error, as a lost connection does."""
     header = gzip.compress(b"")[:10]
     with pytest.raises(ConnectionError, match="the compressed body is damaged"):
         list(Body(200, "gzip").feed(header + b"\xff" * 20))

@@ -19,25 +19,25 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 
 def test_a_page_of_logs() -> None:
-    """Path and parameters are those of the API's page."""
+    """The path and the parameters are as documented."""
     made = calls.list_logs(936506, "T3S70", limit=100, before=NOON).request
     assert (made.method, made.path) == ("GET", "/v1/teams/936506/connector_builder/connectors/T3S70/logs")
     assert made.params == {"limit": "100", "before": "2026-01-01T12:00:00Z"}
 
 
-def test_without_before_nothing_is_said_of_it() -> None:
+def test_without_before_the_parameter_is_absent() -> None:
     """Without `before` the latest page is requested."""
     assert calls.list_logs(1, "A").request.params == {"limit": "1000"}
 
 
 def test_the_list_of_connectors() -> None:
-    """The path is that of the API's facts."""
+    """The path is as documented."""
     assert calls.list_connectors("936506").request.path == "/v1/teams/936506/connector_builder/connectors"
 
 
 @pytest.mark.parametrize("team_id", [0, -1, 2**63, 1.0, True, None, "", "x", "1e3", "-5", "0", "9" * 20, "१"])
 def test_no_team_but_1_to_int64(team_id: Any) -> None:
-    """A team_id that the API's page does not allow is refused."""
+    """A team_id that the API does not allow is refused."""
     with pytest.raises(InvalidRequest, match="team_id"):
         calls.list_connectors(team_id)
 
@@ -74,14 +74,14 @@ def test_integers(value: Any) -> None:
 
 
 def test_a_naive_before_is_refused() -> None:
-    """A time without a zone would mean another moment on every machine."""
+    """A time without a zone is refused, because its meaning would depend on the machine."""
     with pytest.raises(InvalidRequest, match="time zone"):
         calls.list_logs(1, "A", before=datetime(2026, 1, 1))
 
 
 @pytest.mark.parametrize("log_id", ["", ".", "..", "x" * 256, None, 7])
 def test_log_ids(log_id: Any) -> None:
-    """A log id is a string of 1 to 255 characters, and no dots that a URL would resolve."""
+    """A log id is a string of 1 to 255 characters, but not "." or "..", which a URL would resolve."""
     with pytest.raises(InvalidRequest, match="log_id"):
         calls.get_log(1, "A", log_id)
 
@@ -106,7 +106,7 @@ def test_any_log_id_stays_one_segment_of_the_path(log_id: str) -> None:
     st.integers(-14 * 60, 14 * 60),
 )
 def test_a_time_survives_being_sent(naive: datetime, minutes: int) -> None:
-    """`before` names the same moment, in UTC, whatever zone it was given in."""
+    """`before` is sent as the same moment in UTC, whatever zone it was passed in."""
     time = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     text = calls.list_logs(1, "A", before=time).request.params["before"]
     assert text.endswith("Z")
@@ -115,7 +115,7 @@ def test_a_time_survives_being_sent(naive: datetime, minutes: int) -> None:
 
 
 def test_messages_contain_the_request_on_one_line() -> None:
-    """Method and path."""
+    """A message contains the method and the path."""
     assert (
         str(calls.get_log(1, "A", "a/b").request)
         == "GET /v1/teams/1/connector_builder/connectors/A/logs/a%2Fb"
@@ -123,6 +123,6 @@ def test_messages_contain_the_request_on_one_line() -> None:
 
 
 def test_half_of_a_surrogate_pair_in_a_log_id() -> None:
-    """No URL can contain it."""
+    """Half of a surrogate pair is refused, because no URL can contain it."""
     with pytest.raises(InvalidRequest, match="half a surrogate pair"):
         calls.get_log(1, "A", "a\ud800")

@@ -1,4 +1,4 @@
-"""Pages that a server cuts anywhere, once or at random: nothing is lost, and nothing is refused too early."""
+"""Pages that a server cuts at any point: no entry is lost, and no page is refused unnecessarily."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECOND = timedelta(seconds=1)
 
 
 def test_a_page_cut_once_within_the_oldest_second_of_the_history() -> None:
-    """2,300 entries, one a second, and 5 more in the oldest second: of four pages, the third is cut there."""
+    """Of four pages of 2,300 entries, one per second, the third is cut among 5 more in the oldest second."""
     times = [ORIGIN - i * SECOND for i in range(2300)] + [ORIGIN - 2299 * SECOND] * 5
     history: list[Fields] = [
         {"id": str(i), "log_time": at.strftime("%Y-%m-%dT%H:%M:%SZ")} for i, at in enumerate(times)
@@ -36,7 +36,7 @@ def test_a_page_cut_once_within_the_oldest_second_of_the_history() -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_page_cut_once_within_a_time_is_requested_again(length: int) -> None:
-    """The oldest entry read may be missing from it: that is a cut, and neither a gap nor an end."""
+    """A page without the oldest entry read is a cut, and neither a gap nor the end."""
     ids = [str(i) for i in range(5)]
     page: list[Fields] = [{"id": i, "log_time": "2026-01-01T00:00:05Z"} for i in ids]
     older: Fields = {"id": "9", "log_time": "2026-01-01T00:00:01Z"}
@@ -49,8 +49,8 @@ def test_a_page_cut_once_within_a_time_is_requested_again(length: int) -> None:
 
 @settings(max_examples=examples(500), deadline=None)
 @given(st.integers(0, 2**32))
-def test_a_page_that_brings_more_when_requested_again_is_read(seed: int) -> None:
-    """Random cuts, each of which leaves something new: complete, or refused where one time fills a page."""
+def test_a_cut_page_with_new_entries_when_requested_again_is_read(seed: int) -> None:
+    """With random cuts that leave a new entry, reading is complete, or refused if one time fills a page."""
     history = drawn_history(random.Random(seed), cuts_bring_more=True)
     outcome = outcome_of(history)
     assert outcome in (Outcome.COMPLETE, Outcome.FULL_TIME, Outcome.ALL_READ)
@@ -59,12 +59,12 @@ def test_a_page_that_brings_more_when_requested_again_is_read(seed: int) -> None
 @settings(max_examples=examples(500), deadline=None)
 @given(st.integers(0, 2**32))
 def test_random_cuts_lose_nothing_silently(seed: int) -> None:
-    """Any cuts: complete, refused, or the one case beyond proof."""
+    """With any cuts, reading is complete, refused, or the one case that cannot be detected."""
     assert outcome_of(drawn_history(random.Random(seed))) is not Outcome.LOST
 
 
 def test_a_time_that_fills_the_largest_page_is_refused() -> None:
-    """The property tests have such times: their largest page is small."""
+    """A time that fills the largest page is refused; the property tests cover this with small pages."""
     page: list[Fields] = [{"id": str(i), "log_time": "2026-01-01T00:00:05Z"} for i in range(MAX_PAGE)]
     pager = LogPager(limit=MAX_PAGE, max_limit=MAX_PAGE)
     pager.receive(page_of(page))
@@ -75,7 +75,7 @@ def test_a_time_that_fills_the_largest_page_is_refused() -> None:
 
 
 def test_a_small_page_that_one_time_fills_below_it_is_requested_with_the_largest_limit() -> None:
-    """Three entries at the oldest time, two a page, an inclusive `before`, and the second page is cut."""
+    """Three entries at the oldest time, pages of two, an inclusive `before`, and a cut second page."""
     newer: Fields = {"id": "newer", "log_time": "2026-01-01T00:00:00.000003Z"}
     ties: list[Fields] = [{"id": str(i), "log_time": "2026-01-01T00:00:00.000000Z"} for i in range(3)]
     pager = LogPager(limit=2)
@@ -89,7 +89,7 @@ def test_a_small_page_that_one_time_fills_below_it_is_requested_with_the_largest
 
 
 def test_a_cut_page_within_a_time_that_is_printed_more_coarsely() -> None:
-    """Times of several precisions: the next request covers the whole second of what is missing."""
+    """With times of several precisions, the next request covers the whole second of the missing entry."""
     fine: Fields = {"id": "fine", "log_time": "2026-01-01T00:00:05.123Z"}
     coarse: list[Fields] = [{"id": i, "log_time": "2026-01-01T00:00:04Z"} for i in "xy"]
     pager = LogPager()
@@ -100,7 +100,7 @@ def test_a_cut_page_within_a_time_that_is_printed_more_coarsely() -> None:
 
 
 def test_a_page_below_the_oldest_time_that_repeats_it_and_goes_on() -> None:
-    """An inclusive server and microseconds: such a page proves that time complete, and is read."""
+    """With an inclusive server and microseconds, such a page proves that time complete, and is read."""
     entries: list[Fields] = [{"id": str(i), "log_time": f"2026-01-01T00:00:00.00000{i}Z"} for i in (5, 3)]
     pager = LogPager()
     pager.receive(page_of(entries[:1]))

@@ -18,12 +18,12 @@ LOG_TIME = "2025-01-01T00:00:00Z"
 
 
 def entry_of(fields: dict[str, Any]) -> LogEntry:
-    """The entry, as a page with nothing else has it."""
+    """Return the entry as parsed from a page of its own."""
     return read_page(json.dumps({"logs": [fields]}).encode())[0]
 
 
 def key_of(fields: dict[str, Any]) -> str:
-    """Its key."""
+    """Return the key of an entry."""
     return entry_of({**fields, "log_time": LOG_TIME}).key
 
 
@@ -48,7 +48,7 @@ DAY, MINUTE, SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds
     ],
 )
 def test_times(text: str, at: str, tick: timedelta) -> None:
-    """Every form that the API's documents show is read, with the precision it was printed to."""
+    """Every documented form of a time is read, with its printed precision."""
     assert parse_log_time(text) == (datetime.fromisoformat(at), tick)
 
 
@@ -69,7 +69,7 @@ def test_times(text: str, at: str, tick: timedelta) -> None:
     ],
 )
 def test_an_unreadable_time_is_refused(value: Any) -> None:
-    """Without a time an entry has no place in the order, so continuing could lose others."""
+    """An unreadable time is refused, because an entry without a place in the order could hide others."""
     with pytest.raises(ContractViolation, match="log_time"):
         entry_of({"id": "1", "log_time": value})
 
@@ -82,14 +82,14 @@ def test_a_huge_id_is_not_quoted_whole() -> None:
 
 
 def test_a_missing_time_is_refused() -> None:
-    """As above, and the message names the entry."""
+    """A missing time is refused, and the message names the entry."""
     with pytest.raises(ContractViolation, match="123-foo"):
         entry_of({"id": "123-foo"})
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_time_or_refused(text: str) -> None:
-    """Whatever arrives as a time, nothing but ContractViolation is raised."""
+    """Any string as a time is read or raises ContractViolation."""
     try:
         entry = entry_of({"log_time": text})
     except ContractViolation:
@@ -106,8 +106,8 @@ _json = st.recursive(
 
 
 @given(st.dictionaries(st.text(), _json, max_size=6))
-def test_a_line_says_all_that_the_entry_said(entry: dict[str, Any]) -> None:
-    """Any entry, numbers beyond 64 bits included, comes back equal from its one line."""
+def test_a_line_contains_the_whole_entry(entry: dict[str, Any]) -> None:
+    """An entry read from its line equals the original, including numbers beyond 64 bits."""
     line = encode(entry)
     assert b"\n" not in line
     assert json.loads(line) == entry
@@ -120,13 +120,13 @@ def test_a_lone_surrogate_survives() -> None:
 
 
 def test_identity_is_the_id() -> None:
-    """Two copies of an entry are one, even if a field changed meanwhile."""
+    """Two copies of an entry with one id are the same entry, even if a field differs."""
     assert key_of({"id": "1", "status": None}) == key_of({"id": "1", "status": 200})
     assert key_of({"id": "1"}) != key_of({"id": 1})
 
 
 def test_identity_without_an_id_is_the_content() -> None:
-    """Where there is no id, only an equal entry is the same; the order of fields does not matter."""
+    """Without an id, equal entries are the same entry, in any order of fields."""
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
     assert key_of({"a": 1}) != key_of({"a": 2})
     assert key_of({"id": None, "a": 1}) != key_of({"id": None, "a": 2})
@@ -134,7 +134,7 @@ def test_identity_without_an_id_is_the_content() -> None:
 
 @given(st.one_of(_json, st.text(alphabet=st.characters(), min_size=1)), st.dictionaries(st.text(), _json))
 def test_the_identity_can_be_stored_anywhere(entry_id: Any, entry: dict[str, Any]) -> None:
-    """Whatever the id is, its key is a short string that UTF-8, JSON and any database can store."""
+    """The key of any id is a short string that UTF-8, JSON and any database can store."""
     for odd in ("x\ud800", "\0", "x" * 10_000, entry_id):
         key = key_of({**entry, "id": odd})
         assert "\0" not in key
@@ -143,7 +143,7 @@ def test_the_identity_can_be_stored_anywhere(entry_id: Any, entry: dict[str, Any
 
 
 def page_of(*lines: bytes, before: bytes = b'{"logs":[', after: bytes = b"]}") -> bytes:
-    """A body whose entries are written exactly so."""
+    """Return a page body with these entries, byte for byte."""
     return before + b",".join(lines) + after
 
 
@@ -151,7 +151,7 @@ COMPACT = b'{"id":"1","log_time":"2025-01-01T00:00:00Z","n":1.50,"u":"\\u00e9"}'
 
 
 def test_a_compact_entry_keeps_its_bytes() -> None:
-    """Nothing is decoded and encoded again: neither 1.50 nor an escape changes."""
+    """A compact entry is not decoded and encoded again: neither 1.50 nor an escape changes."""
     (entry,) = read_page(page_of(COMPACT))
     assert entry.line == COMPACT
     assert entry.fields == {"id": "1", "log_time": LOG_TIME, "n": 1.5, "u": "é"}
@@ -161,13 +161,13 @@ def test_a_compact_entry_keeps_its_bytes() -> None:
     "odd", [b'{"id": "2", "log_time": "2025-01-01"}', b'{"id":"2",\n"log_time":"2025-01-01"}']
 )
 def test_an_entry_with_space_becomes_one_compact_line(odd: bytes) -> None:
-    """Alone: the bytes of the others of its page do not depend on it."""
+    """An entry with white space becomes compact without changing the bytes of other entries of its page."""
     entries = read_page(page_of(COMPACT, odd, COMPACT))
     assert [entry.line for entry in entries] == [COMPACT, b'{"id":"2","log_time":"2025-01-01"}', COMPACT]
 
 
 def test_a_lone_surrogate_changes_no_other_entry() -> None:
-    """The fast library refuses its whole page; the others keep their bytes all the same."""
+    """A page that the fast library refuses for a lone surrogate keeps the bytes of its other entries."""
     odd = b'{"id":"3","log_time":"2025-01-01","request":"\\ud800"}'
     body = page_of(
         COMPACT, odd, COMPACT, before=b'{ "a": [1, {"logs": []}], "logs" : [ ', after=b' ] , "b": 2}'
@@ -178,7 +178,7 @@ def test_a_lone_surrogate_changes_no_other_entry() -> None:
 
 
 def test_a_number_that_no_float_holds_stays_exact() -> None:
-    """In the line, and decoded."""
+    """A number that no float can represent stays exact, in the line and decoded."""
     line = b'{"log_time":"2025-01-01","n":1e999}'
     (entry,) = read_page(page_of(line))
     assert entry.line == line
@@ -186,7 +186,7 @@ def test_a_number_that_no_float_holds_stays_exact() -> None:
 
 
 def test_equal_entries_without_an_id_are_counted() -> None:
-    """So that each is one."""
+    """Equal entries without an id are numbered, so that each is a separate entry."""
     line = b'{"log_time":"2025-01-01"}'
     keys = [entry.key for entry in read_page(page_of(line, line, COMPACT, line))]
     assert len(set(keys)) == 4
@@ -194,14 +194,14 @@ def test_equal_entries_without_an_id_are_counted() -> None:
 
 
 def test_more_entries_than_the_limit_are_refused() -> None:
-    """A server that ignores the limit may ignore other parameters."""
+    """More entries than the limit are refused: the server may ignore other parameters, too."""
     assert len(read_page(page_of(COMPACT, COMPACT), limit=2)) == 2
     with pytest.raises(ContractViolation, match="2 entries, but 1 were requested at most"):
         read_page(page_of(COMPACT, COMPACT), limit=1)
 
 
 def test_a_line_is_read_as_its_entry() -> None:
-    """A checkpoint keeps lines only."""
+    """A line from a checkpoint is parsed as its entry."""
     assert read_line(COMPACT) == read_page(page_of(COMPACT))[0]
 
 
@@ -216,12 +216,12 @@ def test_a_line_is_read_as_its_entry() -> None:
     ],
 )
 def test_a_page_beside_a_lone_surrogate_is_refused_for_the_same_reason(body: bytes, complaint: str) -> None:
-    """Another parser reads it, with the same messages."""
+    """A page with a lone surrogate is refused with the same messages, although another parser reads it."""
     with pytest.raises(ContractViolation, match=complaint):
         read_page(body)
 
 
 def test_a_lone_surrogate_beside_an_escaped_null_changes_neither() -> None:
-    """A mark stands for the surrogate while the page is read: it is none that the page contains."""
+    """The mark that replaces the surrogate while a page is read does not occur in the page."""
     body = rb'{"logs":[{"id":"\ud800","log_time":"2026-01-01"},{"id":"\u0000_","log_time":"2026-01-01"}]}'
     assert [entry.fields["id"] for entry in read_page(body)] == ["\ud800", "\0_"]

@@ -1,4 +1,4 @@
-"""Which lists the rendered templates of a filter stand for."""
+"""The lists that rendered filter templates are parsed as."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
     ids=str,
 )
 def test_lists_of_templates(value: Any, kind: type, expected: Any) -> None:
-    """A list, what is left to be refused with its name, or nothing."""
+    """A template is parsed as a list, as a value to be refused with its name, or as no filter."""
     assert as_list("events", value, kind) == expected
 
 
 @pytest.mark.parametrize("text", ["['a'", "(1", "{", "'", '"', "[a]", "['a'] + ['b']", "[" * 9999])
 def test_a_literal_that_cannot_be_read(text: str) -> None:
-    """The message names the argument."""
+    """The message names the argument whose literal cannot be read."""
     with pytest.raises(InvalidRequest, match=r"^events must be a list, such as \['a', 'b'\] or a,b, not "):
         as_list("events", text, str)
 
@@ -63,14 +63,14 @@ def test_a_literal_that_cannot_be_read(text: str) -> None:
     ],
     ids=str,
 )
-def test_what_no_filter_is_made_of(arguments: dict[str, Any], message: str) -> None:
-    """It could match nothing, or means something else than it seems to."""
+def test_values_that_no_filter_accepts(arguments: dict[str, Any], message: str) -> None:
+    """Values that could never match, or would match something unexpected, are refused."""
     with pytest.raises(InvalidRequest, match=f"^{message}"):
         ErrorFilter.of(**arguments)
 
 
 def test_statuses_that_are_strings_of_digits() -> None:
-    """They count as integers; what is longer than any status does not, and harms nothing."""
+    """Strings of digits are parsed as integers, except those longer than any status."""
     error_filter = ErrorFilter.of(min_status=400)
     counts = {
         status: error_filter.matches({"status": status}) for status in ("400", " 503 ", "399", "5" * 5000)

@@ -1,4 +1,4 @@
-"""The pager in single cases: requests, refusals, ends."""
+"""Single cases of the pager: requests, refusals, ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMES = [ORIGIN + i * SECOND for i in range(4)]
 
 
 def server(seconds: list[int], **switches: object) -> Server:
-    """A server whose log has an entry at each of these seconds."""
+    """Return a server whose log has an entry at each of these seconds."""
     entries = [
         (
             ORIGIN + s * SECOND,
@@ -47,7 +47,7 @@ def server(seconds: list[int], **switches: object) -> Server:
 @pytest.mark.parametrize("inclusive", [False, True])
 @pytest.mark.parametrize("count", [1, 5, 99, 100, 101, 199, 250, 1000])
 def test_requests_for_a_window_within_the_history(count: int, inclusive: bool) -> None:
-    """N entries cost ceil(N / page) + 2 requests at most, and one where the page shows an older entry."""
+    """N entries take ceil(N / page) + 2 requests at most, or one if the page shows an older entry."""
     source = server(list(range(2000)), inclusive=inclusive)
     start, end = ORIGIN + 500 * SECOND, ORIGIN + (500 + count) * SECOND
     got = run(source, LogPager(start=start, end=end, limit=100))
@@ -59,14 +59,14 @@ def test_requests_for_a_window_within_the_history(count: int, inclusive: bool) -
 
 @pytest.mark.parametrize("count", [0, 1, 5, 100, 199, 200, 250, 300, 500])
 def test_requests_for_a_whole_history(count: int) -> None:
-    """Its pages, each of which repeats an entry of the one before, and two that prove the end."""
+    """A whole history takes overlapping pages and two requests that prove the end."""
     source = server(list(range(count)))
     assert len(run(source, LogPager(limit=100))) == count
     assert source.requests <= max(1, math.ceil((count - 1) / 99)) + 2
 
 
 def test_an_empty_window_in_a_history_costs_one_request() -> None:
-    """An idle hour is known from one page."""
+    """One page proves an idle hour empty."""
     source = server([0, 1, 2])
     assert run(source, LogPager(start=ORIGIN + 10 * SECOND, end=ORIGIN + 20 * SECOND)) == []
     assert source.requests == 1
@@ -84,7 +84,7 @@ def test_a_time_that_fills_a_page_is_refused(inclusive: bool) -> None:
 
 @pytest.mark.parametrize("ties", [999, 1000])
 def test_a_time_that_fills_a_page_is_not_the_end_of_the_history(ties: int) -> None:
-    """A page of one time only is refused where it is full, although it looks like an end."""
+    """A full page of one time is refused, although a shorter one would be the end of the history."""
     source = server([5] * ties)
     pager = LogPager()
     if ties == 1000:
@@ -95,20 +95,20 @@ def test_a_time_that_fills_a_page_is_not_the_end_of_the_history(ties: int) -> No
 
 
 def test_a_small_page_grows_where_one_time_fills_it() -> None:
-    """What a page of 10 cannot pass, one of 1,000 can."""
+    """A time that fills a page of 10 is read with a page of 1,000."""
     source = server([1, 2] + [5] * 300 + [7])
     assert len(run(source, LogPager(limit=10))) == 303
 
 
 def test_a_server_that_cuts_pages_within_a_time_is_refused() -> None:
-    """Short pages of one time, with older entries behind them, are not taken for the end."""
+    """Short pages of one time are refused if older entries follow."""
     source = server([0, 1] + [5] * 60 + [9], cap=50)
     with pytest.raises(NoProgress):
         run(source, LogPager())
 
 
 def test_the_window_goes_by_the_printed_time() -> None:
-    """Where times are printed as dates, a late entry of a day belongs to the window with its start."""
+    """With times printed as dates, late entries of a day belong to the window that contains its start."""
     entries = [(ORIGIN + timedelta(hours=h), {"id": str(h), "log_time": "2026-01-01"}) for h in range(24)]
     source = Server(entries, inclusive=False, precision="day", finer=True, cap=None, cuts=None, shuffled=None)
     got = run(source, LogPager(start=ORIGIN, end=ORIGIN + timedelta(hours=6)))
@@ -126,14 +126,14 @@ def test_the_window_goes_by_the_printed_time() -> None:
         (None, None, 1001),
     ],
 )
-def test_windows_that_make_no_sense(start: datetime | None, end: datetime | None, limit: int) -> None:
+def test_invalid_windows(start: datetime | None, end: datetime | None, limit: int) -> None:
     """Naive times, empty and reversed windows and impossible pages are refused before any request."""
     with pytest.raises(InvalidRequest):
         LogPager(start=start, end=end, limit=limit)
 
 
 def test_a_window_in_another_zone_is_the_same_window() -> None:
-    """Only the moment counts."""
+    """A window in another zone with the same moments is read in the same way."""
     zone = timezone(timedelta(hours=5, minutes=30))
     pager = LogPager(end=(ORIGIN + timedelta(milliseconds=1)).astimezone(zone))
     assert pager.next is not None
@@ -148,7 +148,7 @@ def test_a_window_in_another_zone_is_the_same_window() -> None:
     ],
 )
 def test_pages_that_break_the_contract(times: list[str]) -> None:
-    """A page that is not the one that was requested may hide entries."""
+    """A page other than the requested one is refused, because it may hide entries."""
     pager = LogPager(end=ORIGIN + 10 * SECOND)
     page: list[Fields] = [{"id": time, "log_time": time} for time in times]
     with pytest.raises(ContractViolation):
@@ -156,7 +156,7 @@ def test_pages_that_break_the_contract(times: list[str]) -> None:
 
 
 def test_a_server_that_ignores_before_is_refused() -> None:
-    """The same newest page again and again is neither a loop nor an end."""
+    """A server that always returns the newest page is refused, without a loop."""
     page: list[Fields] = [
         {"id": str(i), "log_time": (ORIGIN - i * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")} for i in range(10)
     ]
@@ -167,14 +167,14 @@ def test_a_server_that_ignores_before_is_refused() -> None:
 
 
 def test_an_entry_that_comes_twice_in_a_page_counts_once() -> None:
-    """One id is one entry."""
+    """An entry that is repeated in a page counts once."""
     pager = LogPager()
     entry: Fields = {"id": "1", "log_time": "2026-01-01T00:00:01Z"}
     assert [e.fields for e in pager.receive(page_of([entry, dict(entry)]))] == [entry]
 
 
 def test_a_finished_pager_takes_no_page() -> None:
-    """A page after the end is a mistake of the caller."""
+    """Feeding a finished pager raises an error."""
     pager = LogPager()
     pager.receive(page_of([]))
     assert pager.next is None
@@ -184,7 +184,7 @@ def test_a_finished_pager_takes_no_page() -> None:
 
 @pytest.mark.parametrize("cuts", [[1000, 1000, 700, 1], [1000, 1000, 700, 700, 1], [1000, 1000, 1000, 999]])
 def test_a_server_that_cuts_after_full_pages_loses_nothing(cuts: list[int]) -> None:
-    """Full pages first prove nothing for a short one later: all entries, or a refusal."""
+    """A short page after full ones is not taken for the end: reading is complete or refused."""
     source = server(list(range(5000)))
     lengths = [*cuts, *[1000] * 20]
     pager, got = LogPager(), 0
@@ -199,14 +199,14 @@ def test_a_server_that_cuts_after_full_pages_loses_nothing(cuts: list[int]) -> N
 
 @pytest.mark.parametrize("inclusive", [False, True])
 def test_a_cut_oldest_time_is_refused_where_the_cut_has_shown(inclusive: bool) -> None:
-    """The oldest time of the history fills a cut page; earlier pages have shown where the server cuts."""
+    """A cut page that the oldest time fills is refused, because earlier pages have shown the cut."""
     source = server([1] * 60 + list(range(5, 105)), cap=50, inclusive=inclusive)
     with pytest.raises(NoProgress):
         run(source, LogPager())
 
 
 def test_rounded_times_in_a_cut_page_are_refused() -> None:
-    """A server that prints rounded times shows the oldest time below itself: that is not the end."""
+    """A page with rounded times, which repeats the oldest time below itself, is refused."""
     half = [(ORIGIN + timedelta(seconds=59.6 + i / 1000), "2026-01-01T00:01:00Z") for i in range(120)]
     old = [(ORIGIN - i * SECOND, (ORIGIN - i * SECOND).strftime("%Y-%m-%dT%H:%M:%SZ")) for i in range(500)]
     entries = [(at, {"id": str(i), "log_time": text}) for i, (at, text) in enumerate(half + old)]
@@ -218,7 +218,7 @@ def test_rounded_times_in_a_cut_page_are_refused() -> None:
 
 
 def test_an_end_between_seconds_does_not_read_much_more() -> None:
-    """A short window in a busy log costs no more than its entries and those of its last second."""
+    """A short window in a busy log takes requests for its entries and those of its last second only."""
     entries = [
         (
             time := ORIGIN + timedelta(milliseconds=2 * i),
@@ -235,7 +235,7 @@ def test_an_end_between_seconds_does_not_read_much_more() -> None:
 
 
 def test_times_cut_more_coarsely_than_they_are_printed_are_refused() -> None:
-    """Minutes printed with seconds: the pager does not guess."""
+    """Minutes printed with seconds are refused."""
     entries = [(ORIGIN + s * SECOND, {"id": str(s), "log_time": "2026-01-01T00:00:00Z"}) for s in range(60)]
     source = Server(
         entries, inclusive=False, precision="second", finer=True, cap=None, cuts=None, shuffled=None
@@ -245,7 +245,7 @@ def test_times_cut_more_coarsely_than_they_are_printed_are_refused() -> None:
 
 
 def test_a_coarser_entry_among_finer_ones_is_in_order() -> None:
-    """An entry printed to the second can stand before one of the same second with a fraction."""
+    """An entry printed to the second can precede one of the same second with a fraction."""
     page: list[Fields] = [
         {"id": "1", "log_time": "2026-01-01T00:00:05Z"},
         {"id": "2", "log_time": "2026-01-01T00:00:05.300Z"},
@@ -255,7 +255,7 @@ def test_a_coarser_entry_among_finer_ones_is_in_order() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 4, 10])
 def test_mixed_precision_at_the_ends_of_the_window(limit: int) -> None:
-    """Each entry goes by its own printed time, and one printed coarsely does not end the pager early."""
+    """The printed time of each entry decides, and a coarse one does not end the pager early."""
     times = {"05.300": 5.3, "05": 5.2, "05.100": 5.1, "04": 4.8, "04.600": 4.6, "04.300": 4.3, "03.900": 3.9}
     entries = [
         (ORIGIN + at * SECOND, {"id": text, "log_time": f"2026-01-01T00:00:{text}Z"})
@@ -270,7 +270,7 @@ def test_mixed_precision_at_the_ends_of_the_window(limit: int) -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 def test_times_at_the_end_of_all_times(text: str) -> None:
-    """A time that no request can be past is refused, without an OverflowError."""
+    """A time that no request can exceed is refused, without an OverflowError."""
     pager = LogPager()
     page: list[Fields] = [{"id": "1", "log_time": text}]
     if text.startswith("0001"):
@@ -281,7 +281,7 @@ def test_times_at_the_end_of_all_times(text: str) -> None:
         LogPager(end=datetime.max.replace(tzinfo=timezone.utc))
 
 
-def test_what_a_page_may_still_bring_is_known() -> None:
+def test_the_entries_that_a_page_may_still_contain_are_known() -> None:
     """While the pager requests a page below its oldest time, entries of that time may still follow."""
     pager = LogPager(limit=10)
     pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
@@ -307,8 +307,8 @@ def test_what_a_page_may_still_bring_is_known() -> None:
         {"cut_lengths": None},
     ],
 )
-def test_a_state_that_is_none(change: dict[str, Any]) -> None:
-    """A state that was cut, changed or written by something else is refused."""
+def test_an_invalid_state(change: dict[str, Any]) -> None:
+    """A truncated, changed or foreign state is refused."""
     pager = LogPager(limit=10)
     pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))
     state = to_json(pager.state)
@@ -323,7 +323,7 @@ def test_a_state_that_is_none(change: dict[str, Any]) -> None:
 
 
 def legal(state: PagerState) -> PagerState:
-    """The state with the request that belongs to its step."""
+    """Return the state with the request that matches its step."""
     assert state.oldest is not None
     microsecond = timedelta(microseconds=1)
     ahead = {Step.PAST: state.tick, Step.WITHIN: state.tick - microsecond, Step.BELOW: -microsecond}
@@ -362,7 +362,7 @@ STATES = st.builds(
 @settings(max_examples=examples(400), deadline=None)
 @given(STATES, st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(TIMES)), max_size=6))
 def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetime]]) -> None:
-    """Each leads to a legal next state, or is refused with a typed error and leaves the state as it was."""
+    """Any page leads to a legal next state, or raises a typed error and leaves the state unchanged."""
     rows.sort(key=lambda row: row[1], reverse=True)
     page = page_of([{"id": key[3:], "log_time": at.strftime("%Y-%m-%dT%H:%M:%SZ")} for key, at in rows])
     pager = LogPager.resumed(state)
@@ -396,7 +396,7 @@ def test_any_state_and_any_page(state: PagerState, rows: list[tuple[str, datetim
 
 
 def test_what_is_known_while_reading() -> None:
-    """The oldest time read, and that the connector exists."""
+    """The pager exposes the oldest time read and whether the connector exists."""
     pager = LogPager(limit=10)
     assert (pager.is_known, pager.oldest) == (False, None)
     pager.receive(page_of([{"id": "1", "log_time": "2026-01-01T00:00:05Z"}]))

@@ -1,4 +1,4 @@
-"""Properties of the pager, against a model of a server with every freedom that the API's page leaves."""
+"""Properties of the pager, with a model of a server that varies everything the API leaves open."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.selection import examples
 
 @st.composite
 def servers(draw: st.DrawFn) -> Server:
-    """Any server; its times are close together, so that ties and page borders meet often."""
+    """Draw a server whose times are close together, so that page borders often cut ties."""
     precision = draw(st.sampled_from(sorted(TICKS)))
     unit = TICKS[precision]
     finer = draw(st.booleans()) and precision != "microsecond"
@@ -55,13 +55,13 @@ def servers(draw: st.DrawFn) -> Server:
 @settings(max_examples=examples(1500), deadline=None)
 @given(server=servers(), limit=st.integers(1, 12), data=st.data())
 def test_every_entry_of_the_window_exactly_once(server: Server, limit: int, data: st.DataObject) -> None:
-    """Exactly the window's entries, or NoProgress where one time fills a page."""
+    """The pager returns exactly the window's entries, or raises NoProgress where one time fills a page."""
     unit = TICKS[server.precision]
     start = data.draw(st.none() | st.integers(0, 30).map(lambda n: ORIGIN + n * unit), label="start")
     end = data.draw(st.none() | st.integers(1, 31).map(lambda n: (start or ORIGIN) + n * unit), label="end")
     longest_page = server.cap or MAX_LIMIT
-    # One case is beyond proof: the server cuts every page, and the oldest time of the whole history
-    # alone fills them. It looks like a history of just one page.
+    # One case cannot be detected: the server cuts every page, and the oldest time of the whole history
+    # alone fills the pages. The responses equal those of a history of one page.
     history = ties(server)
     assume(not history or history[min(history)] < longest_page)
     expected = in_window(server, start, end)
@@ -73,7 +73,7 @@ def test_every_entry_of_the_window_exactly_once(server: Server, limit: int, data
         event("no progress")
         assert max(ties(server).values()) >= longest_page
     else:
-        # Entries that arrive meanwhile are newer than all that was there: they may come, but once.
+        # Entries that arrive meanwhile are newer than the others, and may be returned once.
         late = [str(entry) for entry in got if "late" in entry]
         assert sorted(str(entry) for entry in got if "late" not in entry) == expected
         assert len(late) == len(set(late))

@@ -10,7 +10,7 @@ from pathlib import Path
 import airflow_provider_supermetrics._api
 
 FOLDER = Path(airflow_provider_supermetrics._api.__file__).parent
-# No clock, sleep, randomness, log, file, socket or HTTP library among them.
+# The list contains no clock, sleep, randomness, log, file, socket or HTTP library.
 ALLOWED = {
     "__future__", "airflow_provider_supermetrics", "ast", "collections", "contextlib", "dataclasses",
     "datetime", "decimal", "email", "enum", "functools", "hashlib", "html", "itertools", "json", "math",

@@ -1,4 +1,4 @@
-"""Responses are classified and parsed."""
+"""Classification and parsing of responses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_status_says_what_to_do(status: int, outcome: Outcome) -> None:
 
 
 def test_the_facts_of_an_error() -> None:
-    """All that the envelope and the headers say is kept, whatever the headers' letter case."""
+    """The error has all facts of the envelope and of the headers, whatever their letter case."""
     response = classify(
         429,
         {"retry-AFTER": "3600", "x-ratelimit-limit": "5000", "X-RateLimit-Remaining": "0"},
@@ -81,7 +81,7 @@ def test_the_facts_of_an_error() -> None:
     ],
 )
 def test_an_error_without_an_envelope_is_still_an_error(body: bytes) -> None:
-    """Gateways respond in their own words; the status is enough."""
+    """A gateway's response without an envelope is classified by its status."""
     response = classify(502, {}, body, now=NOW)
     assert response.outcome is Outcome.SERVER_FAILED
     assert response.code is response.message is response.request_id is None
@@ -111,7 +111,7 @@ def test_texts_are_short_and_of_one_line() -> None:
     ],
 )
 def test_rate_limit_headers(headers: dict[str, str], rate_limit: RateLimit | None) -> None:
-    """Absent or unreadable headers are no opinion, never an error."""
+    """Absent or unreadable headers are ignored."""
     assert classify(200, headers, b"{}", now=NOW).rate_limit == rate_limit
 
 
@@ -133,7 +133,7 @@ def test_rate_limit_headers(headers: dict[str, str], rate_limit: RateLimit | Non
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    """Seconds and HTTP dates are understood; anything else says nothing."""
+    """Seconds and HTTP dates are parsed, and any other value is ignored."""
     assert parse_retry_after(value, now=NOW) == seconds
 
 
@@ -153,12 +153,12 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
     ids=str,
 )
 def test_the_longest_of_several_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """However a gateway has joined them."""
+    """The longest of several Retry-After values counts, however a gateway has joined them."""
     assert classify(429, headers, b"", now=NOW).retry_after == seconds
 
 
 def test_a_page_of_more_than_was_requested() -> None:
-    """It is refused, because it is not what was requested."""
+    """A page with more entries than requested is refused."""
     body = json.dumps({"logs": [{"log_time": "2025-01-01"}] * 4}).encode()
     assert len(read_page(body, limit=4)) == 4
     with pytest.raises(ContractViolation, match="4 entries, but 3"):
@@ -166,7 +166,7 @@ def test_a_page_of_more_than_was_requested() -> None:
 
 
 def test_a_page() -> None:
-    """The entries come as they are, unknown fields and missing ones included."""
+    """Entries are returned unchanged, with unknown fields and without missing ones."""
     logs = [{"id": "1", "log_time": "2025-01-01", "new_field": [1, {"a": None}]}, {"log_time": "2025-01-01"}]
     page = read_page(json.dumps({"logs": logs, "more": 1}).encode())
     assert [entry.fields for entry in page] == logs
@@ -179,7 +179,7 @@ def test_numbers_beyond_64_bits_stay_exact() -> None:
 
 
 def test_a_lone_surrogate_does_not_block_a_page() -> None:
-    """What the fast library refuses and JSON allows is read by the other one."""
+    """JSON that the fast library refuses is read by the standard library."""
     assert (
         read_page(b'{"logs": [{"log_time": "2025-01-01", "request": "\\ud800"}]}')[0].fields["request"]
         == "\ud800"
@@ -205,8 +205,8 @@ def test_a_lone_surrogate_does_not_block_a_page() -> None:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_page(body: bytes) -> None:
-    """Anything that could hide entries is refused."""
+def test_an_invalid_page(body: bytes) -> None:
+    """A body that could hide entries is refused."""
     with pytest.raises(ContractViolation):
         read_page(body)
 
@@ -214,14 +214,14 @@ def test_what_is_no_page(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b"{}", b'{"connectors": [{}]}', b'{"connectors": [{"connector_identifier": 1}]}']
 )
-def test_what_is_no_list_of_connectors(body: bytes) -> None:
+def test_a_list_with_an_invalid_connector(body: bytes) -> None:
     """A connector without its identifier could not be exported, so the list is refused."""
     with pytest.raises(ContractViolation):
         parse_connectors(body)
 
 
-def test_what_is_no_entry() -> None:
-    """A single entry is an object."""
+def test_an_invalid_entry() -> None:
+    """A single entry that is not an object is refused."""
     assert parse_log_entry(b'{"id": "1"}') == {"id": "1"}
     with pytest.raises(ContractViolation):
         parse_log_entry(b"[]")
@@ -239,7 +239,7 @@ def test_what_is_no_entry() -> None:
     ).map(lambda d: json.dumps(d).encode()),
 )
 def test_no_response_can_break_the_client(status: int, headers: dict[str, str], body: bytes) -> None:
-    """Whatever arrives is classified."""
+    """Any response is classified."""
     response = classify(status, headers, body, now=NOW)
     assert response.retry_after is None or response.retry_after >= 0
 
@@ -257,14 +257,14 @@ def test_any_body_is_a_page_or_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("code", ["ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_INVALID", "invalid_token"])
 def test_an_expired_token(code: str) -> None:
-    """It is no final refusal, because somebody may renew it; the same code of another status is none."""
+    """An expired token is retryable, because it may be renewed; its code with another status is ignored."""
     body = json.dumps({"error": {"code": code}}).encode()
     assert classify(401, {}, body, now=NOW).outcome is Outcome.EXPIRED
     assert classify(403, {}, body, now=NOW).outcome is Outcome.REFUSED
 
 
 def connectors(number: int, count: Any) -> bytes:
-    """The body of a list of so many connectors."""
+    """Return the body of a list of this many connectors."""
     items = [{"connector_identifier": f"C{i}"} for i in range(number)]
     return json.dumps({"connectors": items, "count": count}).encode()
 
@@ -280,7 +280,7 @@ def test_a_list_of_connectors_that_may_be_cut(number: int, count: Any, is_partia
 
 
 def test_a_list_of_connectors_that_is_cut() -> None:
-    """There are no further pages, so the others cannot be read."""
+    """A truncated list of connectors is refused, because it has no further pages."""
     with pytest.raises(ContractViolation, match="has 1,000 of 1,001 connectors"):
         parse_connectors(connectors(1000, 1001)).all()
 
@@ -288,8 +288,8 @@ def test_a_list_of_connectors_that_is_cut() -> None:
 @pytest.mark.parametrize(
     "body", [b"[]", b"{}", b'{"connectors": {}}', b'{"connectors": [1]}', b'{"connectors": [{}]}']
 )
-def test_a_list_of_connectors_that_is_none(body: bytes) -> None:
-    """What has no identifiers is refused."""
+def test_an_invalid_list_of_connectors(body: bytes) -> None:
+    """A list without identifiers is refused."""
     with pytest.raises(ContractViolation):
         parse_connectors(body)
 
@@ -302,14 +302,14 @@ def test_numbers_beside_a_lone_surrogate() -> None:
 
 
 def test_details_nested_as_deep_as_can_be_read() -> None:
-    """What is read may be too deep to be written again: then the details are left out."""
+    """Details that are nested too deeply to be encoded again are left out."""
     for depth in range(700, 1000):
         body = b'{"error": {"message": "no", "details": ' + b"[" * depth + b"]" * depth + b"}}"
         assert classify(400, {}, body, now=NOW).outcome is Outcome.REFUSED
 
 
 def test_an_error_as_oauth_has_it() -> None:
-    """Its name is the code; a token that is not valid may be renewed."""
+    """The name of an OAuth error is the code, and an invalid token is retryable."""
     body = json.dumps({"error": "invalid_token", "error_description": "The token expired."}).encode()
     response = classify(401, {}, body, now=NOW)
     assert (response.outcome, response.code) == (Outcome.EXPIRED, "invalid_token")

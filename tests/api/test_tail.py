@@ -1,4 +1,4 @@
-"""Polling a log: each entry once, whatever arrives in between, for few requests."""
+"""Polling a log returns each entry once, whatever arrives between polls, with few requests."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
 def entry(number: int, at: datetime, status: int | None = 500, **parts: Any) -> tuple[datetime, Fields]:
-    """An entry and its time."""
+    """Return an entry with its time."""
     return at, {"id": f"e{number}", "log_time": printed(at, "second"), "status": status, **parts}
 
 
 def server(entries: list[tuple[datetime, Fields]], inclusive: bool = False) -> Server:
-    """A server with these."""
+    """Return a server with these entries."""
     return Server(entries, inclusive, "second", finer=False, cap=None, cuts=None, shuffled=random.Random(1))
 
 
 def new_tail(since: datetime, overlap: timedelta = OVERLAP, first_limit: int = 100) -> LogTail:
-    """A tail that has polled nothing yet."""
+    """Return a tail that has not polled yet."""
     return LogTail(TailState(since, overlap, first_limit))
 
 
 def poll(
     source: Server, tail: LogTail | ErrorCounter, now: datetime, most: int | None = None
 ) -> list[LogEntry]:
-    """One poll, or the first so many requests of one."""
+    """Poll once, or send only the first `cut` requests of a poll."""
     tail.begin_poll(now)
     found: list[LogEntry] = []
     while tail.next is not None:
@@ -59,13 +59,13 @@ def poll(
 
 
 def moved(tail: LogTail) -> LogTail:
-    """The same tail in another process."""
+    """Return the tail as another process restores it."""
     # As strict as the stores of Airflow 3.3, which take no tuple for a list.
     return LogTail(from_json(JSON.validate_python(to_json(tail.state)), TailState))
 
 
 def ids(entries: list[LogEntry]) -> list[str]:
-    """Their ids, in order."""
+    """Return the ids of the entries, in order."""
     return [entry.fields["id"] for entry in entries]
 
 
@@ -89,7 +89,7 @@ def test_an_idle_log_with_a_short_history(length: int) -> None:
 
 
 def test_a_burst() -> None:
-    """5,000 new entries with 37 errors between two polls: 37, in at most 7 requests."""
+    """5,000 new entries between two polls take at most 7 requests, and all 37 errors are found."""
     source = server([entry(i, ORIGIN - i * SECOND, 200) for i in range(1, 2000)])
     counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 20)
     poll(source, counter, ORIGIN)
@@ -111,7 +111,7 @@ def test_a_burst() -> None:
 
 
 def test_late_entries_below_the_first_page() -> None:
-    """They wait until the overlap has passed, and no further entry is needed for them."""
+    """Late entries are found when the overlap has passed, without a further entry."""
     source = server([entry(i, ORIGIN + i // 20 * SECOND) for i in range(1000)])
     tail = new_tail(ORIGIN)
     poll(source, tail, ORIGIN + 50 * SECOND)
@@ -139,10 +139,10 @@ def test_each_entry_is_returned_once(
     with_ids: bool,
     first_limit: int,
 ) -> None:
-    """Whatever arrives between polls, no later than the overlap, and whatever interrupts them."""
+    """Each entry that arrives within the overlap is returned once, whatever interrupts the polls."""
     source = server([entry(9999, ORIGIN - SECOND)], inclusive)
     tail = new_tail(ORIGIN, 30 * SECOND, first_limit)
-    newest, count, given_, now = ORIGIN, 0, [], ORIGIN
+    newest, count, returned, now = ORIGIN, 0, [], ORIGIN
     for batch, cut in zip(batches, interrupted, strict=False):
         for ahead, behind in batch:
             at = max(ORIGIN, newest + ahead * SECOND - min(behind, 30) * SECOND)
@@ -153,20 +153,20 @@ def test_each_entry_is_returned_once(
                 made["number"] = count % 3  # some are equal
             source.entries.append((time, made))
         now += 10 * SECOND
-        given_ += poll(source, tail, now, cut)
+        returned += poll(source, tail, now, cut)
         if moves:
             tail = moved(tail)
-        newest = max([newest, *(e.time for e in given_)])
+        newest = max([newest, *(e.time for e in returned)])
     # What is late waits for the overlap; after that, two quiet polls have found all.
     for _ in range(3):
         now += 31 * SECOND
-        given_ += poll(source, tail, now)
+        returned += poll(source, tail, now)
     expected = [e for _, e in source.entries if parse_log_time(e["log_time"]).at >= ORIGIN]
-    assert sorted(str(e.fields) for e in given_) == sorted(map(str, expected))
+    assert sorted(str(e.fields) for e in returned) == sorted(map(str, expected))
 
 
 def test_an_abandoned_poll_does_not_count() -> None:
-    """What it has read does not count; the next poll reads it again."""
+    """The next poll reads again what an abandoned poll has read."""
     source = server([entry(i, ORIGIN + i * SECOND) for i in range(3000)])
     counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 5)
     assert len(poll(source, counter, ORIGIN, most=1)) == 100
@@ -179,8 +179,8 @@ def test_an_abandoned_poll_does_not_count() -> None:
     assert counter.matches.count == 3000, "a poll that has ended is not taken back"
 
 
-def test_what_another_tail_has_found() -> None:
-    """It is new where it was not seen, and seen afterwards."""
+def test_entries_found_by_another_tail() -> None:
+    """An entry that another tail has found is new to this tail, and known after one poll."""
     source = server([entry(i, ORIGIN + i * SECOND) for i in range(200)])
     mine, other = new_tail(ORIGIN), new_tail(ORIGIN)
     first = poll(source, other, NOW)
@@ -198,22 +198,22 @@ def test_what_another_tail_has_found() -> None:
 def test_an_entry_from_the_future_hides_no_later_one() -> None:
     """An entry dated in the future does not advance the watermark; nothing is returned twice."""
     source, tail = server([]), new_tail(ORIGIN)
-    given_ = []
+    returned = []
     for i in range(20):
         now = ORIGIN + i * 30 * SECOND
         source.entries.append(entry(i, now))
         if i == 3:
             source.entries.append(entry(99, now + 300 * SECOND))
         tail = moved(tail)
-        given_ += poll(source, tail, now)
-    assert sorted(ids(given_)) == sorted(e["id"] for _, e in source.entries)
+        returned += poll(source, tail, now)
+    assert sorted(ids(returned)) == sorted(e["id"] for _, e in source.entries)
 
 
 @pytest.mark.parametrize(
     "change", [{"since": None}, {"seen": 5}, {"watermark": "x"}, {"poll": {}}, {"overlap": "x"}]
 )
-def test_a_state_that_is_none(change: dict[str, Any]) -> None:
-    """It is refused."""
+def test_an_invalid_state(change: dict[str, Any]) -> None:
+    """An invalid state is refused."""
     state = to_json(new_tail(ORIGIN).state)
     assert from_json(state, TailState) == new_tail(ORIGIN).state
     with pytest.raises(ContractViolation):
@@ -251,7 +251,7 @@ def test_a_state_that_is_none(change: dict[str, Any]) -> None:
     ],
 )
 def test_filters(arguments: dict[str, Any], parts: dict[str, Any], matches: bool) -> None:
-    """All conditions hold; without a status nothing is an error."""
+    """A match meets all conditions; an entry without a status is not an error."""
     made = ErrorFilter.of(**arguments)
     assert made.matches(parts) is matches
     again = ErrorFilter.of(**json.loads(json.dumps(made.to_arguments())))
@@ -274,8 +274,8 @@ def test_filters(arguments: dict[str, Any], parts: dict[str, Any], matches: bool
         {"request_contains": 5},
     ],
 )
-def test_filters_that_make_no_sense(arguments: dict[str, Any]) -> None:
-    """They are refused: they would never match anything, or would match each letter."""
+def test_invalid_filters(arguments: dict[str, Any]) -> None:
+    """Filters that would never match, or would match single letters, are refused."""
     with pytest.raises(InvalidRequest):
         ErrorFilter.of(**arguments)
 
@@ -319,7 +319,7 @@ def test_the_summary_of_an_entry_is_safe_for_a_log_line() -> None:
 def test_the_newest_are_kept_in_one_order(
     made: list[tuple[int, int]], most: int, shuffler: random.Random
 ) -> None:
-    """However the pages came: the same count, the same entries, newest first."""
+    """The order of pages changes neither the count nor the newest entries kept."""
     entries = [entry(number, ORIGIN + second * SECOND)[1] for second, number in made]
     one, other = Matches().plus(entries, most), Matches()
     shuffler.shuffle(entries)
@@ -332,7 +332,7 @@ def test_the_newest_are_kept_in_one_order(
 
 
 def test_a_poll_that_is_abandoned_counts_nothing() -> None:
-    """The next one reads the same again; whether the connector exists is known from the first entry on."""
+    """An abandoned poll counts no entry, but its first entry proves that the connector exists."""
     source = server([entry(i, ORIGIN + i * SECOND) for i in range(3)])
     counter = ErrorCounter(CounterState(TailState(ORIGIN, OVERLAP, 2)), ErrorFilter(), 5)
     assert not counter.is_known
@@ -347,7 +347,7 @@ def test_a_poll_that_is_abandoned_counts_nothing() -> None:
 
 
 def test_a_poll_that_has_begun_is_continued() -> None:
-    """After an error, it goes on where it was."""
+    """After an error, the next poll resumes from the failed request."""
     source = server([entry(i, ORIGIN + i * SECOND) for i in range(200)])
     tail = new_tail(ORIGIN)
     poll(source, tail, NOW, most=1)
@@ -357,7 +357,7 @@ def test_a_poll_that_has_begun_is_continued() -> None:
 
 
 def test_an_overlap_that_is_no_overlap() -> None:
-    """Stored state may be damaged; then no poll could succeed."""
+    """An invalid overlap in a stored state is refused, because no poll could succeed with it."""
     stored = to_json(TailState(ORIGIN, OVERLAP))
     for overlap in (-SECOND, timedelta(days=99_999)):
         with pytest.raises(ContractViolation, match="overlap must be from 0 to 36,500 days"):
@@ -365,6 +365,6 @@ def test_an_overlap_that_is_no_overlap() -> None:
 
 
 def test_the_result_of_polls() -> None:
-    """Counts, the newest entries, and which time they cover."""
+    """The result has counts, the newest entries, and the time that they cover."""
     counter = ErrorCounter(CounterState(new_tail(ORIGIN).state), ErrorFilter(), 1)
     assert counter.result() == {"matches": 0, "entries": [], "since": "2026-01-01T00:00:00Z", "until": None}

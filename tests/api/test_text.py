@@ -1,4 +1,4 @@
-"""Text from the API in a log line."""
+"""Strings from the API in log lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_supermetrics._api.text import one_line, quoted
 
 @given(st.text(st.characters(), max_size=50), st.integers(1, 60))
 def test_any_text_is_one_short_line_that_prints(text: str, longest: int) -> None:
-    """Whatever arrives, a terminal shows it and does nothing else; a second pass changes nothing."""
+    """Any string becomes one printable line without control characters, and a second pass changes nothing."""
     line = one_line(text, longest)
     assert len(line) <= longest
     assert line.isprintable()
@@ -22,7 +22,7 @@ def test_any_text_is_one_short_line_that_prints(text: str, longest: int) -> None
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=50))
 def test_text_that_prints_stays_as_it_is(text: str) -> None:
-    """Letters, numbers, punctuation and symbols of any script."""
+    """Letters, numbers, punctuation and symbols of any script are unchanged."""
     assert one_line(text, 50) == text
 
 
@@ -35,7 +35,7 @@ def test_text_that_prints_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_a_character_that_does_not_print_is_replaced(character: str) -> None:
-    """It is not removed, because its neighbours could then form a secret that nobody has redacted."""
+    """A removed character could join its neighbours into a secret, so it is replaced."""
     assert one_line(f"sec{character}ret") == "sec\ufffdret"
 
 
@@ -43,12 +43,12 @@ def test_a_character_that_does_not_print_is_replaced(character: str) -> None:
     "space", ["\n", "\r\n", "\t", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", " \xa0 "]
 )
 def test_line_breaks_and_other_white_space_become_a_space(space: str) -> None:
-    """One string cannot look like two lines of a log."""
+    """A string cannot forge a second log line."""
     assert one_line(f"{space}a{space}b{space}") == "a b"
 
 
 def test_a_long_text_ends_in_an_ellipsis() -> None:
-    """What is cut looks cut."""
+    """A truncated string ends in an ellipsis."""
     assert one_line("x" * 10, 10) == "x" * 10
     assert one_line("x" * 11, 10) == "x" * 9 + "…"
 
@@ -64,12 +64,12 @@ def test_a_long_text_ends_in_an_ellipsis() -> None:
     ],
 )
 def test_quotes(value: object, quote: str) -> None:
-    """A value of any type has a quotation."""
+    """A value of any type can be quoted."""
     assert quoted(value) == quote
 
 
 def test_a_huge_value_has_a_short_quotation() -> None:
-    """A megabyte in an id, or a thousand lists within each other, does not go into a message."""
+    """A value of a megabyte, or of a thousand nested lists, is quoted in a few characters."""
     deep: list[object] = []
     for _ in range(5_000):
         deep = [deep]
@@ -78,6 +78,6 @@ def test_a_huge_value_has_a_short_quotation() -> None:
 
 
 def test_a_quotation_has_no_part_of_a_long_value() -> None:
-    """Redaction finds a whole credential, so none is cut here."""
+    """A long value is not quoted in part, because redaction finds only whole credentials."""
     quotations = [quoted("x" * length + "K#Y") for length in range(110)]
     assert {quotation.count("K") + quotation.count("#") for quotation in quotations} == {0, 2}

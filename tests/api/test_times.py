@@ -1,4 +1,4 @@
-"""Times that users give, and as this package prints them."""
+"""Parsing of users' times, and the package's format of times."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LAST = datetime.max.replace(tzinfo=timezone.utc)
     ],
 )
 def test_a_time_is_read_in_utc(value: Any) -> None:
-    """As a plain datetime, whatever it was given as."""
+    """Any form of a time is returned as a plain datetime in UTC."""
     read = parse_time("since", value)
     assert read == NINE
     assert type(read) is datetime
@@ -62,19 +62,19 @@ def test_a_template_may_give_no_time(value: Any) -> None:
     ],
 )
 def test_a_time_that_is_refused(value: Any, complaint: str) -> None:
-    """With the argument's name and the value."""
+    """The message of a refused time contains the argument's name and the value."""
     with pytest.raises(InvalidRequest, match=complaint):
         parse_time("since", value)
 
 
 def test_a_time_of_which_there_is_none_in_utc() -> None:
-    """It is out of range, not an OverflowError."""
+    """A time that has no form in UTC is refused as out of range, without an OverflowError."""
     with pytest.raises(InvalidRequest, match="out of range"):
         to_utc("end", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))))
 
 
 def test_a_time_is_printed_with_the_digits_that_it_has() -> None:
-    """None, three or six; in names of objects without separators, and the year with four digits."""
+    """A time is printed with no, three or six digits; names of objects have no separators."""
     texts = [format_time(NINE + timedelta(microseconds=part)) for part in (0, 500_000, 500_001)]
     assert texts == ["2026-01-01T09:00:00Z", "2026-01-01T09:00:00.500Z", "2026-01-01T09:00:00.500001Z"]
     assert compact_time(NINE) == "20260101T090000Z"
@@ -82,7 +82,7 @@ def test_a_time_is_printed_with_the_digits_that_it_has() -> None:
 
 
 def test_rounding_up() -> None:
-    """A whole unit stays as it is; the last of all times has no next one."""
+    """Whole units are unchanged, and the largest datetime is not rounded up."""
     assert ceil(NINE, DAY) == datetime(2026, 1, 2, tzinfo=timezone.utc)
     assert ceil(NINE, timedelta(hours=1)) == NINE
     with pytest.raises(OverflowError):
@@ -100,5 +100,5 @@ def test_rounding_up() -> None:
     ],
 )
 def test_a_log_time_and_its_precision(text: str, at: datetime, tick: timedelta) -> None:
-    """Without an offset it is in UTC; digits beyond microseconds are cut off."""
+    """A log time without an offset is in UTC, and digits beyond microseconds are dropped."""
     assert parse_log_time(text) == (at, tick)

@@ -1,4 +1,4 @@
-"""Exports, run by the operator; what is in their folder."""
+"""Fixtures that run exports with the operator and read their folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.export import Exported, context, span, utc
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Exported:
-    """The folder that `export` writes to."""
+    """Return the folder that `export` writes to."""
     return Exported(tmp_path / "export")
 
 
 @pytest.fixture
 def export(exported: Exported) -> Callable[..., dict[str, Any]]:
-    """Run an export of the first hour, or as the arguments say; return its result."""
+    """Return a function that exports the first hour, or as its arguments specify, and returns the result."""
 
     def run(run_context: dict[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
         operator = SupermetricsExportLogsOperator(
@@ -42,7 +42,7 @@ def export(exported: Exported) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def quiet(simulate: Callable[..., Simulator]) -> Simulator:
-    """A connector that has logged something once, long ago."""
+    """Return a connector with one old entry."""
     long_ago = utc("1971-01-01")
     return simulate(generate_entries(count=1, start=long_ago, end=long_ago + HOUR, seed=1))
 
@@ -51,5 +51,5 @@ def quiet(simulate: Callable[..., Simulator]) -> Simulator:
 def window_of(
     quiet: Simulator, export: Callable[..., dict[str, Any]]
 ) -> Callable[..., tuple[datetime, datetime]]:
-    """Export in a run; return the window."""
+    """Export in a run and return the window."""
     return lambda run, **arguments: span(export(run, **arguments))

@@ -1,4 +1,4 @@
-"""Run one export in a process of its own, and print how much memory it took beyond its imports, in bytes.
+"""Run one export in its own process, and print the memory that it used beyond its imports, in bytes.
 
 Usage: python -m tests.components.export_once FOLDER START END
 """
@@ -16,7 +16,7 @@ from tests.support.export import context
 
 
 def peak() -> int:
-    """The most memory this process has held."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

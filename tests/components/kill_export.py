@@ -1,7 +1,7 @@
-"""Run an export again and again, killing it with SIGKILL at one step after the other.
+"""Run an export repeatedly, and kill it with SIGKILL at each step in turn.
 
-A process of its own: it forks, and a test's process has threads. Prints, as JSON, what was in the
-folder after each kill, and ends with the run that nothing killed.
+This process is separate because it forks, and a test's process has threads. It prints, as JSON, the
+contents of the folder after each kill, and ends with the run that was not killed.
 
 Usage: python -m tests.components.kill_export FOLDER
 """
@@ -30,7 +30,7 @@ OURS = ("airflow_provider_supermetrics/_export", "pathlib", "gzip.py", "tempfile
 
 
 def dying_at(step: int) -> Callable[..., None]:
-    """A profiler that kills this process at the given step."""
+    """Return a profiler that kills this process at the given step."""
     left = step
 
     def profile(frame: Any, event: str, called: Any) -> None:
@@ -55,7 +55,7 @@ def export(folder: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Kill at step 0, 1, 2, … until an export gets through."""
+    """Kill the export at step 0, 1, 2, … until one completes."""
     exported = Exported(folder)
     tmp = folder.parent / "tmp"
     for step in range(10_000):
@@ -82,7 +82,7 @@ def main(folder: Path) -> None:
         if not found["killed"]:
             return
         if step % 15 == 0:
-            # The rerun over what the killed one left.
+            # The rerun over the files of the killed export.
             child = os.fork()
             if child == 0:
                 export(folder)

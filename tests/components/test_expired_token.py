@@ -1,4 +1,4 @@
-"""A token that expires while tasks run: a renewed one may be in the Connection at the next try."""
+"""A token that expires while tasks run, and may have been renewed at the next attempt."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_expired_token_in_the_middle_of_an_export_loses_no_page(
 
 
 def test_an_expired_token_while_connectors_are_listed(simulate: Simulate, waits: list[float]) -> None:
-    """A failure that Airflow retries."""
+    """An expired token raises an error that Airflow retries."""
     simulate(faults=[EXPIRED])
     with pytest.raises(SupermetricsTokenError):
         SupermetricsListConnectorsOperator(task_id="list", deferrable=True).execute(context())
@@ -53,14 +53,14 @@ def test_an_expired_token_while_connectors_are_listed(simulate: Simulate, waits:
 
 @pytest.fixture
 def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
-    """Start simulators whose clock is the virtual one."""
+    """Start simulators that use the virtual clock."""
     keep_first_start(monkeypatch)
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
 def test_a_sensor_survives_an_expired_token(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """It counts as a failed poll: each poll reads the Connection again, and finds the renewed one."""
+    """An expired token is a failed poll; each poll reads the Connection again and finds the renewed token."""
     sim = virtual(quiet(), faults=[None, EXPIRED, EXPIRED], arrivals={4: [(CONNECTOR, [at(5)])]})
     assert Wait(mode, waits).run()["matches"] == 1
     assert len(sim.requests) == 4
@@ -72,7 +72,7 @@ def test_a_sensor_survives_an_expired_token(virtual: Simulate, waits: list[float
 def test_a_token_that_nobody_renews_ends_a_sensor(
     virtual: Simulate, waits: list[float], mode: str, polls: int
 ) -> None:
-    """After so many failed polls in a row, with the same error in every mode."""
+    """Without renewal, the sensor fails after the allowed failed polls, with the same error in every mode."""
     sim = virtual(quiet(), faults=[EXPIRED] * 9)
     with pytest.raises(SupermetricsTokenError, match=r"ACCESS_TOKEN_EXPIRED.*renew") as failed:
         Wait(mode, waits, max_consecutive_failures=3).run()
@@ -83,7 +83,7 @@ def test_a_token_that_nobody_renews_ends_a_sensor(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_another_401_ends_a_sensor_at_once(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """A wrong key stays wrong."""
+    """A wrong key fails the sensor at the first poll."""
     sim = virtual(quiet(), faults=[Fault(401)] * 9)
     with pytest.raises(SupermetricsRequestError):
         Wait(mode, waits).run()
@@ -91,14 +91,14 @@ def test_another_401_ends_a_sensor_at_once(virtual: Simulate, waits: list[float]
 
 
 def kinds() -> list[type[SupermetricsError]]:
-    """All public errors."""
+    """Return all public errors."""
     public = [value for value in vars(exceptions).values() if isinstance(value, type)]
     return [kind for kind in public if issubclass(kind, SupermetricsError)]
 
 
 @pytest.mark.parametrize("kind", kinds())
 def test_an_error_survives_the_way_from_a_trigger(kind: type[SupermetricsError]) -> None:
-    """Of the same kind, with the same facts."""
+    """An error passed through a trigger's event keeps its class and its attributes."""
     facts: dict[str, Any] = {
         "status_code": 401,
         "code": "X",
@@ -114,7 +114,7 @@ def test_an_error_survives_the_way_from_a_trigger(kind: type[SupermetricsError])
 
 
 def test_what_may_be_retried() -> None:
-    """Every error says so, and none that Airflow never retries says yes."""
+    """Every error has `retryable`, which is False if Airflow never retries the error."""
     for kind in kinds():
         assert isinstance(kind("x").retryable, bool)
         assert not (kind("x").retryable and issubclass(kind, AirflowFailException)), kind

@@ -1,4 +1,4 @@
-"""The export in each of its formats, on the local file system and a simulated API."""
+"""Exports in each format, to the local file system, from a simulated API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_usual_format(simulate: Simulate, export: Export, exported: Exported
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_another_attempt_resumes(simulate: Simulate, export: Export, exported: Exported, format: str) -> None:
-    """The bytes are those of an export that nothing interrupted."""
+    """A resumed export writes the same bytes as an uninterrupted one."""
     entries = odd_log()
     simulate(entries)
     export(format=format, entries_per_file=400)
@@ -49,7 +49,7 @@ def test_another_attempt_resumes(simulate: Simulate, export: Export, exported: E
 def test_another_format_takes_the_place_of_the_first(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
-    """No reader sees a window twice."""
+    """Objects of a second format replace those of the first, so that no reader sees a window twice."""
     simulate()
     for name, suffix in [("jsonl", "jsonl.gz"), ("csv", "csv.gz"), ("parquet", "parquet")]:
         export(format=name)
@@ -65,13 +65,13 @@ def test_another_format_takes_the_place_of_the_first(
     ],
 )
 def test_unknown_formats_fail_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
-    """Before any run."""
+    """An unknown format is refused when the DAG is read."""
     with pytest.raises(SupermetricsValidationError, match=complaint):
         SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///x", **arguments)
 
 
 def test_a_missing_library_is_named_when_the_dag_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to install."""
+    """The error names the extra to install."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # Python's own way to say that it is not there
     with pytest.raises(SupermetricsValidationError, match=r"airflow-provider-supermetrics\[parquet\]"):
         SupermetricsExportLogsOperator(
@@ -80,7 +80,7 @@ def test_a_missing_library_is_named_when_the_dag_is_read(monkeypatch: pytest.Mon
 
 
 def test_reading_a_dag_imports_no_library(repository: Path) -> None:
-    """DAG files are read again and again, by processes that write nothing."""
+    """Reading a DAG file does not import the libraries of formats."""
     code = (
         "import sys\n"
         "from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator\n"

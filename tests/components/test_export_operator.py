@@ -1,4 +1,4 @@
-"""What the export promises, on the local file system and a simulated API."""
+"""The guarantees of the export operator, with the local file system and a simulated API."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
 
 
 def log_of(count: int, hours: int = 2, **parts: Any) -> list[dict[str, Any]]:
-    """A connector's log from the window's start on, longer than the window."""
+    """Return a connector with a log that begins at the window's start and is longer than the window."""
     return generate_entries(count=count, start=START, end=START + hours * HOUR, seed=5, **parts)
 
 
@@ -56,7 +56,7 @@ def log_of(count: int, hours: int = 2, **parts: Any) -> list[dict[str, Any]]:
 
 
 def test_a_window_is_complete_in_one_object(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """The entries of the hour, oldest first, with every field, and the manifest."""
+    """An export writes the entries of the hour, oldest first, with every field, and the manifest."""
     entries = log_of(3000)
     entries[10]["unknown"] = {"kept": [1, None, "ü\n"], "big": 2**70}
     sim = simulate(entries)
@@ -71,7 +71,7 @@ def test_a_window_is_complete_in_one_object(simulate: Simulate, export: Export, 
     assert any("unknown" in entry for entry in written)
 
 
-def test_the_manifest_is_true(simulate: Simulate, export: Export, exported: Exported) -> None:
+def test_the_manifest_matches_the_objects(simulate: Simulate, export: Export, exported: Exported) -> None:
     """Each number of the manifest can be checked against the objects and the server."""
     sim = simulate(log_of(3000))
     result = export(entries_per_file=500)
@@ -121,7 +121,7 @@ def test_parts_have_the_requested_number_of_entries(
 def test_a_rerun_writes_the_same_bytes(
     simulate: Simulate, export: Export, exported: Exported, entries_per_file: int
 ) -> None:
-    """Even where the server orders equal times differently in each response."""
+    """A rerun writes the same bytes, even if the server orders equal times differently in each response."""
     simulate(log_of(400, ties=8), tie_order="shuffled", stores_finer=False)
     export(entries_per_file=entries_per_file)
     first = exported.bytes()
@@ -133,7 +133,7 @@ def test_a_rerun_writes_the_same_bytes(
 def test_a_rerun_removes_what_is_no_longer_part_of_it(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
-    """Parts of an earlier run, in another size or compression, go; other windows and files stay."""
+    """A rerun removes parts of an earlier run with another size or compression, and keeps other files."""
     simulate(log_of(3000))
     export(entries_per_file=100, compression="none")
     others = {
@@ -149,7 +149,7 @@ def test_a_rerun_removes_what_is_no_longer_part_of_it(
 
 
 def test_an_empty_window_has_a_manifest(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """An hour without entries is a complete window, too; it costs one request."""
+    """An hour without entries is a complete window, which takes one request."""
     entries = generate_entries(count=10, start=START - HOUR, end=START, seed=1)
     sim = simulate(entries)
     result = export()
@@ -162,7 +162,7 @@ def test_an_empty_window_has_a_manifest(simulate: Simulate, export: Export, expo
 def test_without_compression(
     simulate: Simulate, export: Export, exported: Exported, compression: str | None
 ) -> None:
-    """Plain JSON Lines."""
+    """Without compression, objects are plain JSON Lines."""
     sim = simulate(log_of(100))
     export(compression=compression)
     assert exported.parts == [f"{BASE}-00000.jsonl"]
@@ -180,7 +180,7 @@ def test_a_window_within_a_second(simulate: Simulate, export: Export, exported: 
 
 
 def test_outlet_events_carry_the_summary(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """A DAG that the asset triggers can read what was exported."""
+    """A DAG scheduled on the asset can read the summary of the export."""
     simulate(log_of(100))
     asset = Asset("file:///export")
     events = OutletEventAccessors()
@@ -189,14 +189,14 @@ def test_outlet_events_carry_the_summary(simulate: Simulate, export: Export, exp
     assert events[asset].extra == {"kept": 1, **result}
 
 
-def test_what_a_person_reads_in_the_log(
+def test_the_log_of_an_export(
     simulate: Simulate, export: Export, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What is exported where, each object, the sum, the budget left; never the credential."""
+    """The log has source and target, each object, totals and the remaining budget, but no credential."""
     caplog.set_level(logging.DEBUG)
     simulate(log_of(3000))
     export(entries_per_file=1000)
-    text = caplog.text + capfd.readouterr().out  # Airflow 3 writes an operator's log past logging
+    text = caplog.text + capfd.readouterr().out  # Airflow 3 does not write an operator's log with logging
     assert (
         f"Exporting the logs of {CONNECTOR} in [2026-01-01T00:00:00Z, 2026-01-01T01:00:00Z) to file://"
         in text
@@ -234,7 +234,7 @@ def test_which_window_is_exported(
     start: datetime,
     end: datetime,
 ) -> None:
-    """The arguments, else the run's times, in the order that the documentation describes."""
+    """The window comes from the arguments or the run's times, in the documented order."""
     sim = simulate(log_of(300, hours=3))
     result = export(context(**parts), **arguments)
     assert result["start"] == start.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -276,7 +276,7 @@ def test_bad_input_is_refused_before_any_request(
     parts: dict[str, Any],
     complaint: str,
 ) -> None:
-    """The error says what to write, burns no retries, sends nothing and writes nothing."""
+    """Invalid input raises an error with the remedy, without retries, requests or objects."""
     sim = simulate()
     with pytest.raises(SupermetricsValidationError, match=complaint) as refused:
         export(context(**parts), **arguments)
@@ -298,8 +298,8 @@ def test_bad_input_is_refused_before_any_request(
         ({"settle": -HOUR}, "settle must be a timedelta"),
     ],
 )
-def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
-    """Before any run."""
+def test_invalid_arguments_fail_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
+    """Invalid arguments are refused when the DAG is read."""
     with pytest.raises(SupermetricsValidationError, match=complaint):
         SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///x", **arguments)
 
@@ -329,7 +329,7 @@ def test_a_local_path_needs_no_scheme(simulate: Simulate, export: Export, export
 def test_a_failure_leaves_whole_objects_and_no_manifest(
     simulate: Simulate, export: Export, exported: Exported, fault: Fault, kind: type[Exception]
 ) -> None:
-    """After the third page something breaks; what is there is whole; the rerun completes it."""
+    """A failure after the third page leaves whole objects and no manifest; the rerun completes the export."""
     entries = log_of(5000, hours=1)
     sim = simulate(entries, faults=[None, None, None, fault])
     with pytest.raises(kind):
@@ -345,7 +345,7 @@ def test_a_failure_leaves_whole_objects_and_no_manifest(
 def test_a_failure_before_anything_changed_leaves_the_manifest(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
-    """A rerun that receives no response removes nothing: what the manifest says is still true."""
+    """A rerun that receives no response keeps the manifest and its objects."""
     sim = simulate(log_of(100), faults=[None] * 3 + [Fault(401)] * 3)
     export()
     before = exported.bytes()
@@ -357,7 +357,7 @@ def test_a_failure_before_anything_changed_leaves_the_manifest(
 
 
 def test_a_time_that_fills_a_page(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """The export fails loudly and leaves no manifest."""
+    """A time that fills a page fails the export, which leaves no manifest."""
     ties = [{"id": f"x{i}", "log_time": START + HOUR / 2} for i in range(1001)]
     simulate([{"id": "0", "log_time": START}, *ties])
     with pytest.raises(SupermetricsPaginationError):
@@ -365,8 +365,10 @@ def test_a_time_that_fills_a_page(simulate: Simulate, export: Export, exported: 
     assert exported.manifests == []
 
 
-def test_leftovers_of_a_killed_export_go(simulate: Simulate, export: Export, exported: Exported) -> None:
-    """What a killed process left goes with the next export of that window; other windows' stays."""
+def test_leftovers_of_a_killed_export_are_removed(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
+    """The next export of a window removes leftovers of a killed one, and keeps those of other windows."""
     simulate(log_of(100))
     exported.folder.mkdir()
     mine, other = f".{BASE}-00000.jsonl.gz.0123.tmp", ".other-00000.jsonl.gz.0123.tmp"
@@ -380,7 +382,7 @@ def test_leftovers_of_a_killed_export_go(simulate: Simulate, export: Export, exp
 def test_a_rerun_that_fails_after_its_first_part_leaves_no_manifest(
     simulate: Simulate, export: Export, exported: Exported
 ) -> None:
-    """The manifest of the earlier run goes before the first object changes: it would vouch for a mixture."""
+    """The earlier manifest is removed before the first object changes, because it would no longer match."""
     sim = simulate(log_of(5000, hours=1), faults=[None] * 8 + [None, None, Fault(400)])
     export(entries_per_file=600)
     assert len(exported.manifests) == 1
@@ -392,7 +394,7 @@ def test_a_rerun_that_fails_after_its_first_part_leaves_no_manifest(
 
 
 def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> None:
-    """An earlier attempt that Airflow had given up continues after its retry: the retry's parts stay."""
+    """An abandoned attempt that continues after its retry does not replace the retry's parts."""
     sim = simulate(log_of(100, hours=1))
     window = Window(START, START + HOUR)
 
@@ -428,7 +430,7 @@ def test_two_exports_of_one_window(simulate: Simulate, exported: Exported) -> No
 
 
 def test_list_connectors(simulate: Simulate) -> None:
-    """The identifiers, ready for expand()."""
+    """The operator returns identifiers for expand()."""
     sim = simulate(connectors=[Connector("B2", team_id=TEAM), Connector("A1", team_id=TEAM)])
     operator = SupermetricsListConnectorsOperator(task_id="list")
     assert operator.execute(context()) == ["B2", "A1"]
@@ -450,7 +452,7 @@ def test_a_mapped_task_has_a_readable_name(simulate: Simulate, export: Export) -
 
 
 def test_templated_fields() -> None:
-    """What may differ from run to run can be a template."""
+    """Arguments that may differ between runs are templated."""
     assert set(SupermetricsExportLogsOperator.template_fields) >= {
         "connector_identifier", "path", "team_id", "start", "end", "supermetrics_conn_id",
     }  # fmt: skip
@@ -464,7 +466,7 @@ def test_progress_is_logged(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A long export logs its progress now and then; here the clock advances by a minute at each reading."""
+    """A long export logs its progress; here the clock advances by a minute at each reading."""
     caplog.set_level(logging.INFO)
     clock = itertools.count(step=60)
     sim = simulate(log_of(5000))

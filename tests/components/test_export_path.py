@@ -1,4 +1,4 @@
-"""Where an export may go: strings, path objects, templates, and what is refused when the DAG is read."""
+"""The path of an export: strings, path objects, templates, and values that are refused."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Elsewhere(os.PathLike[str]):
 
 
 def operator(path: Any) -> SupermetricsExportLogsOperator:
-    """An export there."""
+    """Return an operator that exports to this path."""
     return SupermetricsExportLogsOperator(task_id="export", connector_identifier=CONNECTOR, path=path)
 
 
 def run(path: Any, **values: Any) -> dict[str, Any]:
-    """Export there, with the fields rendered as Airflow does before."""
+    """Export to this path, with the fields rendered as Airflow renders them."""
     task = operator(path)
     task.render_template_fields({**context(), **values})
     result: dict[str, Any] = task.execute(context())
@@ -83,7 +83,7 @@ REFUSED: dict[str, Callable[[str], Any]] = {
 def test_a_path_that_cannot_be_used_is_refused_when_the_dag_is_read(
     tmp_path: Path, path: Callable[[str], Any]
 ) -> None:
-    """The message says first what is wrong, and contains no control characters."""
+    """The message begins with the problem, and contains no control characters."""
     with pytest.raises(SupermetricsValidationError, match=r"^path must ") as refused:
         operator(path(str(tmp_path)))
     assert str(refused.value).isprintable()
@@ -93,7 +93,7 @@ def test_a_path_that_cannot_be_used_is_refused_when_the_dag_is_read(
 def test_a_path_that_cannot_be_used_is_refused_once_a_template_has_made_it(
     simulate: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Callable[[str], Any]
 ) -> None:
-    """What is not known before, as another task's result, is refused before any request."""
+    """A path that is known only at run time, such as another task's result, is refused before any request."""
     monkeypatch.chdir(tmp_path)
     sim = simulate()
     task = operator("{{ x }}")
@@ -108,7 +108,7 @@ def test_a_path_that_cannot_be_used_is_refused_once_a_template_has_made_it(
 def test_a_template_that_leaves_its_folder(
     simulate: Simulate, tmp_path: Path, kind: Callable[[str], Any]
 ) -> None:
-    """What a template renders to is checked when it is known."""
+    """A rendered path that leaves its folder is refused."""
     sim = simulate()
     with pytest.raises(SupermetricsValidationError, match=r"^path must not contain a '\.' or '\.\.' folder"):
         run(kind(f"{tmp_path}/base/{{{{ x }}}}"), x="../escaped")
@@ -122,7 +122,7 @@ def test_a_template_that_leaves_its_folder(
     ids=["string", "Path", "PathLike", "ObjectStoragePath", "ObjectStoragePath-URL"],
 )
 def test_path_objects(simulate: Simulate, exported: Exported, kind: Callable[[str], Any]) -> None:
-    """Each is rendered as a string is, and exported to; the result is JSON."""
+    """Path objects are rendered as strings are, and the result of the export is JSON."""
     simulate()
     folder = Exported(exported.folder / "42")
     result = run(kind(f"{exported.folder}/{{{{ x }}}}"), x="42")
@@ -132,7 +132,7 @@ def test_path_objects(simulate: Simulate, exported: Exported, kind: Callable[[st
 
 
 def test_a_local_folder_that_looks_like_a_url(simulate: Simulate, exported: Exported) -> None:
-    """What begins with a slash is a local path, and names no connection."""
+    """A path that begins with a slash is local, and is not parsed as a URL with a Connection."""
     simulate()
     folder = Exported(exported.folder / "s3:" / "c@bucket")
     run(f"{exported.folder}/s3://c@bucket")

@@ -31,7 +31,7 @@ WINDOW: dict[str, Any] = {"start": START, "end": START + HOUR}
 
 
 def test_the_example_of_the_documentation(simulate: Simulate, exported: Exported, repository: Path) -> None:
-    """It exports each connector of the team, and returns how many entries there were."""
+    """The documented example exports each connector of the team, and returns the number of entries."""
     logs = {name: generate_entries(count=50, start=START, end=START + HOUR, seed=1) for name in ("A1", "B2")}
     simulate(connectors=[Connector(name, entries, team_id=TEAM) for name, entries in logs.items()])
     page = (repository / "docs/export.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_the_example_of_the_documentation(simulate: Simulate, exported: Exported
 
 
 def test_it_writes_what_the_operator_writes(simulate: Simulate, exported: Exported, tmp_path: Path) -> None:
-    """The same objects with the same bytes, and the same result."""
+    """The function writes the same objects as the operator, and returns the same result."""
     simulate(log_of(3000))
     folder = tmp_path / "operator"
     operator = SupermetricsExportLogsOperator(
@@ -79,8 +79,8 @@ def test_the_next_attempt_resumes(simulate: Simulate, exported: Exported, waits:
         result = export_logs(hook, CONNECTOR, str(exported.folder), **WINDOW)
     assert result["requests"] == len(sim.requests)
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
-    asked = [request.params["before"] for request in sim.requests if request.status == 200]
-    assert len(asked) == len(set(asked))
+    requested = [request.params["before"] for request in sim.requests if request.status == 200]
+    assert len(requested) == len(set(requested))
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_the_next_attempt_resumes(simulate: Simulate, exported: Exported, waits:
         ({"entries_per_file": 0}, "entries_per_file must be an integer of 1 or more, not 0"),
     ],
 )
-def test_what_cannot_work_is_refused(
+def test_invalid_arguments_are_refused(
     simulate: Simulate, exported: Exported, arguments: dict[str, Any], complaint: str
 ) -> None:
-    """Before any request, and nothing is written."""
+    """Invalid arguments are refused before any request, and no object is written."""
     sim = simulate()
     usual = {"connector_identifier": CONNECTOR, "path": str(exported.folder), **WINDOW}
     with SupermetricsHook() as hook, pytest.raises(SupermetricsValidationError, match=complaint):

@@ -1,4 +1,4 @@
-"""An export that has to wait: deferral, retries, what survives, what is requested again. Time is virtual."""
+"""Exports that have to wait, in virtual time: deferral, retries and checkpoints."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ Simulate = Callable[..., Simulator]
 
 @pytest.fixture
 def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
-    """Start simulators whose clock runs with the virtual waits."""
+    """Start simulators that use the clock of the virtual waits."""
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic() + sum(waits), **kwargs)
 
 
 def objects(exported: Exported) -> dict[str, bytes]:
-    """The parts' bytes."""
+    """Return the bytes of the parts."""
     return {name: data for name, data in exported.bytes().items() if name in exported.parts}
 
 
 def test_an_export_through_a_limit(
     virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
 ) -> None:
-    """More pages than an hour has requests: it defers again and again, and writes what it would anyway."""
+    """An export of more pages than an hour has requests defers repeatedly, and writes the same objects."""
     entries = log_of(20_000)
     free = virtual(entries)
     expected = Task(tmp_path / "free", waits, entries_per_file=4000).run()
@@ -84,12 +84,12 @@ def test_pages_are_not_fetched_twice(virtual: Simulate, exported: Exported, wait
     """The page before a wait is not requested again after it."""
     sim = virtual(log_of(9000), rate_limit=RateLimitWindow(requests=2, seconds=3600))
     Task(exported.folder, waits, deferrable=True).run()
-    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
-    assert len(asked) == len(set(asked))
+    requested = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(requested) == len(set(requested))
 
 
 def test_what_the_trigger_holds(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """A time; no credential, no state that dag.test() would drop."""
+    """The trigger holds a time, but no credential and no state that dag.test() would drop."""
     virtual(log_of(500), faults=[Fault(429, headers={"Retry-After": "3600"})])
     task = Task(exported.folder, waits, deferrable=True)
     assert task.step() is None
@@ -115,7 +115,7 @@ def test_what_the_trigger_holds(virtual: Simulate, exported: Exported, waits: li
 def test_the_length_of_a_deferral(
     virtual: Simulate, exported: Exported, waits: list[float], fault: Fault, away: tuple[float, float]
 ) -> None:
-    """As long as the API says and a little more, so that not all who were refused return at once."""
+    """A deferral lasts Retry-After plus jitter, so that refused tasks do not all return at once."""
     sim = virtual(log_of(500), faults=[fault])
     task = Task(exported.folder, waits, deferrable=True)
     task.run()
@@ -140,7 +140,7 @@ def test_waits_without_retry_after_grow_and_shrink_again(
 def test_an_absurd_time_fails(
     virtual: Simulate, exported: Exported, waits: list[float], retry_after: str
 ) -> None:
-    """The API's page promises a day at most. No request is sent early, and no task sleeps for years."""
+    """A Retry-After of more than the documented day fails the task, without an early request."""
     sim = virtual(log_of(500), faults=[Fault(429, headers={"Retry-After": retry_after})])
     with pytest.raises(SupermetricsRateLimitError):
         Task(exported.folder, waits, deferrable=True).run()
@@ -192,7 +192,7 @@ def test_a_retry_resumes_where_the_attempt_failed(
     fault: Fault,
     kind: type[SupermetricsError],
 ) -> None:
-    """Whatever ended the first attempt between two pages: nothing that it has read is read again."""
+    """A retry does not request again what the first attempt has read, whatever ended it between two pages."""
     entries = log_of(9000)
     free = virtual(entries)
     Task(tmp_path / "free", waits).run()
@@ -209,7 +209,7 @@ def test_a_retry_resumes_where_the_attempt_failed(
 
 
 def test_nothing_read_leaves_nothing(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """A first request that fails for good leaves no checkpoint of nothing."""
+    """An attempt whose first request fails leaves no checkpoint."""
     virtual(log_of(10), faults=[Fault(401)])
     with pytest.raises(SupermetricsRequestError):
         Task(exported.folder, waits).run()
@@ -219,7 +219,7 @@ def test_nothing_read_leaves_nothing(virtual: Simulate, exported: Exported, wait
 def test_after_a_failed_part_the_export_resumes_from_the_last_one(
     virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
 ) -> None:
-    """After a response that ends the attempt, the checkpoint of the last finished part counts."""
+    """After a response that ends the attempt, the retry resumes from the checkpoint of the last part."""
     entries = log_of(20_000)
     virtual(entries)
     Task(tmp_path / "free", waits, entries_per_file=4000).run()
@@ -232,19 +232,19 @@ def test_after_a_failed_part_the_export_resumes_from_the_last_one(
     first = len(sim.requests)
     task.run()
     assert objects(exported) == objects(Exported(tmp_path / "free"))
-    asked = [request.params.get("before") for request in sim.requests]
-    again = set(asked[:first]) & set(asked[first:])
+    requested = [request.params.get("before") for request in sim.requests]
+    again = set(requested[:first]) & set(requested[first:])
     assert 0 < len(again) <= 4000 / 1000
 
 
-def test_what_a_person_reads(
+def test_the_log_of_a_wait(
     virtual: Simulate,
     exported: Exported,
     waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Why it waits, until when, what is in the checkpoint; and afterwards where it resumes."""
+    """The log has the reason and end of the wait, the checkpoint's content, and where the export resumes."""
     caplog.set_level(logging.INFO)
     virtual(log_of(9000), rate_limit=RateLimitWindow(requests=4, seconds=3600))
     Task(exported.folder, waits, deferrable=True).run()
@@ -286,14 +286,14 @@ def test_a_checkpoint_of_another_plan_is_not_used(
 @pytest.mark.parametrize(
     "damage", ["empty", "cut", "bits", "text", "old", "age", "state", "lines", "part", "gone", "pager"]
 )
-def test_a_checkpoint_that_is_none(
+def test_an_invalid_checkpoint(
     virtual: Simulate,
     exported: Exported,
     waits: list[float],
     caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
-    """Damaged, of another version, or with parts that somebody has changed: the export starts over."""
+    """A checkpoint that is damaged, of another version or about changed parts is not used."""
     caplog.set_level(logging.WARNING)
     sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
     task = Task(exported.folder, waits, entries_per_file=1500)
@@ -345,7 +345,7 @@ def test_a_checkpoint_that_is_none(
 def test_the_age_of_a_checkpoint(
     virtual: Simulate, exported: Exported, waits: list[float], age: timedelta, is_used: bool
 ) -> None:
-    """Three days, as docs/limits.md says: an older one may lack entries that came late."""
+    """A checkpoint is used for three days, as documented: an older one may lack late entries."""
     sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
     task = Task(exported.folder, waits, entries_per_file=1500)
     with pytest.raises(SupermetricsRequestError):
@@ -363,7 +363,7 @@ def test_waits_are_counted_from_the_last_part(
 ) -> None:
     """After a page of progress the next wait is the first one again: short, not doubled."""
     wait = Fault(503, headers={"Retry-After": "1"})
-    # Two attempts that get nowhere, one that gets far, and another one that gets nowhere.
+    # Two attempts without progress, one with progress, and another one without.
     virtual(log_of(9000), faults=[wait] * 10 + [None] * 4 + [wait] * 5)
     Task(exported.folder, waits, entries_per_file=1500, deferrable=True).run()
     away = [seconds for seconds in waits if seconds > 10]
@@ -375,7 +375,7 @@ def test_waits_are_counted_from_the_last_part(
 def test_parts_that_look_different_from_elsewhere(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """On some network disks each machine sees other inodes: the bytes count, and nothing is fetched again."""
+    """Parts with other inodes, as on some network disks, are recognized by their bytes and kept."""
     sim = virtual(log_of(9000), faults=[None] * 4 + [Fault(400)])
     task = Task(exported.folder, waits, entries_per_file=1500)
     with pytest.raises(SupermetricsRequestError):
@@ -385,15 +385,15 @@ def test_parts_that_look_different_from_elsewhere(
         (exported.folder / name).unlink()
         (exported.folder / name).write_bytes(data)
     task.run()
-    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
-    assert len(asked) == len(set(asked))
+    requested = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(requested) == len(set(requested))
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR))
 
 
 def test_a_short_retry_after_again_and_again(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """An API that is down and sends a Retry-After of a second each time receives fewer and fewer requests."""
+    """An API that sends a Retry-After of a second each time receives fewer and fewer requests."""
     sim = virtual(log_of(100), faults=[Fault(503, headers={"Retry-After": "1"})] * 40)
     Task(exported.folder, waits, deferrable=True).run()
     away = [seconds for seconds in waits if seconds > 10]
@@ -406,7 +406,7 @@ def test_a_short_retry_after_again_and_again(
 def test_a_log_without_the_last_entry_of_the_checkpoint(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """Where the API has dropped the last entry read, nothing is proven: the next attempt starts over."""
+    """If the API has dropped the last entry read, the next attempt starts over."""
     entries = log_of(9000)
     sim = virtual(entries, faults=[None] * 4 + [Fault(400)])
     task = Task(exported.folder, waits)
@@ -431,7 +431,7 @@ def test_a_log_without_the_last_entry_of_the_checkpoint(
 def test_a_rerun_of_the_same_changes_no_byte(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """Where the log is as it was, neither objects nor manifest are touched: no reader sees a gap."""
+    """A rerun of an unchanged log does not touch the objects or the manifest."""
     virtual(log_of(9000))
     task = Task(exported.folder, waits, entries_per_file=2000)
     task.run()
@@ -443,7 +443,7 @@ def test_a_rerun_of_the_same_changes_no_byte(
 def test_a_manifest_that_vanishes_during_an_identical_rerun(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """Whoever removed it: the rerun does not succeed without a manifest, and the next one writes it."""
+    """A rerun whose manifest is removed meanwhile fails, and the next one writes the manifest."""
 
     def remove() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         (exported.folder / f"_manifest-{BASE}.json").unlink()
@@ -465,7 +465,7 @@ def test_a_manifest_that_vanishes_during_an_identical_rerun(
 
 
 def test_a_rerun_replaces_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """The manifest is not believed: the object's own bytes are compared."""
+    """A rerun compares the object's bytes instead of relying on the manifest."""
     virtual(log_of(9000))
     task = Task(exported.folder, waits, entries_per_file=2000)
     task.run()
@@ -486,8 +486,8 @@ def test_a_rate_limited_rerun_resumes(virtual: Simulate, exported: Exported, wai
     sim = virtual(entries, rate_limit=RateLimitWindow(requests=3, seconds=3600))
     task = Task(exported.folder, waits, entries_per_file=2000, deferrable=True)
     task.run()
-    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
-    assert len(asked) == len(set(asked))
+    requested = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(requested) == len(set(requested))
     assert objects(exported) == before
     assert len(exported.manifests) == 1
 
@@ -540,7 +540,7 @@ FAULT = st.one_of(
     tries=2,
     most=30,
 )
-def test_complete_or_loud(
+def test_complete_or_failed(
     virtual: Simulate,
     tmp_path_factory: pytest.TempPathFactory,
     waits: list[float],
@@ -598,7 +598,7 @@ def test_complete_or_loud(
 def test_it_waits_until_the_window_has_settled(
     virtual: Simulate, exported: Exported, waits: list[float], deferrable: bool
 ) -> None:
-    """No request is sent before; the slot is free meanwhile, with or without a triggerer."""
+    """No request is sent before the window has settled, and the wait occupies no worker slot."""
     sim = virtual(log_of(500))
     end = datetime.now(timezone.utc) - timedelta(minutes=5)
     times = {"start": START, "end": end, "settle": timedelta(minutes=10)}
@@ -618,14 +618,14 @@ def test_it_waits_until_the_window_has_settled(
 def test_a_window_that_has_settled_is_read_at_once(
     virtual: Simulate, exported: Exported, waits: list[float]
 ) -> None:
-    """A backfill waits for nothing."""
+    """An export of a window that has settled, as in a backfill, does not wait."""
     virtual(log_of(500))
     assert Task(exported.folder, waits, settle=timedelta(minutes=10)).step()
     assert waits == []
 
 
 def test_the_last_seconds_are_slept(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
-    """For less than a heartbeat of Airflow's no task defers."""
+    """A task sleeps instead of deferring for less than a heartbeat."""
     virtual(log_of(500))
     end = datetime.now(timezone.utc)
     task = Task(exported.folder, waits, start=START, end=end, settle=timedelta(milliseconds=300))
@@ -637,7 +637,7 @@ def test_the_last_seconds_are_slept(virtual: Simulate, exported: Exported, waits
 
 
 def test_a_list_of_connectors_waits_too(virtual: Simulate, waits: list[float]) -> None:
-    """Without a worker slot, where it may defer; what is stored meanwhile does not contain the credential."""
+    """Listing connectors defers without a worker slot, and the stored trigger contains no credential."""
     sim = virtual(log_of(1), faults=[Fault(429), Fault(429)])
     with pytest.raises(SupermetricsRateLimitError):
         SupermetricsListConnectorsOperator(task_id="list").execute(context())

@@ -1,4 +1,4 @@
-"""kill -9 at any moment of an export."""
+"""SIGKILL at any step of an export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import CONNECTOR, HOUR, START
 
 
 def test_kill_at_every_step(simulate: Callable[..., Simulator], repository: Path, tmp_path: Path) -> None:
-    """Before, within and after each write: nothing partial, no manifest; the rerun is complete."""
+    """A kill at any step leaves no partial object and no manifest, and the rerun is complete."""
     entries = generate_entries(count=60, start=START, end=START + 2 * HOUR, seed=5)
     sim = simulate(entries)
     run = subprocess.run(

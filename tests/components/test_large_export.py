@@ -1,4 +1,4 @@
-"""A large window: nothing lost, few requests, one connection, bounded memory."""
+"""A large window is complete, with few requests, one connection and bounded memory."""
 
 from __future__ import annotations
 

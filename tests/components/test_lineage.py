@@ -22,7 +22,7 @@ Simulate = Callable[..., Simulator]
 def test_hook_lineage_reports_the_final_objects(
     simulate: Simulate, exported: Exported, collected: Callable[[], list[str]]
 ) -> None:
-    """Each part once; no checkpoint, no temporary file."""
+    """Hook lineage has each part once, and no checkpoint or temporary file."""
     simulate(generate_entries(count=3000, start=START, end=START + HOUR, seed=5))
     SupermetricsExportLogsOperator(
         task_id="e", connector_identifier=CONNECTOR, path=f"file://{exported.folder}/", entries_per_file=1000
@@ -32,7 +32,7 @@ def test_hook_lineage_reports_the_final_objects(
 
 
 def test_openlineage_reports_the_log_and_the_folder(simulate: Simulate, exported: Exported) -> None:
-    """Its input, its output with the schema, and how much it was."""
+    """OpenLineage has the input, the output with its schema, and the amount."""
     sim = simulate(generate_entries(count=3000, start=START, end=START + HOUR, seed=5))
     operator = SupermetricsExportLogsOperator(
         task_id="e", connector_identifier=CONNECTOR, path=f"file://{exported.folder}", entries_per_file=1000

@@ -1,4 +1,4 @@
-"""The operator that lists connectors, and what it says in the task's log."""
+"""The operator that lists connectors, and its log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Simulate = Callable[..., Simulator]
 
 
 def list_connectors() -> list[str]:
-    """Run the operator."""
+    """Run the operator and return its result."""
     return SupermetricsListConnectorsOperator(task_id="list").execute(context())
 
 
@@ -42,7 +42,7 @@ def test_control_characters_of_names_do_not_reach_the_log(
 def test_odd_names_are_logged_short_or_left_out(
     simulate: Simulate, logged: Callable[[], list[str]], name: Any, shown: str | None
 ) -> None:
-    """Only the identifier is needed."""
+    """Missing or odd names of connectors do not fail the operator."""
     simulate(
         faults=[
             Fault(200, body={"connectors": [{"connector_identifier": "T3S70", "name": name}], "count": 1})

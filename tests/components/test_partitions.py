@@ -91,8 +91,8 @@ def test_partitions_of_days_without_midnight_cover_every_instant_once(window_of:
             start += length * HOUR
 
 
-def test_given_times_go_before_the_partition(hours: DAG, window_of: WindowOf) -> None:
-    """As they take precedence over everything."""
+def test_time_arguments_take_precedence_over_the_partition(hours: DAG, window_of: WindowOf) -> None:
+    """Time arguments take precedence over the partition."""
     run = partitioned(hours, KEY, utc(KEY))
     end = utc("2025-11-20")
     assert window_of(run, end=end, window=HOUR) == (end - HOUR, end)
@@ -118,7 +118,7 @@ def test_a_partition_that_is_not_over_says_how_to_schedule_it(
 
 
 def test_a_partition_without_a_date_is_not_guessed(hours: DAG, quiet: Simulator, export: Export) -> None:
-    """A key that is no time, or one whose date Airflow has dropped."""
+    """A partition whose key is not a time, or has lost its date, is refused."""
     for key in ("eu-west", KEY):
         with pytest.raises(SupermetricsValidationError, match=f"partition '{key}'.*start and end"):
             export(partitioned(a_dag(None), key, None), window=HOUR)
@@ -138,7 +138,7 @@ def test_a_run_that_has_lost_its_partition_is_refused(
 def test_a_manual_run_without_a_partition_exports_the_last_complete_window(
     hours: DAG, window_of: WindowOf
 ) -> None:
-    """As in any other DAG."""
+    """A manual run without a partition exports the last complete window, as in any other DAG."""
     run = partitioned(hours, None, None, run_after=utc("2025-10-29T15:47:12.345678"))
     assert window_of(run, window=HOUR) == (utc("2025-10-29T14:00:00"), utc("2025-10-29T15:00:00"))
 
@@ -152,7 +152,7 @@ def airflow_3_2(dag: DAG, key: str) -> dict[str, Any]:
 
 
 def test_airflow_3_2_has_the_partition_in_the_key_alone(hours: DAG, window_of: WindowOf) -> None:
-    """In UTC it can be read."""
+    """On Airflow 3.2, a key in UTC is parsed as the partition's time."""
     assert window_of(airflow_3_2(hours, KEY), window=HOUR) == (utc(KEY), utc(KEY) + HOUR)
 
 
@@ -170,7 +170,7 @@ def test_airflow_3_2_has_the_partition_in_the_key_alone(hours: DAG, window_of: W
 def test_a_key_of_airflow_3_2_that_may_mean_something_else_is_refused(
     quiet: Simulator, export: Export, zone: str | None, arguments: dict[str, Any], key: str
 ) -> None:
-    """Not guessed."""
+    """An ambiguous key of Airflow 3.2 is refused."""
     dag = a_dag(zone and CronPartitionTimetable("0 * * * *", timezone=zone, run_offset=-1, **arguments))
     with pytest.raises(SupermetricsValidationError, match=f"partition '{key}'.*start and end"):
         export(airflow_3_2(dag, key), window=HOUR)

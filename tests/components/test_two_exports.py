@@ -1,4 +1,4 @@
-"""Two exports of one window at once, whose logs differ: no manifest may vouch for a mixture."""
+"""Two concurrent exports of one window with different logs: no manifest lists a mixture of their objects."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ pytestmark = pytest.mark.airflow_2
 
 
 def log(is_late: bool = False) -> list[dict[str, Any]]:
-    """300 entries, newest first, and one that an earlier reader could not see."""
+    """Return 300 entries, newest first, and one that an earlier reader could not see."""
     times = [(START + timedelta(seconds=i)).isoformat().replace("+00:00", "Z") for i in range(300)]
     entries = [{"id": f"e{number}", "log_time": time} for number, time in enumerate(times)]
     return [*([{"id": "late", "log_time": times[-1]}] if is_late else []), *reversed(entries)]
 
 
 class Interrupted(LocalDestination):
-    """Something happens just before an object is put or removed; once."""
+    """A destination that calls `before` before each write or removal, until it returns True."""
 
     def __init__(self, folder: Path, before: Callable[[str, str], bool]) -> None:
         super().__init__(ObjectStoragePath(f"file://{folder}"))
         self.before = before
 
-    def _meet(self, action: str, name: str) -> None:
+    def _call_before(self, action: str, name: str) -> None:
         if self.before(action, name):
             self.before = lambda action, name: False  # noqa: ARG005  # once only
 
     def write_versioned(self, data: bytes, name: str) -> str:
-        """As ever."""
-        self._meet("put", name)
+        """Call `before`, then do the same as the base class."""
+        self._call_before("put", name)
         return super().write_versioned(data, name)
 
     def remove(self, name: str) -> None:
-        """As ever."""
-        self._meet("remove", name)
+        """Call `before`, then do the same as the base class."""
+        self._call_before("remove", name)
         super().remove(name)
 
 
 def writer(folder: Path, entries_per_file: int = 100, **events: Any) -> ExportWriter:
-    """An export of the first hour to the folder."""
+    """Return an export of the first hour to the folder."""
     destination = Interrupted(folder, **events) if events else Destination.at(str(folder))
     plan = ExportPlan(
         CONNECTOR, TEAM, Window(START, START + HOUR), file_format("jsonl", "auto"), entries_per_file
@@ -62,8 +62,8 @@ def writer(folder: Path, entries_per_file: int = 100, **events: Any) -> ExportWr
     return ExportWriter(destination, plan)
 
 
-def vouched(folder: Path) -> int | None:
-    """How many objects the manifest vouches for, all of which are as it says; None without a manifest."""
+def objects_in_manifest(folder: Path) -> int | None:
+    """Return how many objects the manifest lists, after comparing them; None without a manifest."""
     names = list(folder.glob("_manifest-*"))
     if not names:
         return None
@@ -74,26 +74,26 @@ def vouched(folder: Path) -> int | None:
 
 
 def test_one_ends_while_the_other_uploads(tmp_path: Path) -> None:
-    """The part that lands after the manifest takes the manifest away."""
+    """A part that is written after the other export's manifest removes that manifest."""
     early = writer(tmp_path)
     early.add(page_of(log()), START)
 
     def end(action: str, name: str) -> bool:
         if action == "put":
             early.finish(1, None)
-            assert vouched(tmp_path) == 3
+            assert objects_in_manifest(tmp_path) == 3
         return action == "put"
 
     late = writer(tmp_path, before=end)
     late.add(page_of(log(is_late=True)[:150]), START + timedelta(seconds=150))
-    assert vouched(tmp_path) is None
+    assert objects_in_manifest(tmp_path) is None
     late.add(page_of(log(is_late=True)[150:]), None)
     late.finish(1, None)
-    assert vouched(tmp_path) == 4
+    assert objects_in_manifest(tmp_path) == 4
 
 
 def test_one_begins_while_the_other_cleans_up(tmp_path: Path) -> None:
-    """Removing many stale parts takes time; what came meanwhile is seen before the manifest."""
+    """Objects that appear while stale parts are removed are noticed before the manifest is written."""
     first = writer(tmp_path, entries_per_file=10)
     first.add(page_of(log()), None)
     first.finish(1, None)
@@ -110,11 +110,11 @@ def test_one_begins_while_the_other_cleans_up(tmp_path: Path) -> None:
     with pytest.raises(SupermetricsConflictError):
         early.finish(1, None)
     assert late.objects == 2
-    assert vouched(tmp_path) is None
+    assert objects_in_manifest(tmp_path) is None
 
 
 def test_one_begins_while_the_other_finds_all_as_before(tmp_path: Path) -> None:
-    """Who changes nothing does not succeed without a manifest either."""
+    """An export that finds all objects unchanged does not succeed without a manifest."""
     first = writer(tmp_path)
     first.add(page_of(log()), None)
     first.finish(1, None)
@@ -129,4 +129,4 @@ def test_one_begins_while_the_other_finds_all_as_before(tmp_path: Path) -> None:
 
     late = writer(tmp_path, before=end)
     late.add(page_of(log(is_late=True)[:150]), START + timedelta(seconds=150))
-    assert vouched(tmp_path) is None
+    assert objects_in_manifest(tmp_path) is None

@@ -29,7 +29,7 @@ except SupermetricsValidationError as error:
 
 
 def test_the_error_names_the_remedy(repository: Path) -> None:
-    """Not the connection, which has nothing to do with it."""
+    """The error names the version to install, and does not blame the Connection."""
     done = subprocess.run([sys.executable, "-c", CODE], cwd=repository, capture_output=True, text=True)
     said = [line for line in done.stdout.splitlines() if line.startswith("said ")]
     assert len(said) == 1, done.stderr

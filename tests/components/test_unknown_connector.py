@@ -1,4 +1,4 @@
-"""An empty history of a connector that the API does not know: never taken for one that has logged nothing."""
+"""An empty history of an unknown connector is not taken for that of an idle one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def api(simulate: Simulate) -> Simulate:
 
 
 def test_an_export_of_a_mistyped_connector_fails(api: Simulate, export: Export, exported: Exported) -> None:
-    """At once, without retries and without a manifest; the error names what there is."""
+    """An export of a mistyped connector fails without retries, and the error names existing connectors."""
     sim = api()
     with pytest.raises(
         SupermetricsRequestError, match=rf"has no connector {MISTYPED} .*{CONNECTOR} \(Orders\)"
@@ -58,7 +58,7 @@ def test_an_export_of_a_mistyped_connector_fails(api: Simulate, export: Export, 
 def test_an_export_of_an_idle_connector_is_complete(
     api: Simulate, export: Export, exported: Exported
 ) -> None:
-    """One that exists and has never logged anything, for one request more."""
+    """An export of a connector that has never logged anything is complete, and takes one more request."""
     sim = api()
     assert export()["entries"] == 0
     assert exported.manifests[0]["complete"] is True
@@ -72,7 +72,7 @@ def test_an_export_of_an_idle_connector_is_complete(
 def test_a_connector_with_entries_is_not_looked_up(
     api: Simulate, export: Export, exported: Exported, seconds: int
 ) -> None:
-    """Any entry proves that there is such a connector, in the window or not."""
+    """Any entry, in the window or not, proves that the connector exists."""
     sim = api(Connector(CONNECTOR, [at(seconds)], team_id=TEAM))
     export()
     assert lists(sim) == 0
@@ -80,7 +80,7 @@ def test_a_connector_with_entries_is_not_looked_up(
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("response", "why"),
     [
         (Fault(403), "403 FORBIDDEN"),
         (Fault(404, body="html"), "404"),
@@ -96,11 +96,11 @@ def test_the_export_warns_where_the_list_proves_nothing(
     export: Export,
     exported: Exported,
     logged: Callable[[], list[str]],
-    answer: Fault,
+    response: Fault,
     why: str,
 ) -> None:
-    """The key may not list connectors, or the list is not complete: no reason to fail."""
-    sim = api(faults=[None, None, answer])
+    """If connectors cannot be listed, or the list is not complete, the export warns and does not fail."""
+    sim = api(faults=[None, None, response])
     export(connector_identifier=MISTYPED)
     assert len(exported.manifests) == 1
     assert len(sim.requests) == 3
@@ -111,7 +111,7 @@ def test_the_export_warns_where_the_list_proves_nothing(
 def test_a_partial_list_that_has_the_connector_is_enough(
     api: Simulate, export: Export, logged: Callable[[], list[str]]
 ) -> None:
-    """What it leaves out does not matter then."""
+    """A partial list that contains the connector is sufficient."""
     connectors = [{"connector_identifier": CONNECTOR}]
     api(faults=[None, None, Fault(200, body={"connectors": connectors, "count": 9})])
     export()
@@ -122,7 +122,7 @@ def test_a_partial_list_that_has_the_connector_is_enough(
 def test_a_rate_limited_list_is_waited_for(
     api: Simulate, exported: Exported, waits: list[float], deferrable: bool
 ) -> None:
-    """Like any request: no manifest is written before it is known whether there is such a connector."""
+    """A rate-limited list is waited for, and no manifest is written before the connector is found."""
     limited = Fault(429, headers={"Retry-After": "3600"})
     sim = api(faults=[None, None, limited], clock=lambda: time.monotonic())
     task = Task(exported.folder, waits, deferrable=deferrable, connector_identifier=MISTYPED)
@@ -156,7 +156,7 @@ def test_a_failing_list_fails_the_try_and_leaves_nothing(
 
 @pytest.fixture
 def virtual(api: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
-    """Start such simulators, whose clock is the virtual one."""
+    """Start such simulators with the virtual clock."""
     keep_first_start(monkeypatch)
     return lambda *args, **kwargs: api(*args, clock=lambda: time.monotonic(), **kwargs)
 
@@ -165,7 +165,7 @@ class Rescheduled(Wait):
     """A sensor whose context contains how often it was rescheduled, as on Airflow 3."""
 
     def run(self) -> Any:
-        """The sensor's result."""
+        """Return the sensor's result."""
         wait = self
 
         class Context(dict[str, Any]):
@@ -181,7 +181,7 @@ class Rescheduled(Wait):
 def test_a_sensor_of_a_mistyped_connector_fails_at_its_first_poll(
     virtual: Simulate, waits: list[float], mode: str
 ) -> None:
-    """Otherwise it would wait until its timeout, and then report that there were no errors."""
+    """A sensor of a mistyped connector fails at once instead of waiting until its timeout."""
     sim = virtual()
     with pytest.raises(
         SupermetricsRequestError, match=rf"has no connector {MISTYPED} .*{CONNECTOR}"
@@ -209,7 +209,7 @@ def test_a_sensor_of_an_idle_connector_looks_it_up_once(
 def test_a_sensor_waits_where_connectors_may_not_be_listed(
     virtual: Simulate, waits: list[float], logged: Callable[[], list[str]], mode: str
 ) -> None:
-    """With one warning, where it is known which poll it is."""
+    """A sensor that may not list connectors waits, with one warning if it knows the number of the poll."""
     forgets = mode == "reschedule" and version("apache-airflow").startswith("2.")
     sim = virtual(faults=[None, Fault(403)] * (9 if forgets else 1))
     with pytest.raises(AirflowSensorTimeout):

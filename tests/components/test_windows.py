@@ -31,7 +31,7 @@ from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsError
 from dev.simulator import Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.support.compat import DAG
-from tests.support.export import Exported, a_dag, by_hand, context, span, utc
+from tests.support.export import Exported, a_dag, context, manual_run, span, utc
 
 pytestmark = pytest.mark.airflow_2
 
@@ -44,7 +44,7 @@ HELSINKI = "Europe/Helsinki"
 
 
 def runs(timetable: Any, since: datetime, count: int) -> list[DagRunInfo]:
-    """What a timetable of Airflow's schedules from a time on."""
+    """Yield the runs that a timetable schedules from a time on."""
     found: list[DagRunInfo] = []
     last: DataInterval | None = None
     for _ in range(count):
@@ -75,7 +75,7 @@ def scheduled(dag: DAG, info: DagRunInfo) -> dict[str, Any]:
 def test_no_entry_of_a_local_day_is_lost_where_the_clocks_change(
     simulate: Simulate, export: Export, window: timedelta
 ) -> None:
-    """`@daily` in Helsinki, the runs around both changes: every entry in one window."""
+    """With `@daily` in Helsinki, each entry around both clock changes is in exactly one window."""
     dag = a_dag("@daily", HELSINKI)
     timetable = CronTriggerTimetable("@daily", timezone=HELSINKI)
     for since in (utc("2025-10-24T21:00:00"), utc("2025-03-28T22:00:00")):
@@ -104,13 +104,13 @@ def test_no_entry_of_a_local_day_is_lost_where_the_clocks_change(
 def test_months_and_years_are_those_of_the_calendar(
     window_of: WindowOf, window: timedelta, due: str, start: str
 ) -> None:
-    """The run of February 1 exports January, all of it."""
+    """The run of February 1 exports the whole of January."""
     run = context(dag=a_dag("@monthly"), data_interval_start=utc(due), data_interval_end=utc(due))
     assert window_of(run, window=window) == (utc(start), utc(due))
 
 
 def test_the_timetable_has_a_zone_of_its_own(window_of: WindowOf) -> None:
-    """The start date may be in another one."""
+    """The timetable's zone is used, even if the start date has another one."""
     timetable = CronTriggerTimetable("0 0 * * *", timezone=HELSINKI)
     first, second = runs(timetable, utc("2025-10-25T21:00:00"), 2)
     window = window_of(scheduled(a_dag(timetable), second), window=DAY)
@@ -119,7 +119,7 @@ def test_the_timetable_has_a_zone_of_its_own(window_of: WindowOf) -> None:
 
 
 def test_the_zone_of_a_schedule_by_assets_or_time(window_of: WindowOf) -> None:
-    """It is that of the timetable within."""
+    """The zone of a schedule by assets or time is that of the inner timetable."""
     try:
         from airflow.sdk import Asset, AssetOrTimeSchedule
         from airflow.sdk import CronTriggerTimetable as Cron
@@ -146,7 +146,7 @@ def test_days_of_a_schedule_by_elapsed_time_are_24_hours(window_of: WindowOf) ->
 def test_a_data_interval_timetable_with_and_without_window(
     window_of: WindowOf, window: timedelta | None
 ) -> None:
-    """It comes to the same, across both changes."""
+    """A data-interval timetable has the same windows with and without `window`, across both clock changes."""
     dag = a_dag(CronDataIntervalTimetable("@daily", timezone=HELSINKI), HELSINKI)
     for since in (utc("2025-10-24T21:00:00"), utc("2025-03-28T22:00:00")):
         for info in runs(CronDataIntervalTimetable("@daily", timezone=HELSINKI), since, 3):
@@ -288,7 +288,7 @@ def test_the_documented_dag_has_a_folder_for_each_local_day(
     assert len(list(exported.folder.iterdir())) == len(infos)
     assert count == len(sim.truth(CONNECTOR, windows[0][0], windows[-1][1]))
     for _, end in windows:
-        export(by_hand(dag, end + 5 * HOUR))
+        export(manual_run(dag, end + 5 * HOUR))
     assert {path: path.read_bytes() for path in exported.folder.glob("*/*")} == written
 
 
@@ -321,7 +321,7 @@ def test_a_time_is_read_alike_on_every_python(window_of: WindowOf, text: Any) ->
 
 
 def test_fractions_of_a_second_count(window_of: WindowOf) -> None:
-    """As many digits as there are."""
+    """All digits of a fraction of a second count."""
     start, end = window_of(context(), start="2025-01-01T05:00:00.5Z", end="20250101T050001.123456789+0000")
     assert start == utc("2025-01-01T05:00:00.500000")
     assert end == utc("2025-01-01T05:00:01.123456")
@@ -368,10 +368,10 @@ NOT_TIMES = [
 
 @pytest.mark.parametrize(("value", "complaint"), NOT_TIMES)
 @pytest.mark.parametrize("name", ["start", "end", "since"])
-def test_what_is_no_certain_time_is_refused(
+def test_an_ambiguous_time_is_refused(
     quiet: Simulator, export: Export, name: str, value: Any, complaint: str
 ) -> None:
-    """Nothing is guessed: not a day, not a zone."""
+    """A time without a day or a zone is refused."""
     if name == "since":
         sensor = SupermetricsErrorLogSensor(
             task_id="t", connector_identifier=CONNECTOR, since=value, timeout=0
@@ -396,14 +396,14 @@ def test_what_is_no_certain_time_is_refused(
 def test_a_window_beyond_the_calendar_is_refused(
     quiet: Simulator, export: Export, arguments: dict[str, Any], complaint: str
 ) -> None:
-    """With an error of this package, not one of datetime's."""
+    """A window beyond the calendar raises an error of this package, not of datetime."""
     with pytest.raises(SupermetricsValidationError, match=f"^{complaint}.*out of range"):
         export(context(), **arguments)
     assert quiet.requests == []
 
 
 def test_the_year_1_has_four_digits_in_names(window_of: WindowOf, exported: Any) -> None:
-    """On every platform."""
+    """The year 1 has four digits in names, on every platform."""
     window_of(context(), start="0001-01-01T00:00:00Z", end="2025-01-01T00:00:00Z")
     assert f"_manifest-{CONNECTOR}-00010101T000000Z-20250101T000000Z.json" in exported.names
 
@@ -437,7 +437,7 @@ def test_a_run_without_a_window_suggests_one_that_fits_its_schedule(
         export(run)
     assert advice in str(refused.value)
     with pytest.raises(SupermetricsValidationError, match="no data interval") as refused:
-        export(by_hand(a_dag(schedule), START))
+        export(manual_run(a_dag(schedule), START))
     assert advice in str(refused.value)
 
 
@@ -477,13 +477,13 @@ def test_a_manual_run_exports_the_last_complete_window(
     end: str,
     start: str,
 ) -> None:
-    """The scheduled run's window again, so that no entry is there twice."""
+    """A manual run exports the window of the scheduled run, so that no entry is exported twice."""
     dag = a_dag(schedule, zone)
-    assert window_of(by_hand(dag, utc(AT)), window=window) == (utc(start), utc(end))
+    assert window_of(manual_run(dag, utc(AT)), window=window) == (utc(start), utc(end))
     # As Airflow 3 has it where a date was given, and as Airflow 2 has it without a schedule.
-    dated = by_hand(dag, utc(AT) + DAY, data_interval_start=utc(AT), data_interval_end=utc(AT))
+    dated = manual_run(dag, utc(AT) + DAY, data_interval_start=utc(AT), data_interval_end=utc(AT))
     assert window_of(dated, window=window) == (utc(start), utc(end))
-    assert window_of(by_hand(dag, utc(end)), window=window) == (utc(start), utc(end))
+    assert window_of(manual_run(dag, utc(end)), window=window) == (utc(start), utc(end))
     names = exported.names
     due = context(
         dag=dag,
@@ -499,9 +499,9 @@ def test_a_manual_run_exports_the_last_complete_window(
     "run_type", ["asset_triggered", "dataset_triggered", "asset_materialization", "operator_triggered"]
 )
 def test_every_run_that_is_not_of_the_schedule_does_so(window_of: WindowOf, run_type: str) -> None:
-    """Whoever started it."""
+    """Every run outside the schedule exports the last complete window, whatever its type."""
     window = (utc("2025-10-29T14:00:00"), utc("2025-10-29T15:00:00"))
-    assert window_of(by_hand(a_dag(None), utc(AT), run_type), window=HOUR) == window
+    assert window_of(manual_run(a_dag(None), utc(AT), run_type), window=HOUR) == window
 
 
 @pytest.mark.parametrize(
@@ -517,8 +517,8 @@ def test_every_run_that_is_not_of_the_schedule_does_so(window_of: WindowOf, run_
 def test_a_manual_run_where_the_clocks_change(
     window_of: WindowOf, at: str, window: timedelta, end: str | None
 ) -> None:
-    """What ends after the run is not complete."""
-    start, until = window_of(by_hand(a_dag(None, HELSINKI), utc(at)), window=window)
+    """A window that ends after the run is not complete, also where the clocks change."""
+    start, until = window_of(manual_run(a_dag(None, HELSINKI), utc(at)), window=window)
     assert until == (utc(end) if end else until)
     assert until <= utc(at)
     assert until - start == window
@@ -528,14 +528,14 @@ def test_a_manual_run_of_a_day_whose_end_has_no_midnight(window_of: WindowOf) ->
     """In Cairo the clocks go from 0:00 to 1:00; Thursday is 24 hours long all the same, and Friday 23."""
     dag = a_dag(None, "Africa/Cairo")
     friday = utc("2025-04-24T22:00:00")
-    assert window_of(by_hand(dag, friday + 5 * HOUR), window=DAY) == (friday - DAY, friday)
+    assert window_of(manual_run(dag, friday + 5 * HOUR), window=DAY) == (friday - DAY, friday)
     saturday = friday + 23 * HOUR
-    assert window_of(by_hand(dag, saturday + HOUR), window=DAY) == (friday, saturday)
+    assert window_of(manual_run(dag, saturday + HOUR), window=DAY) == (friday, saturday)
 
 
 def test_a_manual_run_may_end_when_it_runs(window_of: WindowOf) -> None:
-    """With `align=False`, or with an end of its own."""
-    run = by_hand(a_dag("@hourly"), utc(AT))
+    """With `align=False`, or with an `end`, the window of a manual run may end when it runs."""
+    run = manual_run(a_dag("@hourly"), utc(AT))
     assert window_of(run, window=HOUR, align=False) == (utc(AT) - HOUR, utc(AT))
     assert window_of(run, window=HOUR, end=utc(AT)) == (utc(AT) - HOUR, utc(AT))
     assert window_of(run, start=utc("2025-10-29")) == (utc("2025-10-29"), utc(AT))
@@ -543,9 +543,9 @@ def test_a_manual_run_may_end_when_it_runs(window_of: WindowOf) -> None:
 
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
 def test_a_run_of_the_schedule_is_left_as_it_is(window_of: WindowOf, run_type: str) -> None:
-    """Also off the full hour."""
+    """A scheduled run's window is not aligned."""
     end = utc("2025-10-29T15:20:00")
-    run = by_hand(a_dag("20 * * * *"), end, run_type, data_interval_start=end, data_interval_end=end)
+    run = manual_run(a_dag("20 * * * *"), end, run_type, data_interval_start=end, data_interval_end=end)
     assert window_of(run, window=HOUR) == (end - HOUR, end)
 
 
@@ -554,7 +554,7 @@ def test_a_manual_run_of_a_data_interval_timetable_has_the_schedules_window(wind
     timetable = CronDataIntervalTimetable("20 * * * *", timezone="UTC")
     interval = timetable.infer_manual_data_interval(run_after=pendulum.instance(utc(AT)))
     parts = {"data_interval_start": interval.start, "data_interval_end": interval.end}
-    run = by_hand(a_dag(timetable), utc(AT), **parts, logical_date=interval.start)
+    run = manual_run(a_dag(timetable), utc(AT), **parts, logical_date=interval.start)
     expected = (utc("2025-10-29T14:20:00"), utc("2025-10-29T15:20:00"))
     assert window_of(run, window=HOUR) == expected
     assert window_of(run) == expected
@@ -566,8 +566,8 @@ def test_a_window_that_does_not_divide_a_day_is_left_with_a_warning(
     logged: Logged,
     window: timedelta,
 ) -> None:
-    """There is no last multiple of it."""
-    run = by_hand(a_dag(None), utc(AT))
+    """A window that does not divide a day is not aligned, and a warning is logged."""
+    run = manual_run(a_dag(None), utc(AT))
     assert window_of(run, window=window) == (utc(AT) - window, utc(AT))
     assert "does not divide a day" in "\n".join(logged())
 
@@ -580,7 +580,7 @@ def test_a_manual_run_warns_where_the_schedule_has_other_windows(
     window: timedelta,
 ) -> None:
     """Days that begin at two, weeks that begin on Sunday: it says that rows will be there twice."""
-    window_of(by_hand(a_dag(schedule), utc(AT)), window=window)
+    window_of(manual_run(a_dag(schedule), utc(AT)), window=window)
     assert "overlaps" in "\n".join(logged())
 
 
@@ -598,7 +598,7 @@ def test_the_documented_end_from_the_configuration_of_a_run(
             window=HOUR,
             end=end,
         )
-        run = by_hand(a_dag("@hourly"), utc(AT))
+        run = manual_run(a_dag("@hourly"), utc(AT))
         run["dag_run"].conf = conf
         task.render_template_fields(run)
         assert span(task.execute(run))[1] == datetime(2025, 10, 29, hour, tzinfo=timezone.utc)
@@ -606,6 +606,6 @@ def test_the_documented_end_from_the_configuration_of_a_run(
 
 @pytest.mark.parametrize("align", [None, "yes", 1])
 def test_align_is_checked_when_the_dag_is_read(align: Any) -> None:
-    """Before any run."""
+    """`align` is checked when the DAG is read."""
     with pytest.raises(SupermetricsValidationError, match="align must be True or False"):
         SupermetricsExportLogsOperator(task_id="t", connector_identifier="A", path="file:///x", align=align)

@@ -1,4 +1,4 @@
-"""Airflow as it is deployed: each service a process of its own, which tests may kill and start again."""
+"""Airflow as it is deployed: each service is a process that tests can kill and restart."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ DagModel.get_dagmodel(arguments["dag_id"]).set_is_paused(False)
 
 @dataclass(frozen=True)
 class Task:
-    """What Airflow's database says of a task instance; of one that is not there yet, nothing."""
+    """A task instance as stored in Airflow's database, empty if it is not stored yet."""
 
     state: str | None = None
     try_number: int = 0
@@ -206,7 +206,7 @@ class Services:
         [[last]] = self._rows("SELECT coalesce(max(id), 0) FROM job")
         for name in names:
             self._sessions[name] = self._processes.start(name, *COMMANDS[name]).pid
-            self._tell_guard(self._sessions[name])
+            self._update_guard(self._sessions[name])
         for name in names:
             self.wait(f"the {name}", lambda name=name: self._is_up(name, last))
 
@@ -217,7 +217,7 @@ class Services:
     def kill(self, name: str) -> None:
         """Kill a service and all processes that it has started, without a chance to clean up."""
         self._processes.kill(name)
-        self._tell_guard(self._sessions.pop(name))
+        self._update_guard(self._sessions.pop(name))
 
     def task_processes(self) -> list[psutil.Process]:
         """The processes that run tasks right now: for each task, one that watches and one that works."""
@@ -236,7 +236,7 @@ class Services:
         return found
 
     def kill_task_process(self) -> None:
-        """Kill all processes that run tasks right now: the worker is lost, the scheduler has to notice."""
+        """Kill all processes that run tasks now, as if the worker was lost."""
         processes = self.task_processes()
         assert processes, "no task runs"
         # None of them shall see another one's end.
@@ -269,7 +269,7 @@ class Services:
         return run_id
 
     def airflow(self, *arguments: str) -> None:
-        """Run a command of Airflow's, which has to end well."""
+        """Run an Airflow command, and raise if it fails."""
         with self._explained():
             self._processes.run("command", AIRFLOW, *arguments)
 
@@ -283,7 +283,7 @@ class Services:
         self.start(*others)
 
     def is_filling(self) -> bool:
-        """Whether a backfill has not been taken for complete yet."""
+        """Return whether a backfill is not marked as complete yet."""
         return bool(self._rows("SELECT 1 FROM backfill WHERE completed_at IS NULL"))
 
     def set_pool(self, name: str, slots: int, include_deferred: bool = False) -> None:
@@ -292,7 +292,7 @@ class Services:
         self.airflow("pools", "set", name, str(slots), "for tests", *options)
 
     def unpause(self, dag_id: str) -> None:
-        """Let Airflow start runs of a DAG whenever its schedule says so."""
+        """Unpause a DAG."""
         self._unpause(dag_id)
 
     def _unpause(
@@ -322,17 +322,17 @@ class Services:
 
     # What can be seen
 
-    def wait(self, what: str, look: Callable[[], Found | None], seconds: float = SECONDS) -> Found:
-        """Poll until something is found; fail at once if a service has ended by itself."""
+    def wait(self, what: str, find: Callable[[], Found | None], seconds: float = SECONDS) -> Found:
+        """Poll until `find` returns something; fail at once if a service has ended on its own."""
         with self._explained():
-            return wait(what, look, self._processes.check, seconds)
+            return wait(what, find, self._processes.check, seconds)
 
     def runs(self, dag_id: str) -> dict[str, str]:
         """The runs of a DAG, the earliest first: id and state."""
         return dict(self._rows("SELECT run_id, state FROM dag_run WHERE dag_id = ? ORDER BY id", dag_id))
 
     def task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Task:
-        """What the database says of a task instance now."""
+        """Return the task instance as stored in the database now."""
         rows = self._rows(
             "SELECT * FROM task_instance WHERE dag_id = ? AND run_id = ? AND task_id = ? AND map_index = ?",
             dag_id,
@@ -390,7 +390,7 @@ class Services:
         return "".join(file.read_text("utf-8") for file in sorted(folder.rglob("attempt=*")))
 
     def service_log(self, name: str) -> str:
-        """What a service has printed, in all its lives."""
+        """Return the output of a service, restarts included."""
         return (self._processes.logs / f"{name}.log").read_text("utf-8", errors="replace")
 
     def trigger_rows(self) -> list[StoredTrigger]:
@@ -460,7 +460,7 @@ class Services:
             delay = self._processes.environment["AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY"]
         return float(delay["__var"] if isinstance(delay, dict) else delay)
 
-    def _tell_guard(self, session: int) -> None:
+    def _update_guard(self, session: int) -> None:
         self._guard.write(f"{session}\n")
         self._guard.flush()
 

@@ -1,4 +1,4 @@
-"""Errors in a log are found, in the services of a real Airflow: by sensors, and by watchers of assets."""
+"""Sensors and asset watchers find errors in a log, in the services of a real Airflow."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def watched(name, **arguments):
     with DAG(name, schedule=[errors], start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
 
         @task
-        def tell(triggering_asset_events=None):
+        def report(triggering_asset_events=None):
             events = triggering_asset_events[errors]
             return [sorted(entry["id"] for entry in e.extra["payload"]["entries"]) for e in events]
 
-        tell()
+        report()
 
 
 watched("restarted", connector_identifier="RESTARTED")
@@ -90,7 +90,7 @@ for name, status in {list(zip(SHARING, STATUSES, strict=True))}:
 
 
 def entry(name: str, at: datetime, status: int, event: str = "data.fetch") -> dict[str, Any]:
-    """An entry with an id that says what it is there for."""
+    """Return an entry whose id describes its purpose."""
     return {"id": name, "log_time": at, "status": status, "event": event, "request": f"GET /v2/orders/{name}"}
 
 
@@ -124,7 +124,7 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the services live."""
+    """Return the folder of the services."""
     return tmp_path_factory.mktemp("services")
 
 
@@ -161,7 +161,7 @@ def results(services: Services, dag_id: str) -> list[dict[str, Any] | None]:
 
 
 def check_results(services: Services, dag_id: str, sim: Simulator, connector: str) -> None:
-    """All sensors have returned the same: how many errors there were, and the newest of them in full."""
+    """Check that all sensors returned the number of errors and the newest of them in full."""
     assert results(services, dag_id) == [expected_of(sim, connector)] * len(MODES)
 
 
@@ -183,7 +183,7 @@ def requests_for(sim: Simulator, connector: str) -> list[Received]:
 
 def reported(services: Services, dag_id: str) -> list[list[str]]:
     """Of each event that has started a run, the ids of its errors."""
-    return [ids for run in services.runs(dag_id) for ids in services.xcom(dag_id, run, "tell") or []]
+    return [ids for run in services.runs(dag_id) for ids in services.xcom(dag_id, run, "report") or []]
 
 
 def happen(sim: Simulator, connector: str, errors: dict[str, int]) -> None:
@@ -200,10 +200,10 @@ def waiting(services: Services, run_id: str, mode: str) -> str | None:
 
 
 def test_all_modes_find_the_same(services: Services, sim: Simulator) -> None:
-    """Errors that come while all three wait: each mode returns the same."""
+    """Each mode returns the same result for errors that are logged while all three wait."""
     run = services.trigger("waits")
     services.wait(
-        "each sensor to have looked",
+        "each sensor to have polled",
         lambda: (
             all(waiting(services, run, mode) for mode in MODES)
             and {request.headers["x-mode"] for request in requests_for(sim, "CALM")} == set(MODES)

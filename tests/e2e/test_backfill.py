@@ -91,8 +91,8 @@ def test_a_month_is_filled_in(tmp_path: Path, repository: Path) -> None:
 
 
 def backfill(services: Services, simulator: Simulator) -> None:
-    """Fill in the month, and wait until all of its runs have ended well."""
-    asked = len(simulator.requests)
+    """Backfill the month, and wait until all of its runs have succeeded."""
+    earlier = len(simulator.requests)
     services.backfill(
         "daily", "--from-date", "2026-01-02", "--to-date", "2026-01-31",
         "--max-active-runs", "4", "--reprocess-behavior", "completed",
@@ -102,7 +102,7 @@ def backfill(services: Services, simulator: Simulator) -> None:
         states = list(services.runs("daily").values())
         assert "failed" not in states
         return (
-            len(simulator.requests) >= asked + DAYS
+            len(simulator.requests) >= earlier + DAYS
             and not services.is_filling()
             and set(states) == {"success"}
         )
@@ -111,5 +111,5 @@ def backfill(services: Services, simulator: Simulator) -> None:
 
 
 def bytes_and_places(exported: Exported) -> dict[str, tuple[int, bytes]]:
-    """What each file holds, and what would change if it were written again."""
+    """Return the bytes and the inode of each file; writing a file again changes its inode."""
     return {name: ((exported.folder / name).stat().st_ino, data) for name, data in exported.bytes().items()}

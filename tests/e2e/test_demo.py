@@ -96,7 +96,7 @@ def test_alert_is_found():
     [
         (ALERT, ""),
         ("", "there was no alert"),
-        (ALERT.replace(": 2", ": 12"), "the alert does not tell of 2 errors"),
+        (ALERT.replace(": 2", ": 12"), "the alert does not report 2 errors"),
         (ALERT.replace("9-abc", "7-abc"), "the alert does not name the last error, 9-abc"),
     ],
     ids=["right", "none", "count", "last"],
@@ -117,7 +117,7 @@ def test_all_processes_end_with_the_block():
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
-def test_folder_has_one_owner(tmp_path):
+def test_a_folder_is_used_by_one_demo_at_a_time(tmp_path):
     """A folder is emptied for its owner, and for nobody else meanwhile."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "old").touch()

@@ -92,8 +92,8 @@ def errors(simulator: Simulator, start: datetime, end: datetime | None = None) -
 async def first_payload(trigger: Any) -> dict[str, Any]:
     """The payload of the first event of a watcher's trigger, which runs as in Airflow."""
     async with (
-        aclosing(trigger.open_shared_stream(trigger.serialize()[1])) as looks,
-        aclosing(trigger.filter_shared_stream(looks)) as events,
+        aclosing(trigger.open_shared_stream(trigger.serialize()[1])) as polls,
+        aclosing(trigger.filter_shared_stream(polls)) as events,
     ):
         return (await anext(events)).payload
 

@@ -43,7 +43,7 @@ def test_airflow_discovers_the_provider(tmp_path: Path) -> None:
 
 
 @pytest.mark.airflow_2
-def test_airflow_knows_the_connection_type(tmp_path: Path) -> None:
+def test_airflow_lists_the_connection_type(tmp_path: Path) -> None:
     """`airflow providers hooks` lists the hook: it can be imported and has all that Airflow needs."""
     done = airflow(tmp_path, "providers", "hooks", "--output", "json")
     hooks = json.loads(done.stdout[done.stdout.index("[{") :])

@@ -55,11 +55,11 @@ with DAG(
     )
 
 # DOCUMENTED
-with DAG("by_hand", schedule=None, start_date=pendulum.datetime(2025, 1, 1, tz="Europe/Berlin")):
+with DAG("manual_days", schedule=None, start_date=pendulum.datetime(2025, 1, 1, tz="Europe/Berlin")):
     SupermetricsExportLogsOperator(
         task_id="export",
         connector_identifier="T3S70",
-        path="{{ var.value.exports }}/by_hand/date=" + DAY,
+        path="{{ var.value.exports }}/manual_days/date=" + DAY,
         window=timedelta(days=1),
         deferrable=True,
     )
@@ -114,17 +114,17 @@ def test_partitions_and_manual_runs(tmp_path: Path, repository: Path) -> None:
             )  # fmt: skip
             services.wait("the backfill of days", all_done(services, hours=6, days=6), seconds=600)
             services.trigger("hours", partition_key="2025-11-24T02:00:00")
-            # One with a date, which other runs would go by.
+            # This run has a logical date, which would determine the window of a run without a partition.
             services.trigger("days", partition_key="2025-10-26T00:00:00", logical_date=MIDNIGHTS[2])
-            services.trigger("by_hand")
-            services.wait("the manual runs", all_done(services, hours=7, days=7, by_hand=1), seconds=600)
+            services.trigger("manual_days")
+            services.wait("the manual runs", all_done(services, hours=7, days=7, manual_days=1), seconds=600)
             [redone] = [run for run in services.runs("hours") if run.startswith("scheduled__2025-11-24T03")]
             services.airflow("dags", "clear", "hours", "--partition-key", "2025-11-24T02:00:00", "--yes")
             services.wait(
                 "the cleared runs",
                 lambda: (
                     services.task("hours", redone, "export", 1).try_number > 1
-                    and all_done(services, hours=7, days=7, by_hand=1)()
+                    and all_done(services, hours=7, days=7, manual_days=1)()
                 ),
                 seconds=600,
             )
@@ -143,8 +143,8 @@ def test_partitions_and_manual_runs(tmp_path: Path, repository: Path) -> None:
     for dag_id in ("hours", "days"):
         scheduled = windows(exports / dag_id / "scheduled")
         assert windows(exports / dag_id / "backfill") == scheduled
-        by_hand = windows(exports / dag_id / "manual")
-        assert by_hand and by_hand.items() <= scheduled.items()
+        manual = windows(exports / dag_id / "manual")
+        assert manual and manual.items() <= scheduled.items()
         assert len(scheduled) == (6 if dag_id == "hours" else 3)
         assert scheduled == {window: entries for window, entries in truth.items() if window in scheduled}
     assert truth.keys() == {
@@ -155,7 +155,7 @@ def test_partitions_and_manual_runs(tmp_path: Path, repository: Path) -> None:
     for key, extra in events:
         assert extra["start"] == f"{key}Z"
 
-    [manifest] = exports.glob("by_hand/*/_manifest-*.json")
+    [manifest] = exports.glob("manual_days/*/_manifest-*.json")
     start, end = (
         datetime.fromisoformat(json.loads(manifest.read_text())[name].replace("Z", "+00:00"))
         .astimezone(ZoneInfo("Europe/Berlin"))
@@ -171,19 +171,19 @@ def test_partitions_and_manual_runs(tmp_path: Path, repository: Path) -> None:
 
 
 def all_done(services: Services, **counts: int) -> Callable[[], bool]:
-    """Whether each DAG has so many runs, all of them successful."""
+    """Return a function that returns whether each DAG has this many runs, all successful."""
 
-    def look() -> bool:
+    def is_done() -> bool:
         states = {dag_id: list(services.runs(dag_id).values()) for dag_id in counts}
         if any("failed" in found for found in states.values()):
             raise Failed(f"A run has failed: {states}")
         return states == {dag_id: ["success"] * count for dag_id, count in counts.items()}
 
-    return look
+    return is_done
 
 
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """What each object holds, and what would change if it were written again."""
+    """Return the inode and the bytes of each object; writing an object again changes its inode."""
     return {path.name: (path.stat().st_ino, path.read_bytes()) for path in folder.iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""The README's DAG is a DAG."""
+"""The README's DAG can be parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The other end-to-end tests depend on this: real services, which can be killed."""
+"""The services of the end-to-end tests, which can be killed."""
 
 from __future__ import annotations
 

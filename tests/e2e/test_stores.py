@@ -97,7 +97,7 @@ def finished(services: Services, dag_id: str) -> str:
 
 
 def test_an_export_to_each_store(services: Services, emulators: dict[str, Emulator], sim: Simulator) -> None:
-    """Complete, with a true manifest."""
+    """The export to each store is complete, and its manifest is correct."""
     run = finished(services, "there")
     truth = {entry["id"] for entry in sim.truth(CONNECTOR, START, START + HOUR)}
     for name, emulator in emulators.items():
@@ -112,7 +112,7 @@ def test_an_export_to_each_store(services: Services, emulators: dict[str, Emulat
 
 
 def test_a_bucket_that_is_missing(services: Services, emulators: dict[str, Emulator]) -> None:
-    """The end of the task's log says which, and holds no secret."""
+    """The end of the task's log names the missing bucket, and contains no secret."""
     run = finished(services, "missing")
     for name in emulators:
         assert services.task("missing", run, name).state == "failed"
@@ -124,7 +124,7 @@ def test_a_bucket_that_is_missing(services: Services, emulators: dict[str, Emula
 
 
 def test_a_connection_that_is_missing(services: Services) -> None:
-    """The end of the task's log says which; the worker's own credentials are not tried."""
+    """The end of the task's log names the missing Connection; the worker's own credentials are not used."""
     run = finished(services, "missing")
     assert services.task("missing", run, "nobody").state == "failed"
     log = services.log("missing", run, "nobody")

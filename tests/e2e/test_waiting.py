@@ -134,7 +134,7 @@ def services(
 
 
 def ended(services: Services, dag_id: str, run_id: str) -> str:
-    """How a run has ended, when it has."""
+    """Wait for the end of a run and return its state."""
     states = ("success", "failed")
     return services.wait(
         f"the end of {dag_id}", lambda: (state := services.runs(dag_id).get(run_id)) in states and state
@@ -142,33 +142,33 @@ def ended(services: Services, dag_id: str, run_id: str) -> str:
 
 
 def succeed(services: Services, dag_id: str, run_id: str) -> None:
-    """Wait for a run's end, which has to be a good one."""
+    """Wait for the end of a run, and check that it succeeded."""
     assert ended(services, dag_id, run_id) == "success", services.log(dag_id, run_id, "export")
 
 
 def in_state(services: Services, state: str, dag_id: str, run_id: str, task_id: str, index: int = -1) -> Task:
-    """A task instance, when it is in that state."""
+    """Wait until a task instance is in a state, and return it."""
 
-    def look() -> Task | None:
+    def task_in_state() -> Task | None:
         task = services.task(dag_id, run_id, task_id, index)
         assert task.state not in ("success", "failed"), services.log(dag_id, run_id, task_id)
         return task if task.state == state else None
 
-    return services.wait(f"{task_id} of {dag_id} to be {state}", look)
+    return services.wait(f"{task_id} of {dag_id} to be {state}", task_in_state)
 
 
 def by_id(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries in an order of their own."""
+    """Return the entries sorted by id."""
     return sorted(entries, key=lambda entry: entry["id"])
 
 
 def truth(sim: Simulator, *connectors: str) -> list[dict[str, Any]]:
-    """What the exports of these connectors should have."""
+    """Return the entries that the exports of these connectors should have."""
     return by_id([entry for name in connectors for entry in sim.truth(name, START, START + HOUR)])
 
 
-def asked(requests: Sequence[Received]) -> list[str | None]:
-    """Which pages were returned."""
+def returned_pages(requests: Sequence[Received]) -> list[str | None]:
+    """Return the `before` of each page that was returned."""
     return [request.params.get("before") for request in requests if request.status == 200]
 
 
@@ -219,7 +219,7 @@ def test_a_long_wait_takes_no_slot_and_outlives_the_triggerer(
     waits = refusals(sim.requests, LIMIT)
     assert len(waits) >= 2
     assert set(waits) == {1}
-    assert len(asked(sim.requests)) == len(set(asked(sim.requests)))
+    assert len(returned_pages(sim.requests)) == len(set(returned_pages(sim.requests)))
     free = simulate(connectors=[log_of()])
     SupermetricsExportLogsOperator(
         task_id="export",
@@ -249,11 +249,11 @@ def test_a_killed_worker_costs_no_finished_part(
     [manifest] = exported.manifests
     assert sorted(item["name"] for item in manifest["objects"]) == exported.parts
     assert not any(name.startswith("_checkpoint-") for name in exported.names)
-    first, second = set(asked(sim.requests[:5])), set(asked(sim.requests[5:]))
+    first, second = set(returned_pages(sim.requests[:5])), set(returned_pages(sim.requests[5:]))
     assert len(first) == 4
     assert len(first & second) <= ENTRIES_PER_FILE / 1000 + 1
     assert None not in second
-    assert len(asked(sim.requests[5:])) == len(second)
+    assert len(returned_pages(sim.requests[5:])) == len(second)
 
 
 @needs_retry_policies
@@ -275,9 +275,7 @@ def test_a_retry_waits_until_retry_after_has_passed(
 
 
 @needs_retry_policies
-def test_an_error_that_no_retry_can_help_is_not_retried(
-    services: Services, simulators: dict[str, Simulator]
-) -> None:
+def test_a_permanent_error_is_not_retried(services: Services, simulators: dict[str, Simulator]) -> None:
     """A wrong key fails the task at its first attempt, although it has retries."""
     run = services.trigger("unauthorized")
     assert ended(services, "unauthorized", run) == "failed"

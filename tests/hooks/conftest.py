@@ -1,4 +1,4 @@
-"""Both hooks behind one face, so that one suite holds them to one contract."""
+"""Both hooks behind one interface, so that the same tests run with both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.raw_server import RawHandler, RawServer
 
 
 class _Awaited:
-    """The async hook, each method run to its end in a loop of its own."""
+    """The async hook, with each method run to its end in its own event loop."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.hook = SupermetricsAsyncHook(*args, **kwargs)

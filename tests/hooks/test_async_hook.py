@@ -1,4 +1,4 @@
-"""What only the async hook can get wrong: several coroutines, and loops that are left."""
+"""The async hook with several coroutines, and with loops that stop early."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def test_a_connection_that_is_fetched_through_the_event_loop(simulate: Simulate)
     simulate(ENTRIES)
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def ask_supervisor() -> None:
+    async def call_supervisor() -> None:
         await asyncio.sleep(0)
         loops.append(asyncio.get_running_loop())
 
     class Hook(SupermetricsAsyncHook):
         @classmethod
         def get_connection(cls, conn_id: str) -> Any:
-            async_to_sync(ask_supervisor)()
+            async_to_sync(call_supervisor)()
             return super().get_connection(conn_id)
 
     async def run() -> None:
@@ -116,7 +116,7 @@ def test_a_connection_that_is_fetched_through_the_event_loop(simulate: Simulate)
 
 
 def test_a_bomb_leaves_the_event_loop_to_others(simulate: Simulate) -> None:
-    """Between its pieces everything else on the loop gets its turn: no turn takes half of its time."""
+    """Other coroutines run between the pieces of a large compressed body."""
     simulate(faults=[Fault(raw=bomb(200, ["gzip"], 1 << 30))])
     turns: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Connections that are missing, refused or out of reach: both hooks say the same."""
+"""Connections that are missing, refused or unreachable: both hooks raise the same errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PRIVATE_KEY = pem_of(_KEY).decode()
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxies and certificates of this machine's."""
+    """Remove the machine's settings of proxies and certificates."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -125,7 +125,7 @@ def test_an_extra_that_is_no_object(refuse: Refuse, extra: str) -> None:
 @pytest.mark.filterwarnings("ignore:Encountered ")
 @pytest.mark.parametrize("extra", ["", " ", "{}"])
 def test_an_empty_extra(simulate: Simulate, connection: Callable[..., None], hook: Any, extra: str) -> None:
-    """It has no settings, which is fine."""
+    """An empty extra has no settings and is accepted."""
     sim = simulate()
     connection(sim.url, extra=extra)
     assert len(hook.list_connectors(TEAM)) == 1
@@ -162,12 +162,12 @@ def test_any_extra_is_taken_or_refused(
 
 @pytest.mark.parametrize("team_id", [KEY, f"{KEY} ", [KEY]])
 def test_a_credential_in_the_field_of_the_team(refuse: Refuse, team_id: Any) -> None:
-    """It is not quoted."""
+    """The value is not quoted in the message."""
     assert refuse(extra={"team_id": team_id}) == "team_id must be a positive integer such as 936506"
 
 
 def test_a_header_with_its_value_in_its_name(refuse: Refuse) -> None:
-    """It is not quoted."""
+    """The value is not quoted in the message."""
     message = refuse(extra={"headers": {f"X-Gateway-Key: {KEY}": ""}})
     assert message == "headers has a name that is not valid for a header"
 
@@ -218,7 +218,7 @@ def test_a_header_that_begins_with_a_space(
     ],
 )
 def test_a_host_that_cannot_be_called(refuse: Refuse, host: str) -> None:
-    """It is refused by the same words, not left to the libraries and their different errors."""
+    """Both hooks refuse an invalid host with the same message."""
     assert refuse(url=host) == "host is not a URL such as https://api.supermetrics.com"
 
 
@@ -680,7 +680,7 @@ def test_a_host_that_does_not_exist(connection: Callable[..., None], new_hook: C
 def test_a_connection_closed_without_a_response(
     connection: Callable[..., None], new_hook: Callable[..., Any], raw_server: RawServer
 ) -> None:
-    """Not even a status line came."""
+    """A connection that is closed without a response raises a connection error."""
     reason = unreachable(connection, new_hook, url=raw_server.url)
     assert reason == "the connection was closed before a response"
 
@@ -688,7 +688,7 @@ def test_a_connection_closed_without_a_response(
 def test_a_server_without_tls(
     connection: Callable[..., None], new_hook: Callable[..., Any], raw_server: RawServer
 ) -> None:
-    """https:// where http:// is spoken."""
+    """A server without TLS at an https:// URL raises a connection error."""
     raw_server.response = b"HTTP/1.1 400 Bad Request\r\n\r\n"
     reason = unreachable(connection, new_hook, url=raw_server.url.replace("http://", "https://"))
     assert reason in ("TLS failed: wrong version number", "TLS failed: record layer failure")
@@ -697,7 +697,7 @@ def test_a_server_without_tls(
 def test_a_proxy_that_refuses(
     connection: Callable[..., None], new_hook: Callable[..., Any], raw_server: RawServer
 ) -> None:
-    """Its status is named, its password is not."""
+    """The message contains the proxy's status, but not its password."""
     raw_server.error(407, b"")
     proxy = raw_server.url.replace("http://", "http://corp-user:corp-password@")
     extra = {"team_id": TEAM, "proxies": proxy}
@@ -706,7 +706,7 @@ def test_a_proxy_that_refuses(
 
 
 def test_a_proxy_that_is_down(connection: Callable[..., None], new_hook: Callable[..., Any]) -> None:
-    """As a host that is down."""
+    """A proxy that is down raises the same error as a host that is down."""
     extra = {"team_id": TEAM, "proxies": "http://corp-user:corp-password@127.0.0.1:9"}
     reason = unreachable(connection, new_hook, url="https://api.supermetrics.com", extra=extra)
     assert reason == "Connection refused"

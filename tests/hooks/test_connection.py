@@ -1,4 +1,4 @@
-"""What a Connection may hold, and what it may not."""
+"""The settings of a Connection, valid and invalid."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_where_requests_go(parts: dict[str, Any], url: str) -> None:
         ({"extra": {"headers": {"authorization": "x"}}}, "headers must not contain Authorization"),
     ],
 )
-def test_what_cannot_work_is_said_at_once(parts: dict[str, Any], complaint: str) -> None:
+def test_invalid_settings_are_refused_at_once(parts: dict[str, Any], complaint: str) -> None:
     """The message names the Connection and the setting, never the credential."""
     with pytest.raises(SupermetricsValidationError) as refused:
         settings(**parts)
@@ -111,7 +111,7 @@ def test_what_cannot_work_is_said_at_once(parts: dict[str, Any], complaint: str)
 
 
 def test_every_setting_is_typed(tmp_path: Path) -> None:
-    """JSON keeps types."""
+    """Settings in JSON keep their types."""
     (tmp_path / "bundle.pem").write_bytes(Path(certifi.where()).read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "a.key").write_bytes(pem_of(key))
@@ -191,7 +191,7 @@ def test_a_connection_as_uri(simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_inherited_run_is_as_safe(simulate: Simulate, connection: Callable[..., None]) -> None:
-    """Who calls HttpHook's own method gets the credential, the timeout and no header from the extra."""
+    """HttpHook's own run() sends the credential and uses the timeout, and sends no header from the extra."""
     sim = simulate()
     connection(sim.url, extra={"team_id": TEAM, "X-Unknown": "leak"})
     with SupermetricsHook() as hook:
@@ -244,7 +244,7 @@ def test_the_inherited_run_is_as_bounded(simulate: Simulate) -> None:
 
 
 def test_the_session_keeps_the_credential_to_the_api(simulate: Simulate) -> None:
-    """Who uses the session for another address does not send the credential there."""
+    """The session does not send the credential to another address."""
     simulate()
     other = Simulator(connectors=[], tokens={})
     with other, SupermetricsHook() as hook:
@@ -263,7 +263,7 @@ def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: 
 
     path = f"/v1/teams/{TEAM}/connector_builder/connectors"
 
-    async def ask() -> str:
+    async def config_repr() -> str:
         hook = SupermetricsAsyncHook()
         async with hook.session() as session:
             response = await session.run(path)
@@ -276,7 +276,7 @@ def test_the_inherited_async_session_is_as_safe(simulate: Simulate, connection: 
             asyncio.run(SupermetricsAsyncHook().run(None, path))
         assert sim.requests == []
         return
-    assert KEY not in asyncio.run(ask())
+    assert KEY not in asyncio.run(config_repr())
     assert "x-unknown" not in sim.requests[0].headers
     assert sim.requests[0].headers["authorization"] == f"Bearer {KEY}"
 

@@ -1,4 +1,4 @@
-"""What both hooks promise, shown against a real server."""
+"""The contract of both hooks, tested with a real server."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_headers_of_a_request(simulate: Simulate, connection: Callable[..., 
     assert set(headers) <= {"host", "accept-encoding", "connection"}
 
 
-def test_the_connections_headers_go_before_ours(
+def test_the_connections_headers_take_precedence_over_ours(
     simulate: Simulate, connection: Callable[..., None], hook: Any
 ) -> None:
     """Whatever the letter case, each header is sent once."""
@@ -115,8 +115,8 @@ def test_list_connectors(simulate: Simulate, hook: Any) -> None:
     assert [c["connector_identifier"] for c in hook.list_connectors(TEAM)] == ["T3S70", "B-2_x"]
 
 
-def test_a_given_team_goes_before_the_connections(simulate: Simulate, hook: Any) -> None:
-    """The argument takes precedence; the API decides about that team."""
+def test_the_team_argument_takes_precedence_over_the_connections(simulate: Simulate, hook: Any) -> None:
+    """The team_id argument takes precedence over the Connection's."""
     sim = simulate()
     with pytest.raises(SupermetricsRequestError):
         hook.list_connectors(team_id="77")
@@ -181,7 +181,7 @@ def test_newest_first(simulate: Simulate, hook: Any) -> None:
     assert times == sorted(times, reverse=True)
 
 
-def test_a_page_full_of_one_time(simulate: Simulate, hook: Any) -> None:
+def test_a_time_that_fills_a_page(simulate: Simulate, hook: Any) -> None:
     """Where nothing can be proven, the error says what happened, and nothing loops."""
     entries = [{"id": str(i), "log_time": START} for i in range(1200)] + [
         {"id": "old", "log_time": START - HOUR}
@@ -203,7 +203,7 @@ def test_a_page_full_of_one_time(simulate: Simulate, hook: Any) -> None:
         {"page_size": 1001},
     ],
 )
-def test_windows_that_make_no_sense(simulate: Simulate, hook: Any, window: dict[str, Any]) -> None:
+def test_invalid_windows(simulate: Simulate, hook: Any, window: dict[str, Any]) -> None:
     """They are refused before anything is sent."""
     sim = simulate()
     with pytest.raises(SupermetricsValidationError):
@@ -336,7 +336,7 @@ def test_the_facts_of_an_error(simulate: Simulate, hook: Any) -> None:
 
 
 def test_a_message_that_quotes_the_credential_is_redacted(simulate: Simulate, hook: Any) -> None:
-    """Even the API's own words are not trusted with it."""
+    """A credential that the API quotes in its message is redacted."""
     simulate(faults=[Fault(401, message=f"Unknown key {KEY}", description=f"You sent {KEY}.")])
     with pytest.raises(SupermetricsRequestError) as raised:
         hook.list_connectors()
@@ -409,7 +409,7 @@ def test_a_failing_proxy_keeps_its_password(
         assert "corp-user" not in reported
 
 
-def test_the_connections_proxy_goes_before_the_environments(
+def test_the_connections_proxy_takes_precedence_over_the_environments(
     simulate: Simulate, connection: Callable[..., None], hook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And its user name and password reach it."""
@@ -455,7 +455,7 @@ def test_a_redirect_is_refused(simulate: Simulate, hook: Any) -> None:
         assert elsewhere.connections == 0
 
 
-def test_a_server_that_says_nothing(
+def test_a_server_that_sends_nothing(
     simulate: Simulate, connection: Callable[..., None], new_hook: Callable[..., Any]
 ) -> None:
     """The Connection's timeout ends the wait."""
@@ -529,7 +529,7 @@ def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_connection(
+def test_the_message_of_a_failed_connection_test(
     simulate: Simulate, connection: Callable[..., None], hook: Any, parts: dict[str, Any], sentence: str
 ) -> None:
     """At most one request, and a sentence that says what to do."""

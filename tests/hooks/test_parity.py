@@ -1,4 +1,4 @@
-"""The two hooks are twins."""
+"""Both hooks have the same methods and properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No form of a secret reaches a message, whoever writes it there."""
+"""Secrets in any form are redacted from messages."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_credential_quoted_in_any_form(
     credential: str,
     forms: list[str],
 ) -> None:
-    """Nothing is left of any credential, neither of its own characters nor of an encoding's."""
+    """No part of a credential is left in a message, in plain or encoded form."""
     connection(raw_server.url, password=credential)
     check(new_hook, raw_server, credential, forms)
 
@@ -120,7 +120,7 @@ def test_a_credential_quoted_in_any_form(
 def test_each_form_of_a_credential(
     connection: Callable[..., None], new_hook: Callable[..., Any], raw_server: RawServer, credential: str
 ) -> None:
-    """Also of credentials that look like escapes themselves."""
+    """Each form of a credential is redacted, even if the credential resembles an escape."""
     connection(raw_server.url, password=credential)
     check(new_hook, raw_server, credential, FORMS)
 

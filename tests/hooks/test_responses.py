@@ -1,4 +1,4 @@
-"""What both hooks make of responses that are hostile, foreign or incomplete."""
+"""Both hooks with responses that are hostile, foreign or incomplete."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_time_that_has_no_form_in_utc_is_refused(simulate: Simulate, hook: Any
 
 
 def test_any_message_of_an_error_is_one_line() -> None:
-    """Whoever raises it, for whatever reason."""
+    """Any error has a message of one line."""
     error = SupermetricsServerError(f"x {HOSTILE} y" + "z" * 10**6)
     assert str(error).isprintable()
     assert len(str(error)) <= 2000
@@ -407,7 +407,7 @@ def test_a_count_greater_than_the_list_is_a_warning(
 def test_another_count_is_no_opinion(
     simulate: Simulate, hook: Any, logged: Callable[[], list[str]], count: Any
 ) -> None:
-    """Nor is one that is no integer."""
+    """A count that does not exceed the list, or is not an integer, is ignored."""
     simulate(faults=[listed(3, count)])
     assert len(hook.list_connectors()) == 3
     assert not [line for line in logged() if "counts" in line]
@@ -423,7 +423,7 @@ def test_a_list_of_1000_connectors_of_more_is_refused(simulate: Simulate, hook: 
 def test_a_list_of_exactly_1000_connectors_is_complete(
     simulate: Simulate, hook: Any, logged: Callable[[], list[str]]
 ) -> None:
-    """The API says so."""
+    """A list of exactly 1,000 connectors is complete if the API counts as many."""
     simulate(connectors=[Connector(f"C{i}", team_id=TEAM) for i in range(1000)])
     assert len(hook.list_connectors()) == 1000
     assert not [line for line in logged() if "counts" in line]

@@ -1,4 +1,4 @@
-"""Certificates: who is believed, and by whose word."""
+"""Certificates: which are trusted, and which setting decides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.airflow_2
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """No connectors, for anybody."""
+    """A handler that returns an empty list of connectors."""
 
     def do_GET(self) -> None:  # the name that http.server looks up
         body = b'{"connectors": [], "count": 0}'
@@ -33,7 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server(certificate: Path) -> Iterator[str]:
-    """The URL of a server with that certificate."""
+    """Yield the URL of a server with that certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     httpd = HTTPServer(("127.0.0.1", 0), _Handler)
@@ -46,15 +46,15 @@ def server(certificate: Path) -> Iterator[str]:
     httpd.server_close()
 
 
-def ask(new_hook: Callable[..., Any]) -> list[dict[str, Any]]:
-    """One request, once."""
+def list_connectors(new_hook: Callable[..., Any]) -> list[dict[str, Any]]:
+    """List connectors with a single attempt."""
     connectors: list[dict[str, Any]] = new_hook(wait_policy={"max_attempts": 1}).list_connectors()
     return connectors
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No word of the machine's on certificates."""
+    """Remove the machine's settings of certificates."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -62,13 +62,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_certificate_is_refused(
     server: str, connection: Callable[..., None], new_hook: Callable[..., Any]
 ) -> None:
-    """By default, and the error says why."""
+    """An unknown certificate is refused by default, and the error gives the reason."""
     connection(server)
     with pytest.raises(SupermetricsConnectionError, match=r"(?i)certificate"):
-        ask(new_hook)
+        list_connectors(new_hook)
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # urllib3's word on verify=false
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # urllib3's warning about verify=false
 @pytest.mark.parametrize("bundle", ["", "/no/such/bundle.pem"])
 def test_verify_false(
     server: str,
@@ -77,10 +77,10 @@ def test_verify_false(
     monkeypatch: pytest.MonkeyPatch,
     bundle: str,
 ) -> None:
-    """The Connection's word counts, whatever the environment says."""
+    """The Connection's verify=false takes precedence over the environment."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
     connection(server, extra={"team_id": TEAM, "verify": False})
-    assert ask(new_hook) == []
+    assert list_connectors(new_hook) == []
 
 
 def test_verify_with_a_bundle(
@@ -93,7 +93,7 @@ def test_verify_with_a_bundle(
     """The Connection's bundle takes precedence over the environment's."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
     connection(server, extra={"team_id": TEAM, "verify": str(certificate)})
-    assert ask(new_hook) == []
+    assert list_connectors(new_hook) == []
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -105,7 +105,7 @@ def test_the_environments_bundle(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    """Where the Connection names none, both hooks go by the environment's."""
+    """Without a bundle in the Connection, both hooks use the environment's."""
     monkeypatch.setenv(name, str(certificate))
     connection(server)
-    assert ask(new_hook) == []
+    assert list_connectors(new_hook) == []

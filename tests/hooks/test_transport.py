@@ -1,4 +1,4 @@
-"""How responses travel: their size, encoding and duration, whatever the server does; both hooks."""
+"""Size, encoding and duration of responses, with both hooks."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_an_error_just_below_the_bound(simulate: Simulate, once: Any, codings: l
     assert raised.value.request_id == "r1"
 
 
-def test_a_bomb_that_never_goes_off(simulate: Simulate, once: Any) -> None:
+def test_compressed_blocks_without_content(simulate: Simulate, once: Any) -> None:
     """Compressed blocks without any content are bounded as well."""
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
     script = flood(head + gzip.compress(b"")[:10], b"\0\0\0\xff\xff", 80 * MB)
@@ -289,7 +289,7 @@ def test_an_error_without_its_whole_body(
     assert raised.value.retry_after == 120
 
 
-def test_a_body_that_is_left_unread_is_in_no_ones_way(
+def test_an_unread_body_does_not_affect_the_next_request(
     simulate: Simulate, hook: Any, waits: list[float]
 ) -> None:
     """The next request does not find it in front of its own response."""
@@ -373,7 +373,7 @@ def test_responses_that_drip(
 def test_a_response_that_floods(
     simulate: Simulate, connection: Callable[..., None], once: Any, where: str
 ) -> None:
-    """So it is where they come fast, and never end."""
+    """A response that never ends is refused, however fast its bytes arrive."""
     before, piece, after = DRIPS[where]
     script = drip(before, piece, after, pause=0.001, seconds=30, flood=500)
     sim = simulate(faults=[Fault(raw=script)])
@@ -437,7 +437,7 @@ def test_interim_responses_are_skipped(simulate: Simulate, once: Any, statuses: 
 
 
 def test_101_is_no_interim_response(simulate: Simulate, once: Any) -> None:
-    """No other protocol was requested."""
+    """A 101 is not skipped as an interim response, because no other protocol was requested."""
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
     simulate(faults=[Fault(raw=lambda: [head])])
     with pytest.raises(SupermetricsResponseError) as raised:
@@ -478,7 +478,7 @@ def test_cookies_are_not_sent_back(
 def test_a_cookie_of_the_connection_is_sent(
     simulate: Simulate, connection: Callable[..., None], once: Any
 ) -> None:
-    """It is the Connection's own word, and no server's changes it."""
+    """A cookie in the Connection's headers is sent, and no response changes it."""
     sim = simulate(faults=[Fault(headers={"Set-Cookie": "session=1; Path=/"})] * 9, max_page=20)
     connection(sim.url, extra={"team_id": TEAM, "headers": {"Cookie": "mine=1"}})
     once.iter_logs(CONNECTOR)

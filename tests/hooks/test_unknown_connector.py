@@ -1,4 +1,4 @@
-"""What both hooks make of an empty history of a connector that the API does not know."""
+"""Both hooks with an empty history of an unknown connector."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_mistyped_connector_from_python(simulate: Simulate, hook: Any) -> None
 
 
 def test_an_idle_connector_from_python_is_looked_up_once(simulate: Simulate, hook: Any) -> None:
-    """However often the hook reads it."""
+    """A hook looks up an idle connector once, however often it reads the log."""
     sim = simulate([], unknown_connector="empty")
     for _ in range(3):
         assert hook.iter_logs(CONNECTOR, start=START) == []

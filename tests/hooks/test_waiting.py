@@ -1,4 +1,4 @@
-"""How both hooks wait for an API that fails or refuses: requests, waits (in virtual time), outcome."""
+"""Waits of both hooks, in virtual time, for an API that fails or refuses requests."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ BACKOFF = [(0.5, 1), (1, 2), (2, 4)]
 
 
 def http_date(seconds: float, now: datetime | None = None) -> str:
-    """The time in so many seconds, as a header has it."""
+    """Return the time in this many seconds in the format of a header."""
     at = (now or datetime.now(timezone.utc)) + timedelta(seconds=seconds)
     return at.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
-def asking(retry_after: str, status: int = 429) -> Fault:
-    """A refusal that says when to come back."""
+def refusal(retry_after: str, status: int = 429) -> Fault:
+    """Return a refusal with a Retry-After."""
     return Fault(status, headers={"Retry-After": retry_after})
 
 
@@ -50,8 +50,8 @@ FAULTS: dict[str, tuple[Fault, type[SupermetricsError], list[tuple[float, float]
     "500": (Fault(500), SupermetricsServerError, BACKOFF),
     "502": (Fault(502, body="html"), SupermetricsServerError, BACKOFF),
     "503 with HTML": (Fault(503, body="html"), SupermetricsServerError, BACKOFF),
-    "503 with a time": (asking("9", 503), SupermetricsServerError, [(9, 10)] * 3),
-    "503 with a long time": (asking("3600", 503), SupermetricsServerError, []),
+    "503 with a time": (refusal("9", 503), SupermetricsServerError, [(9, 10)] * 3),
+    "503 with a long time": (refusal("3600", 503), SupermetricsServerError, []),
     "504": (Fault(504, body="empty"), SupermetricsServerError, BACKOFF),
     "408": (Fault(408), SupermetricsServerError, BACKOFF),
     "reset before the response": (Fault(kind="reset"), SupermetricsConnectionError, BACKOFF),
@@ -60,23 +60,23 @@ FAULTS: dict[str, tuple[Fault, type[SupermetricsError], list[tuple[float, float]
     "read timeout": (Fault(delay=1.5), SupermetricsConnectionError, BACKOFF),
     "truncated JSON": (Fault(kind="truncated_json"), SupermetricsResponseError, []),
     "HTML for a response": (Fault(kind="not_json"), SupermetricsResponseError, []),
-    "429 in seconds": (asking("7"), SupermetricsRateLimitError, [(7, 8)] * 3),
-    "429 in a minute": (asking("60"), SupermetricsRateLimitError, [(60, 60)] * 3),
-    "429 in more than a minute": (asking("61"), SupermetricsRateLimitError, []),
-    "429 in a day": (asking("86400"), SupermetricsRateLimitError, []),
+    "429 in seconds": (refusal("7"), SupermetricsRateLimitError, [(7, 8)] * 3),
+    "429 in a minute": (refusal("60"), SupermetricsRateLimitError, [(60, 60)] * 3),
+    "429 in more than a minute": (refusal("61"), SupermetricsRateLimitError, []),
+    "429 in a day": (refusal("86400"), SupermetricsRateLimitError, []),
     # Read by the server's own clock, whatever ours says.
     "429 at a date": (
         Fault(429, headers={"Retry-After": http_date(30, SKEWED), "Date": http_date(0, SKEWED)}),
         SupermetricsRateLimitError,
         [(30, 31)] * 3,
     ),
-    "429 at a date far off": (asking("Fri, 31 Dec 9999 23:59:59 GMT"), SupermetricsRateLimitError, []),
-    "429 at a past date": (asking("Thu, 01 Jan 1970 00:00:00 GMT"), SupermetricsRateLimitError, BACKOFF),
+    "429 at a date far off": (refusal("Fri, 31 Dec 9999 23:59:59 GMT"), SupermetricsRateLimitError, []),
+    "429 at a past date": (refusal("Thu, 01 Jan 1970 00:00:00 GMT"), SupermetricsRateLimitError, BACKOFF),
     "429 without a time": (Fault(429), SupermetricsRateLimitError, []),
-    "429 with zero": (asking("0"), SupermetricsRateLimitError, BACKOFF),
-    "429 with a word": (asking("soon"), SupermetricsRateLimitError, []),
-    "429 with less than nothing": (asking("-5"), SupermetricsRateLimitError, []),
-    "429 in a million years": (asking("31536000000000"), SupermetricsRateLimitError, []),
+    "429 with zero": (refusal("0"), SupermetricsRateLimitError, BACKOFF),
+    "429 with a word": (refusal("soon"), SupermetricsRateLimitError, []),
+    "429 with less than nothing": (refusal("-5"), SupermetricsRateLimitError, []),
+    "429 in a million years": (refusal("31536000000000"), SupermetricsRateLimitError, []),
     "401": (Fault(401), SupermetricsRequestError, []),
     "403": (Fault(403), SupermetricsRequestError, []),
     "404": (Fault(404), SupermetricsRequestError, []),
@@ -119,7 +119,7 @@ def test_a_fault_that_passes(
 
 
 def test_nothing_listens(connection: Callable[..., None], new_hook: NewHook, waits: list[float]) -> None:
-    """A refused connection is tried again as a failing server is."""
+    """A refused connection is retried as a failing server is."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         connection(f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -134,7 +134,7 @@ def test_no_hook_sends_a_request_before_retry_after_has_passed(
     simulate: Simulate, hook: Any, waits: list[float]
 ) -> None:
     """After a Retry-After of an hour, a hook sends nothing before that time, whatever is called."""
-    sim = simulate(faults=[asking("3600")])
+    sim = simulate(faults=[refusal("3600")])
     with pytest.raises(SupermetricsRateLimitError):
         hook.list_logs(CONNECTOR)
     for call in (lambda: hook.list_logs(CONNECTOR), hook.list_connectors):
@@ -175,7 +175,7 @@ def test_all_waits_of_one_call_together_have_a_cap(
 ) -> None:
     """Many short waits hold a worker slot as one long one does."""
     entries = generate_entries(count=9500, start=START, end=START + HOUR, seed=3)
-    sim = simulate(entries, faults=[None, *[asking("40"), None] * 9])
+    sim = simulate(entries, faults=[None, *[refusal("40"), None] * 9])
     hook = new_hook(wait_policy={"max_total_wait": 100})
     with pytest.raises(SupermetricsRateLimitError) as raised:
         hook.iter_logs(CONNECTOR)
@@ -220,7 +220,7 @@ def test_the_reserve_is_left_to_others(simulate: Simulate, new_hook: NewHook, wa
 
 
 def test_a_reserve_needs_the_headers(simulate: Simulate, new_hook: NewHook) -> None:
-    """Absent headers mean no opinion."""
+    """Without the headers, the reserve has no effect."""
     sim = simulate(rate_limit_headers="never")
     hook = new_hook(wait_policy={"rate_limit_reserve": 100_000})
     hook.list_connectors()
@@ -286,7 +286,7 @@ def test_the_policy_comes_from_the_connection(
         ({}, {"patience": 5}, "no 'patience' in a wait policy"),
     ],
 )
-def test_a_policy_that_makes_no_sense(
+def test_an_invalid_policy(
     simulate: Simulate,
     connection: Callable[..., None],
     new_hook: NewHook,

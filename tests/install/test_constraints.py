@@ -21,7 +21,7 @@ OTHERS = "3.12"
 
 @pytest.fixture(scope="module")
 def resolutions() -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
-    """All at the same time, because they wait for the package index most of the time."""
+    """Resolve all releases at the same time, because they mostly wait for the package index."""
 
     def resolve(constraints: Path) -> subprocess.CompletedProcess[str]:
         command = [

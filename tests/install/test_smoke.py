@@ -1,4 +1,4 @@
-"""What the package is for, in the services of an Airflow whose own constraints it was installed with."""
+"""Export, sensor and triggers in the services of an Airflow whose constraints were used to install."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ def test_a_universal_pathlib_that_airflow_cannot_use(tmp_path: Path) -> None:
 
 
 def by_id(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries in an order of their own."""
+    """Return the entries sorted by id."""
     return sorted(entries, key=lambda entry: entry["id"])
 
 
 def test_an_export_a_sensor_and_triggers(services: Services, sim: Simulator, exports: Path) -> None:
-    """Each does its work in its first try, and no credential is in a log."""
+    """Each task succeeds at its first attempt, and no log contains the credential."""
     run = services.trigger("smoke")
     if not AIRFLOW_2:
         services.unpause("event")

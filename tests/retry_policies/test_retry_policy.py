@@ -1,4 +1,4 @@
-"""When Airflow tries again, by the error; and where the policy comes from."""
+"""The retry policy: delays by error, settings and defaults."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MINUTE = timedelta(minutes=1)
 
 
 def policy(**arguments: Any) -> Any:
-    """A policy; imported late, because older Airflow cannot."""
+    """Return a policy. The import is in the function because older Airflow versions refuse it."""
     return importlib.import_module(MODULE).SupermetricsRetryPolicy(**arguments)
 
 
 @pytest.mark.airflow_2
 @pytest.mark.skipif(HAS_POLICIES, reason="here the import works")
 def test_older_airflow_says_what_to_do_instead() -> None:
-    """The import fails with a message, not with a missing name; operators work without."""
+    """On older Airflow the import fails with a message, and operators work without the policy."""
     sys.modules.pop(MODULE, None)
     with pytest.raises(AirflowOptionalProviderFeatureException, match=r"Airflow 3\.3.*deferrable=True"):
         importlib.import_module(MODULE)
@@ -66,7 +66,7 @@ def test_older_airflow_says_what_to_do_instead() -> None:
     ids=repr,
 )
 def test_delays(error: SupermetricsError, try_number: int, shortest: float, longest: float) -> None:
-    """The Retry-After, else a delay that grows; always with a random part."""
+    """The delay is the Retry-After or else grows with each attempt, and always has jitter."""
     decision = policy().evaluate(error, try_number, 3)
     assert decision.action.name == "RETRY"
     assert shortest <= decision.retry_delay.total_seconds() <= longest
@@ -84,8 +84,8 @@ def test_delays(error: SupermetricsError, try_number: int, shortest: float, long
     ],
     ids=repr,
 )
-def test_what_no_retry_can_help(error: SupermetricsError) -> None:
-    """It fails at once."""
+def test_errors_that_no_retry_resolves(error: SupermetricsError) -> None:
+    """The task fails at once."""
     assert policy().evaluate(error, 1, 3).action.name == "FAIL"
 
 
@@ -96,13 +96,13 @@ def test_what_no_retry_can_help(error: SupermetricsError) -> None:
     ids=repr,
 )
 def test_what_is_left_to_the_task(error: Exception) -> None:
-    """Its own retry_delay counts."""
+    """For other errors, the task's own retry_delay is used."""
     assert policy().evaluate(error, 1, 3).action.name == "DEFAULT"
 
 
 @needs_policies
 def test_settings() -> None:
-    """A shorter patience, another backoff, or none."""
+    """The policy has settings for patience and backoff."""
     impatient = policy(max_delay=timedelta(hours=1))
     assert impatient.evaluate(SupermetricsRateLimitError(retry_after=7200), 1, 3).action.name == "FAIL"
     assert policy(backoff_initial=None).evaluate(SupermetricsServerError(), 1, 3).action.name == "DEFAULT"
@@ -112,7 +112,7 @@ def test_settings() -> None:
 
 @needs_policies
 def test_operators_have_it_by_default() -> None:
-    """Alone and mapped; what the task or its DAG says goes before."""
+    """Operators have the policy by default, unless the task or its DAG sets another."""
     own = policy()
     export = {"connector_identifier": "A", "path": "file:///x"}
     for task in (

@@ -20,7 +20,7 @@ EXAMPLE = EXAMPLE_DAGS / "supermetrics_error_alert.py"
 
 
 def evaluated(expression: str, found: dict[str, Any], folder: Path, **settings: str) -> Any:
-    """What an expression gives in the example's module, where Airflow has these settings."""
+    """Return the value of an expression in the example's module, with these settings of Airflow."""
     program = (
         "import json, runpy, sys; found = json.loads(sys.argv[2]); "
         "module = runpy.run_path(sys.argv[1]); print(json.dumps(eval(sys.argv[3], {**module, **locals()})))"

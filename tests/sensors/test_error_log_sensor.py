@@ -1,4 +1,4 @@
-"""What the sensor promises, in its three modes. Time is virtual."""
+"""The guarantees of the sensor in its three modes, in virtual time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.airflow_2
 
 @pytest.fixture
 def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Simulate:
-    """Start simulators whose clock is the virtual one."""
+    """Start simulators that use the virtual clock."""
     keep_first_start(monkeypatch)
     return lambda *args, **kwargs: simulate(*args, clock=lambda: time.monotonic(), **kwargs)
 
@@ -57,7 +57,7 @@ def virtual(simulate: Simulate, waits: list[float], monkeypatch: pytest.MonkeyPa
 def test_the_same_result_in_every_mode(
     virtual: Simulate, waits: list[float], filters: dict[str, Any]
 ) -> None:
-    """Same log, same filters: equal results, equal to what the log holds."""
+    """With the same log and filters, all modes return the same result, which matches the log."""
     entries = generate_entries(count=4000, start=START - HOUR, end=START + HOUR, seed=5)
     results = {}
     for mode in MODES:
@@ -89,7 +89,7 @@ def test_the_same_result_in_every_mode(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_idle_wait(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """60 polls, at most 61 requests; then an error, and one more poll."""
+    """60 idle polls take at most 61 requests, and the next poll finds the error."""
     sim = virtual(quiet(), arrivals={61: [(CONNECTOR, [at(5)])]})
     result = Wait(mode, waits).run()
     assert result["matches"] == 1
@@ -101,7 +101,7 @@ def test_an_idle_wait(virtual: Simulate, waits: list[float], mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
 def test_what_was_seen_is_not_read_again(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """A busy log without errors is read once, and then a small page at a time."""
+    """A busy log without errors is read once, and later polls read a small page."""
     busy = good(generate_entries(count=5000, start=START, end=START + HOUR, seed=6))
     sim = virtual(quiet() + busy, arrivals={36: [(CONNECTOR, [at(3601)])]})
     Wait(mode, waits).run()
@@ -111,7 +111,7 @@ def test_what_was_seen_is_not_read_again(virtual: Simulate, waits: list[float], 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_request_before_retry_after_has_passed(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """A Retry-After of an hour: no request within it, and hardly a wake-up."""
+    """During a Retry-After of an hour, no request is sent and the sensor hardly wakes."""
     sim = virtual([*quiet(), at(5)], faults=[Fault(429, headers={"Retry-After": "3600"})] * 2)
     wait = Wait(mode, waits)
     assert wait.run()["matches"] == 1
@@ -137,7 +137,7 @@ def test_a_time_beyond_the_timeout(virtual: Simulate, waits: list[float], mode: 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_timeout(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """As every sensor: it fails without a retry, or is skipped."""
+    """At its timeout, the sensor fails without a retry, or is skipped."""
     sim = virtual(quiet())
     with pytest.raises(AirflowSensorTimeout):
         Wait(mode, waits, timeout=300).run()
@@ -158,7 +158,7 @@ REFUSED = {"429": Fault(429), "Retry-After": Fault(429, headers={"Retry-After": 
 def test_a_timeout_without_one_successful_poll_says_so_and_why(
     virtual: Simulate, waits: list[float], mode: str, soft_fail: bool, kind: str
 ) -> None:
-    """It does not say that there were no errors, because that is unknown; nor does a skip."""
+    """A timeout or a skip without a successful poll does not claim that there were no errors."""
     fault = REFUSED[kind]
     virtual(quiet(), faults=[fault] * 999)
     with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as ended:
@@ -182,7 +182,7 @@ def test_a_timeout_without_one_successful_poll_says_so_and_why(
 def test_a_timeout_after_failed_polls_mentions_the_last_one(
     virtual: Simulate, waits: list[float], mode: str, soft_fail: bool
 ) -> None:
-    """Where polls succeeded and the last ones failed; a failure before a success is not mentioned."""
+    """The message of a timeout contains the last failure, unless a later poll succeeded."""
     ended = AirflowSkipException if soft_fail else AirflowSensorTimeout
     refused = Fault(429, headers={"Retry-After": "100"})
     arguments = {"timeout": 1200, "soft_fail": soft_fail, "wait_policy": {"max_inline_wait": 0}}
@@ -204,7 +204,7 @@ def test_a_skip_instead_of_a_failure_says_why(virtual: Simulate, waits: list[flo
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule with memory", "deferrable"])
 def test_failures_that_pass(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """Some polls fail; the sensor continues, and a successful poll resets the count."""
+    """The sensor continues after failed polls, and a successful poll resets the count."""
     broken = Fault(500)
     faults = [None, *[broken] * 2, None, Fault(kind="not_json"), Fault(kind="reset"), None]
     sim = virtual(quiet(), faults=faults, arrivals={9: [(CONNECTOR, [at(5)])]})
@@ -214,14 +214,14 @@ def test_failures_that_pass(virtual: Simulate, waits: list[float], mode: str) ->
 
 
 @pytest.mark.parametrize(
-    ("mode", "looks"), [("poke", 3), ("reschedule", 1), ("reschedule with memory", 3), ("deferrable", 3)]
+    ("mode", "polls"), [("poke", 3), ("reschedule", 1), ("reschedule with memory", 3), ("deferrable", 3)]
 )
-def test_failures_that_stay(virtual: Simulate, waits: list[float], mode: str, looks: int) -> None:
-    """After so many in a row the task fails; where none can be counted, after the first."""
+def test_failures_that_stay(virtual: Simulate, waits: list[float], mode: str, polls: int) -> None:
+    """The task fails after the allowed failed polls in a row, or after the first if none can be counted."""
     sim = virtual(quiet(), faults=[Fault(500)] * 99)
     with pytest.raises(SupermetricsServerError):
         Wait(mode, waits, max_consecutive_failures=3, wait_policy={"max_attempts": 2}).run()
-    assert len(sim.requests) == 2 * looks
+    assert len(sim.requests) == 2 * polls
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -229,7 +229,7 @@ def test_failures_that_stay(virtual: Simulate, waits: list[float], mode: str, lo
 def test_a_refused_request_ends_it_at_once(
     virtual: Simulate, waits: list[float], mode: str, first: bool
 ) -> None:
-    """No retry of Airflow's either; with soft_fail the task is skipped."""
+    """A refused request fails the task without a retry, or skips it with soft_fail."""
     faults = [Fault(401)] if first else [None, Fault(401)]
     sim = virtual(quiet(), faults=faults)
     with pytest.raises(SupermetricsRequestError) as refused:
@@ -247,7 +247,7 @@ def test_a_refused_request_ends_it_at_once(
 def test_never_fail_skips_after_any_error(
     virtual: Simulate, waits: list[float], mode: str, fault: Fault
 ) -> None:
-    """As Airflow's own sensors; after a deferral since Airflow 3."""
+    """With never_fail, any error skips the task; after a deferral, since Airflow 3."""
     virtual(quiet(), faults=[fault] * 9)
     with pytest.raises(AirflowSkipException, match=rf"{fault.status} "):
         Wait(mode, waits, never_fail=True, max_consecutive_failures=1, wait_policy={"max_attempts": 1}).run()
@@ -271,7 +271,7 @@ def test_silent_fail_continues_after_errors_that_may_pass(
 
 
 def test_an_execution_timeout_within_a_poll(virtual: Simulate, waits: list[float]) -> None:
-    """It ends the sensor; with soft_fail it is a skip, as in Airflow's own sensors."""
+    """An execution timeout ends the sensor, or skips it with soft_fail, as in Airflow's own sensors."""
     virtual(quiet())
 
     class Slow(SupermetricsErrorLogSensor):
@@ -286,7 +286,7 @@ def test_an_execution_timeout_within_a_poll(virtual: Simulate, waits: list[float
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_time_that_fills_a_page(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """It would be as full at the next poll."""
+    """A time that fills a page fails the sensor at once, because the next poll would fail as well."""
     virtual([*quiet(), *[{"id": str(i), "log_time": START, "status": 200} for i in range(1200)]])
     with pytest.raises(SupermetricsPaginationError):
         Wait(mode, waits).run()
@@ -314,8 +314,8 @@ def test_an_interrupted_poll_is_continued(virtual: Simulate, waits: list[float],
     result = Wait(mode, waits).run()
     assert result["matches"] == sum((e["status"] or 0) >= 400 for e in sim.truth(CONNECTOR, START))
     if mode != "reschedule":
-        asked = [request.params.get("before") for request in sim.requests if request.status == 200]
-        assert len(asked) == len(set(asked))
+        requested = [request.params.get("before") for request in sim.requests if request.status == 200]
+        assert len(requested) == len(set(requested))
 
 
 def test_a_wait_of_less_than_15_seconds_sleeps(virtual: Simulate, waits: list[float]) -> None:
@@ -354,7 +354,7 @@ def test_a_low_budget_does_not_outlast_the_timeout(virtual: Simulate, waits: lis
 def test_a_retry_after_is_not_shortened_by_the_timeout(
     virtual: Simulate, waits: list[float], mode: str
 ) -> None:
-    """Even where it is shorter than the interval."""
+    """The timeout does not shorten a Retry-After."""
     sim = virtual(quiet(), faults=[Fault(429, headers={"Retry-After": "100"})])
     with pytest.raises(AirflowSensorTimeout):
         Wait(mode, waits, timeout=60, poke_interval=300).run()
@@ -363,7 +363,7 @@ def test_a_retry_after_is_not_shortened_by_the_timeout(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_interval_that_doubles(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """Airflow's exponential_backoff, in every mode."""
+    """With exponential_backoff, the interval doubles in every mode."""
     sim = virtual(quiet())
     with pytest.raises(AirflowSensorTimeout):
         Wait(mode, waits, timeout=7200, exponential_backoff=True, max_wait=3600).run()
@@ -371,7 +371,7 @@ def test_an_interval_that_doubles(virtual: Simulate, waits: list[float], mode: s
 
 
 def test_entries_without_ids_are_remembered(virtual: Simulate, waits: list[float]) -> None:
-    """Their keys fit into Airflow's store."""
+    """Entries without ids are remembered by keys that Airflow's store accepts."""
     nameless = [{"log_time": START + timedelta(seconds=i // 2), "status": 500 + i % 2} for i in range(5)]
     numbered = [{"id": i, "log_time": START + timedelta(seconds=9), "status": 500} for i in range(3)]
     late = {**nameless[0]}
@@ -416,7 +416,7 @@ def test_any_field_can_be_stored_between_polls(virtual: Simulate, waits: list[fl
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_error_message_with_anything_in_it(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """What the API says reaches the task, through the trigger's event."""
+    """Any error message of the API reaches the task through the trigger's event."""
     body = json.dumps({"error": {"code": "\ud800", "message": "no\0\ud800!"}, "meta": {"request_id": "\0"}})
     refused = Fault(401, body=body.encode())
     virtual(quiet(), faults=[None, refused])
@@ -438,7 +438,7 @@ class BrokenStore:
 
 
 def test_a_state_store_that_fails_does_not_fail_the_sensor(virtual: Simulate, waits: list[float]) -> None:
-    """It saves requests, no more: without it each poll reads again from `since`."""
+    """If the state store fails, each poll reads again from `since`."""
     busy = good(generate_entries(count=3000, start=START, end=START + HOUR, seed=6))
     sim = virtual(quiet() + busy, arrivals={9: [(CONNECTOR, [at(3601)])]})
     wait = Wait("reschedule with memory", waits)
@@ -469,7 +469,7 @@ def test_a_state_store_that_fails_does_not_fail_the_sensor(virtual: Simulate, wa
     ],
 )
 def test_templates_give_strings(virtual: Simulate, arguments: dict[str, Any], found: list[int]) -> None:
-    """A list, an item or an empty value, rendered as a string."""
+    """A list, an item or an empty value that is rendered as a string is accepted."""
     virtual([*quiet(), at(5), at(6, 404), at(7, 302)])
     result = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments).execute(
         context()
@@ -520,7 +520,7 @@ def test_an_event_with_a_comma_or_a_quote_in_it(virtual: Simulate, events: Any, 
     ],
 )
 def test_since(virtual: Simulate, arguments: dict[str, Any], parts: dict[str, Any], since: str) -> None:
-    """The argument, else the run's time; never the time at which an attempt happens to start."""
+    """`since` is the argument or else the run's time, and never the start of an attempt."""
     virtual([*quiet(), at(3 * 3600)])
     sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier=CONNECTOR, **arguments)
     for _ in range(2):
@@ -574,8 +574,8 @@ def test_bad_input_is_refused_before_any_request(
         ({"wait_policy": {"x": 1}}, "no 'x' in a wait policy"),
     ],
 )
-def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
-    """Before any run."""
+def test_invalid_arguments_fail_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:
+    """Invalid arguments are refused when the DAG is read."""
     with pytest.raises(SupermetricsValidationError, match=complaint):
         SupermetricsErrorLogSensor(task_id="t", connector_identifier="A", **arguments)
 
@@ -584,7 +584,7 @@ def test_what_cannot_work_fails_when_the_dag_is_read(arguments: dict[str, Any], 
 
 
 def test_a_trigger_holds_no_credential_and_little_else(virtual: Simulate, waits: list[float]) -> None:
-    """It is stored in Airflow's database."""
+    """The trigger, which Airflow stores in its database, contains no credential and few fields."""
     busy = good(generate_entries(count=5000, start=START, end=START + HOUR, seed=6))
     virtual(quiet() + busy, arrivals={10: [(CONNECTOR, [at(3601)])]})
     wait = Wait("deferrable", waits)
@@ -620,7 +620,7 @@ def test_an_event_that_is_no_result_fails(event: Any) -> None:
 
 
 def test_an_error_of_the_trigger_is_the_same_in_the_task() -> None:
-    """Its kind and its facts, so that Airflow does with it what it should."""
+    """An error of the trigger has the same class and attributes in the task."""
     sensor = SupermetricsErrorLogSensor(task_id="t", connector_identifier="A")
     event = {"status": "error", "kind": "SupermetricsRateLimitError", "message": "m", "retry_after": 5.0}
     with pytest.raises(SupermetricsRateLimitError) as raised:

@@ -71,6 +71,6 @@ class Client:
         sent = {"Authorization": f"Bearer {key}"} if key else {}
         target = f"{path}?{urlencode(params)}" if params else path
         self.connection.request(method, target, body=body, headers={**sent, **(headers or {})})
-        answer = self.connection.getresponse()
-        received = {name.lower(): value for name, value in answer.getheaders()}
-        return Reply(answer.status, received, answer.read())
+        response = self.connection.getresponse()
+        received = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, received, response.read())

@@ -1,4 +1,4 @@
-"""Endpoints, what they refuse, credentials, quota, and the record of requests."""
+"""Endpoints, refused requests, credentials, the quota, and the record of requests."""
 
 from __future__ import annotations
 
@@ -151,13 +151,13 @@ def test_unknown_connector_switch(serve, at, switch, status):
 
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_include_configs(serve, value):
-    """The vendor's own client always sends it."""
+    """`include_configs` is accepted, because the vendor's client always sends it."""
     _, client = serve()
     assert client.get(f"{CONNECTORS}?include_configs={value}").json["count"] == 1
 
 
 def test_more_connectors_than_a_list_has(serve):
-    """1,000 are listed, all are counted, none can be paged to."""
+    """1,000 connectors are listed and all are counted; there are no further pages."""
     _, client = serve(connectors=[Connector(f"C{number}") for number in range(1001)])
     listed = client.get(CONNECTORS).json
     assert (len(listed["connectors"]), listed["count"]) == (1000, 1001)
@@ -285,7 +285,7 @@ def test_port_switch():
 
 
 def test_leaving_stops_everything():
-    """After the `with` block no thread is left and nobody listens, open connections or not."""
+    """After the `with` block, no thread is left and the port is closed, even with open connections."""
     before = threading.active_count()
     with Simulator(connectors=[Connector("T3S70")], tokens={"good-key": {TEAM}}) as simulator:
         client = Client(simulator)
@@ -299,13 +299,13 @@ def test_leaving_stops_everything():
 
 
 def test_url_needs_a_running_server():
-    """Outside its `with` block the simulator has no address to give."""
+    """Outside its `with` block, the simulator has no URL."""
     with pytest.raises(RuntimeError, match="with"):
         Simulator(connectors=[], tokens={}).url  # noqa: B018  # the reading is what raises
 
 
 def test_identifiers_are_unique():
-    """Two connectors of one name are a mistake in the script, and raise at once."""
+    """Two connectors with the same identifier raise an error."""
     with pytest.raises(ValueError, match="T3S70"):
         Simulator(connectors=[Connector("T3S70"), Connector("T3S70")], tokens={})
 
@@ -315,13 +315,13 @@ def test_concurrent_requests(serve, at):
     simulator, _ = serve([at(f"{n}", n) for n in range(50)])
     lengths = []
 
-    def ask(number):
+    def request_pages(number):
         with Client(simulator) as client:
             for step in range(10):
                 simulator.append("T3S70", [at(f"{number}-{step}", 100 + step)])
                 lengths.append(len(client.get(limit=1000).ids))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=request_pages, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -21,16 +21,16 @@ from dev.simulator import generate_entries
 ROOT = Path(__file__).parents[2]
 
 
-def ask(url, key=None, method="GET"):
+def fetch(url, key=None, method="GET"):
     """Send a request and return the JSON of its response."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    with urlopen(Request(url, headers=headers, method=method), timeout=5) as answer:
-        return json.load(answer)
+    with urlopen(Request(url, headers=headers, method=method), timeout=5) as response:
+        return json.load(response)
 
 
 @contextmanager
 def running(*options, end_with=signal.SIGTERM):
-    """Run the command on a free port, yield its address, and see it end well."""
+    """Run the command on a free port, yield its URL, and check that it exits with 0."""
     command = [sys.executable, "-m", "dev.simulator", "--port", "0", *options]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -57,31 +57,31 @@ def test_exact_log_and_control_endpoints():
         "--count", "500", *window, "--ties", "2", "--seed", "9", "--key", "k", "--team-id", "5"
     ) as url:
         logs = f"{url}/v1/teams/5/connector_builder/connectors/T3S70/logs"
-        page = ask(f"{logs}?limit=1000", "k")["logs"]
+        page = fetch(f"{logs}?limit=1000", "k")["logs"]
         assert [entry["id"] for entry in page] == [entry["id"] for entry in reversed(entries)]
         with pytest.raises(HTTPError) as caught:
-            ask(logs)
+            fetch(logs)
         caught.value.close()
 
-        assert ask(f"{url}/_simulator/truth?connector=T3S70&start=2026-01-01T00:30:00Z&end=2026-01-02") == {
+        assert fetch(f"{url}/_simulator/truth?connector=T3S70&start=2026-01-01T00:30:00Z&end=2026-01-02") == {
             "count": len(ids),
             "sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
         }
-        assert ask(f"{url}/_simulator/truth?connector=T3S70")["count"] == 500
+        assert fetch(f"{url}/_simulator/truth?connector=T3S70")["count"] == 500
         for path, status in (("truth", 400), ("truth?connector=T3S70&start=soon", 400), ("else", 404)):
             with pytest.raises(HTTPError) as caught:
-                ask(f"{url}/_simulator/{path}")
+                fetch(f"{url}/_simulator/{path}")
             assert caught.value.code == status
             caught.value.close()
 
-        assert ask(f"{url}/_simulator/requests") == {
+        assert fetch(f"{url}/_simulator/requests") == {
             "count": 2,
             "connections": 2,
             "by_connector": {"T3S70": 2},
             "by_status": {"200": 1, "401": 1},
         }
-        assert ask(f"{url}/_simulator/reset", method="POST") == {}
-        assert ask(f"{url}/_simulator/requests")["count"] == 0
+        assert fetch(f"{url}/_simulator/reset", method="POST") == {}
+        assert fetch(f"{url}/_simulator/requests")["count"] == 0
 
 
 def test_recent_logs_of_several_connectors():
@@ -90,33 +90,33 @@ def test_recent_logs_of_several_connectors():
     with running(*options, "--precision", "microsecond", "--max-page", "700", end_with=signal.SIGINT) as url:
         now = datetime.now(timezone.utc)
         base = f"{url}/v1/teams/936506/connector_builder/connectors"
-        listed = ask(base, "demo-key")["connectors"]
+        listed = fetch(base, "demo-key")["connectors"]
         assert len({connector["connector_identifier"] for connector in listed}) == 2
         assert len({connector["name"] for connector in listed}) == 2
         for connector in listed:
-            logs = ask(f"{base}/{connector['connector_identifier']}/logs?limit=1000", "demo-key")["logs"]
+            logs = fetch(f"{base}/{connector['connector_identifier']}/logs?limit=1000", "demo-key")["logs"]
             assert len(logs) == 600
             newest = datetime.fromisoformat(logs[0]["log_time"].replace("Z", "+00:00"))
             assert timedelta() < now - newest < timedelta(hours=1, minutes=5)
         with pytest.raises(HTTPError) as caught:
-            ask(base, "demo-key")
+            fetch(base, "demo-key")
         assert caught.value.code == 429
         caught.value.close()
 
 
 def test_live():
-    """With --live new entries appear, with times of now."""
+    """With `--live`, entries with current times are appended."""
     with running("--connectors", "1", "--hours", "1", "--entries-per-hour", "10", "--live") as url:
         begun = datetime.now(timezone.utc).replace(microsecond=0)
         end = monotonic() + 8
         truth = f"{url}/_simulator/truth?connector=T3S70&start={begun.isoformat().replace('+00:00', 'Z')}"
-        while not (count := ask(truth)["count"]) and monotonic() < end:
+        while not (count := fetch(truth)["count"]) and monotonic() < end:
             sleep(0.1)
         assert count >= 1
 
 
 def test_count_needs_a_window():
-    """`--count` without a window is refused with a word on what is missing."""
+    """`--count` without a window is refused, and the message names the missing options."""
     command = [sys.executable, "-m", "dev.simulator", "--count", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""What each kind of fault does on the wire."""
+"""The bytes that each kind of fault sends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_script_is_consumed_by_requests(serve):
     ],
 )
 def test_envelope(serve, fault, code, message):
-    """Errors have the envelope by default, with the usual words or those of the script."""
+    """Errors have the envelope by default, with the usual code and message or those of the fault."""
     _, client = serve(faults=[fault])
     error = client.get().json["error"]
     assert error == {"code": code, "message": message}
@@ -122,12 +122,12 @@ def test_reset_in_the_body(serve, at):
     """Head and half the body arrive, then the connection is reset."""
     _, client = serve([at(f"{n}", n) for n in range(50)], faults=[Fault(kind="reset_in_body")])
     client.connection.request("GET", LOGS, headers=AUTHORIZED)
-    answer = client.connection.getresponse()
-    assert answer.status == 200
-    half = int(answer.headers["Content-Length"]) // 2
-    assert len(answer.read(half)) == half
+    response = client.connection.getresponse()
+    assert response.status == 200
+    half = int(response.headers["Content-Length"]) // 2
+    assert len(response.read(half)) == half
     with pytest.raises(ConnectionResetError):
-        answer.read()
+        response.read()
 
 
 def test_truncated(serve, at):
@@ -155,9 +155,9 @@ def test_slow_body(serve, at):
     _, client = serve([at(f"{n}", n) for n in range(50)], faults=[Fault(kind="slow_body", delay=0.05)])
     client.connection.request("GET", LOGS, headers=AUTHORIZED)
     begun = monotonic()
-    answer = client.connection.getresponse()
+    response = client.connection.getresponse()
     head = monotonic() - begun
-    assert len(json.loads(answer.read())["logs"]) == 50
+    assert len(json.loads(response.read())["logs"]) == 50
     assert monotonic() - begun >= 0.15
     assert head < 0.15
 
@@ -188,7 +188,7 @@ def test_one_spoiled_entry(serve, at, kind):
 
 
 def test_spoiling_an_empty_page_changes_nothing(serve):
-    """Where there is no entry, none can be spoiled."""
+    """A fault that spoils an entry does not change an empty page."""
     _, client = serve(faults=[Fault(kind="no_log_time")])
     assert client.get().json == {"logs": []}
 
@@ -200,7 +200,7 @@ def test_faults_use_the_normal_response(serve):
 
 
 def test_raw_bytes_and_pauses(serve):
-    """A script says every byte, and the connection ends with it."""
+    """A script determines every byte, and the connection is closed after it."""
     script = drip(b"HTTP/1.1 200 OK\r\nA: 1\r\nA: 2\r\n\r\n", b"x", b"y", pause=0.01, seconds=0.05)
     other = response(200, [("A", "1"), ("A", "2")], b"xxxxxy")
     simulator, client = serve(faults=[Fault(raw=script), Fault(raw=other)])
@@ -214,7 +214,7 @@ def test_raw_bytes_and_pauses(serve):
 
 @pytest.mark.parametrize("coding", ["", "gzip", "deflate", "raw-deflate"])
 def test_a_bomb(serve, coding):
-    """What it decodes to, and that little travels."""
+    """A bomb decodes to the expected bytes, and few bytes are sent."""
     _, client = serve(faults=[Fault(raw=bomb(200, [coding] if coding else [], 3 << 20, end=b"end"))])
     reply = client.get()
     assert reply.headers.get("content-encoding", "") == coding.removeprefix("raw-")

@@ -1,4 +1,4 @@
-"""Which entries a page holds, how their times print, and what the truth is."""
+"""The entries of a page, the printed form of their times, and the truth."""
 
 from __future__ import annotations
 
@@ -153,8 +153,8 @@ def test_shuffling_repeats_with_its_seed(serve, at):
     assert first == again != other
 
 
-def test_times_as_text(serve):
-    """A textual `log_time` prints as it is and counts as what it means; all fields are kept, none needed."""
+def test_times_as_strings(serve):
+    """A string as `log_time` is printed unchanged and parsed; all fields are kept, and none is required."""
     entries = [
         {"log_time": "2026-01-01T06:30:00.123+05:30", "odd": {"deep": [1]}},
         {"id": "day", "log_time": "2026-01-02"},
@@ -167,8 +167,8 @@ def test_times_as_text(serve):
     assert simulator.truth("T3S70", START, START + timedelta(days=1)) == expected[1:]
 
 
-def test_unreadable_text_is_refused(serve):
-    """A textual time that is none does not get into a log unnoticed."""
+def test_unreadable_strings_are_refused(serve):
+    """An unreadable string as `log_time` is refused."""
     with pytest.raises(ValueError, match="not an ISO 8601 time"):
         serve([{"log_time": "yesterday"}])
 
@@ -206,7 +206,7 @@ def test_no_time_is_longer_than_the_api_allows(precision, zone):
 
 
 def test_no_given_time_is_longer_than_the_api_allows():
-    """One that is printed as it is, neither."""
+    """A time that is printed unchanged is not longer than the API allows."""
     entries = [{"id": "a", "log_time": "2026-01-01T06:30:00.123456789+05:30"}]
     with pytest.raises(ValueError, match="30 characters"):
         Simulator(connectors=[Connector("T3S70", entries)], tokens={})

@@ -1,4 +1,4 @@
-"""From the first page to the manifest: what fails on the way costs no progress and no needless request."""
+"""Failures between the first page and the manifest lose no progress and cause no needless request."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def test_a_full_temporary_folder_stops_no_export(
         operator(path, deferrable=True).execute(context())
     result = operator(path, deferrable=True).execute_complete(context())
     assert result["entries"] == len(sim.truth(CONNECTOR, START, START + HOUR)) > 2000
-    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
-    assert len(asked) == len(set(asked))
+    requested = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(requested) == len(set(requested))
 
 
 # A checkpoint that cannot be written
@@ -128,7 +128,7 @@ def test_a_checkpoint_that_cannot_be_written_hides_no_rate_limit(
     """The task waits as the API requires, or fails with its error; the log says what is lost."""
     caplog.set_level(logging.ERROR)
     sim = simulate(log_of(6000), faults=[None, WAIT])
-    bucket.answer(403, times=99, when=later_writes(bucket, CHECKPOINT))
+    bucket.respond(403, times=99, when=later_writes(bucket, CHECKPOINT))
     with pytest.raises(TaskDeferred if deferrable else SupermetricsRateLimitError):
         run(bucket, deferrable=deferrable, entries_per_file=100_000)
     assert re.search(f"Access denied: cannot write .*/logs/{CHECKPOINT}: ", caplog.text)
@@ -147,7 +147,7 @@ def test_no_page_is_requested_while_a_checkpoint_cannot_be_written(
         run(bucket)
     assert names(bucket) == [*sorted(parts_of(bucket)), CHECKPOINT]
     before = bucket.objects
-    bucket.answer(403, times=999, when=writes)
+    bucket.respond(403, times=999, when=writes)
     for method in ("execute_complete", "execute", "execute"):
         with pytest.raises(PermissionError, match=f"cannot write .*/{CHECKPOINT}: "):
             run(bucket, method)
@@ -156,8 +156,8 @@ def test_no_page_is_requested_while_a_checkpoint_cannot_be_written(
     bucket.proxy.clear()
     run(bucket)
     check_complete(bucket, sim)
-    asked = [request.params.get("before") for request in sim.requests if request.status == 200]
-    assert len(asked) == len(set(asked))
+    requested = [request.params.get("before") for request in sim.requests if request.status == 200]
+    assert len(requested) == len(set(requested))
 
 
 # A store without the right to delete
@@ -172,7 +172,7 @@ def test_a_store_that_denies_deletion_costs_no_request_on_any_try(
         simulate(log_of(6000))
         run(bucket)
     sim = simulate(log_of(6000))
-    bucket.answer(403, times=999, when=lambda request: request.method == "DELETE")
+    bucket.respond(403, times=999, when=lambda request: request.method == "DELETE")
     for _ in range(4):
         with pytest.raises(PermissionError, match=f"cannot remove .*/{CHECKPOINT}: .* and delete there"):
             run(bucket)
@@ -225,7 +225,7 @@ def test_whatever_step_fails_the_next_try_repeats_hardly_a_page(
             simulate(entries)
             run(bucket, entries_per_file=300)
         sim = simulate([late, *entries])
-        bucket.answer(403, times=times, when=from_the(len(requests) + 1))
+        bucket.respond(403, times=times, when=from_the(len(requests) + 1))
         try:
             run(bucket)
             is_complete = True
@@ -261,7 +261,7 @@ def test_the_manifest_is_removed_before_a_stale_part(
     def is_stale(request: Request) -> bool:
         return request.method == "DELETE" and bucket.emulator.name(request) == f"logs/{stale}"
 
-    bucket.answer(403, times=99, when=is_stale)
+    bucket.respond(403, times=99, when=is_stale)
     with pytest.raises(PermissionError, match=f"cannot remove .*/{stale}: "):
         run(bucket, entries_per_file=300)
     assert MANIFEST not in names(bucket)

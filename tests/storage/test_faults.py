@@ -1,4 +1,4 @@
-"""What stores and networks do to a put: the object is whole or absent, and errors say what is wrong."""
+"""Writes through faults of stores and networks: the object is whole or absent, and errors name a cause."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_one_request_puts_an_object(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_store_that_fails_twice(bucket: Bucket, waits: list[float], status: int) -> None:
-    """The store's library tries again, with pauses."""
-    bucket.answer(status, times=2, when=writes)
+    """The store's library retries with pauses."""
+    bucket.respond(status, times=2, when=writes)
     bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
     assert [request.status == status for request in bucket.requests if writes(request)] == [True, True, False]
@@ -43,7 +43,7 @@ def test_a_store_that_fails_twice(bucket: Bucket, waits: list[float], status: in
 
 def test_a_store_that_keeps_failing(bucket: Bucket, waits: list[float]) -> None:
     """The write fails, with the store's own message, and no object is there."""
-    bucket.answer(500, times=99, when=writes)
+    bucket.respond(500, times=99, when=writes)
     with pytest.raises(Exception, match="said by the test"):
         bucket.destination.write_versioned(DATA, "x")
     assert 3 <= len(bucket.requests) <= 10
@@ -70,11 +70,11 @@ def test_connections_that_keep_breaking(bucket: Bucket, waits: list[float]) -> N
 
 @pytest.mark.parametrize("action", ["write", "read", "sha256", "version", "versions", "remove"])
 def test_a_store_that_denies(bucket: Bucket, waits: list[float], action: str) -> None:
-    """Not taken for an object that is not there, nor tried again; the error names object and remedy."""
+    """A denial is not taken for a missing object or retried; the error names the object and the remedy."""
     destination = bucket.destination
     destination.write_versioned(DATA, "x")
     bucket.requests.clear()
-    bucket.answer(403, times=99, when=lambda request: True)  # noqa: ARG005  # every request
+    bucket.respond(403, times=99, when=lambda request: True)  # noqa: ARG005  # every request
     calls: dict[str, Callable[[], object]] = {
         "write": lambda: destination.write_versioned(b"other", "x"),
         "read": lambda: destination.read("x"),
@@ -100,7 +100,7 @@ def test_a_store_that_denies(bucket: Bucket, waits: list[float], action: str) ->
 
 
 def test_a_missing_bucket(bucket: Bucket) -> None:
-    """Nothing is found in it, and nothing can be put there."""
+    """A missing bucket contains no objects, and cannot be written."""
     bucket.name = "no-such-bucket"
     destination = bucket.destination
     assert destination.read("x") is destination.version("x") is destination.sha256("x") is None
@@ -117,7 +117,7 @@ def test_a_store_that_cannot_be_written_costs_no_request(
 ) -> None:
     """The store is tested before any request to the API; also a bucket that is read-only."""
     sim = simulate()
-    bucket.answer(403, times=99, when=writes)
+    bucket.respond(403, times=99, when=writes)
     with pytest.raises(PermissionError, match=r"^Access denied: cannot write"):
         run_export(bucket)
     bucket.proxy.clear()
@@ -156,7 +156,7 @@ def test_a_local_disk_that_is_full(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("damage", ["loop", "file"])
 def test_a_local_disk_that_fails(tmp_path: Path, action: str, verb: str, damage: str) -> None:
-    """Whatever is done there: the error names the object and what to check, once."""
+    """Any operation on a failing disk raises an error that names the object and the remedy once."""
     folder = tmp_path / "logs"
     if damage == "loop":
         folder.symlink_to(folder)
@@ -196,15 +196,15 @@ def large(bucket: Bucket) -> bytes:
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
 def test_a_large_object_appears_at_the_end(bucket: Bucket) -> None:
-    """It travels in parts, which nobody sees before the last one."""
+    """A large object is uploaded in parts, and appears after the last one."""
     seen: list[bool] = []
 
-    def look(request: Request) -> bool:
+    def observe(request: Request) -> bool:
         if writes(request):
             seen.append("a/b/x" in bucket.objects)
         return False
 
-    bucket.proxy.faults.append(Fault(when=look))
+    bucket.proxy.faults.append(Fault(when=observe))
     large_data = large(bucket)
     bucket.destination.write_versioned(large_data, "x")
     assert len(seen) > 2
@@ -225,7 +225,7 @@ def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> No
             seen.append(bucket.emulator.get(bucket.name, "a/b/x"))
         return is_late
 
-    bucket.answer(500, times=2, when=late)
+    bucket.respond(500, times=2, when=late)
     bucket.proxy.faults.append(Fault("cut", when=late))
     large_data = large(bucket)
     bucket.destination.write_versioned(large_data, "x")
@@ -238,7 +238,7 @@ def test_a_large_object_that_is_denied(bucket: Bucket, waits: list[float]) -> No
     """In its middle: the object that was there before is still there, and S3 keeps nothing to be paid for."""
     bucket.destination.write_versioned(b"before", "x")
     bucket.requests.clear()
-    bucket.answer(
+    bucket.respond(
         403, times=99, when=lambda request: sum(map(writes, bucket.requests)) > 2 and request.size > 1000
     )
     large_data = large(bucket)

@@ -1,4 +1,4 @@
-"""Whole exports through faults, while a reader reads the store all the time."""
+"""Exports through faults, while a reader reads the store continuously."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def first_uploads(bucket: Bucket) -> Callable[[Request], bool]:
     return is_first
 
 
-@pytest.mark.parametrize("kind", ["answer", "cut", "lost"])
+@pytest.mark.parametrize("kind", ["response", "cut", "lost"])
 def test_an_export_gets_through(sim: Simulator, bucket: Bucket, waits: list[float], kind: FaultKind) -> None:
     """Each object's first upload breaks, or its first two get a 500; no reader sees anything of that."""
-    if kind == "answer":
-        bucket.answer(500, times=99, when=first_uploads(bucket))
-        bucket.answer(500, times=99, when=first_uploads(bucket))
+    if kind == "response":
+        bucket.respond(500, times=99, when=first_uploads(bucket))
+        bucket.respond(500, times=99, when=first_uploads(bucket))
     else:
         bucket.proxy.faults.append(Fault(kind, times=99, when=first_uploads(bucket)))
     with Reader(bucket) as reader:
@@ -152,7 +152,7 @@ def test_an_export_fails_and_the_next_completes_it(
 
     with Reader(bucket) as reader:
         if status:
-            bucket.answer(status, times=999, when=fails)
+            bucket.respond(status, times=999, when=fails)
         else:
             bucket.proxy.faults.append(Fault("cut", times=999, when=fails))
         with pytest.raises(error, match=said.format(f"{bucket.url}/{victim}")):

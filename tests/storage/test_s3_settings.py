@@ -75,7 +75,7 @@ def test_encryption_by_a_key_of_ones_own(export: Callable[..., Bucket], reposito
     assert {headers.get("x-amz-server-side-encryption-aws-kms-key-id") for headers in written} == {"KEY-ID"}
 
 
-def test_a_store_that_knows_no_checksums(export: Callable[..., Bucket], repository: Path) -> None:
+def test_a_store_that_does_not_support_checksums(export: Callable[..., Bucket], repository: Path) -> None:
     """With the setting no request carries one; without it each write does."""
     extra = json.loads(documented(repository, "AIRFLOW_CONN_R2="))["extra"]
     bucket = export(extra={"config_kwargs": extra["config_kwargs"]})
@@ -90,7 +90,7 @@ def checksums(bucket: Bucket) -> set[bool]:
 
 
 def test_a_private_authority(export: Callable[..., Bucket], certificate: Path) -> None:
-    """The worker's AWS_CA_BUNDLE says whose word counts."""
+    """The worker's AWS_CA_BUNDLE determines the trusted authorities."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     bucket = export()

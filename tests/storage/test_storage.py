@@ -50,27 +50,27 @@ def content(destination: Destination, name: str) -> bytes:
 def test_a_library_that_is_missing(
     path: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the extra; no retry helps."""
+    """The error of a missing library names the extra, and is not retryable."""
     monkeypatch.setenv("AIRFLOW_CONN_UNUSED", '{"conn_type": "generic"}')
     monkeypatch.setitem(sys.modules, library, None)  # Python's own way to say that it is not there
     with pytest.raises(SupermetricsValidationError, match=rf"airflow-provider-supermetrics\[{extra}\]"):
         Destination.at(path)
 
 
-def test_a_store_that_nobody_knows() -> None:
+def test_an_unknown_scheme() -> None:
     """The error of an unknown scheme names the scheme, without a remedy."""
     with pytest.raises(SupermetricsValidationError, match=r"cannot write to floppy://a/logs: .*floppy"):
         Destination.at("floppy://a/logs")
 
 
 def test_a_connection_that_does_not_lead_there() -> None:
-    """The error says where to look; no retry helps."""
+    """The error names the Connection to correct, and is not retryable."""
     with pytest.raises(SupermetricsValidationError, match=r"the part before '@': abfs://CONN"):
         Destination.at("abfs://container/logs")
 
 
 def test_a_connection_with_a_setting_that_its_store_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says where to look; no retry helps."""
+    """The error names the Connection to correct, and is not retryable."""
     extra = {"config_kwargs": {"s3_additional_kwargs": {}}}
     monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "aws", "extra": extra}))
     with pytest.raises(
@@ -86,7 +86,7 @@ def test_a_connection_with_a_setting_that_its_store_does_not_know(monkeypatch: p
         "s3a://typo@bucket",
         "gs://typo@bucket/logs",
         "abfs://typo@container/logs",
-        # As URLs look elsewhere.
+        # URLs in the form of other libraries.
         "abfss://typo@account.dfs.core.windows.net/logs",
     ],
 )
@@ -102,7 +102,7 @@ def test_a_connection_that_does_not_exist(simulate: Callable[..., Simulator], pa
 def test_a_path_without_a_connection(
     simulate: Callable[..., Simulator], new_bucket: Callable[[str], Bucket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker's own credentials count then."""
+    """A path without a Connection uses the worker's own credentials."""
     sim = simulate()
     bucket = new_bucket("s3")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local-access-key")
@@ -219,7 +219,7 @@ def test_a_listing_of_others_hides_nothing(bucket: Bucket) -> None:
 
 
 def test_remove(destination: Destination) -> None:
-    """What is there goes; what is not there is no error."""
+    """Removing an object deletes it, and removing a missing object is not an error."""
     destination.remove("x.txt")
     destination.write_versioned(b"one", "x.txt")
     destination.remove("x.txt")
@@ -305,8 +305,8 @@ def test_stale_parts_go(simulate: Callable[..., Simulator], bucket: Bucket) -> N
     }
 
 
-def test_a_missing_bucket_is_said(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
-    """The error names what is missing."""
+def test_the_error_names_a_missing_bucket(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
+    """The error names the missing bucket."""
     simulate()
     bucket.name = "no-such-bucket"
     with pytest.raises(FileNotFoundError, match=r"(?i)bucket"):

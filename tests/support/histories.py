@@ -21,7 +21,7 @@ MAX_PAGE = 6
 
 
 class Outcome(Enum):
-    """What became of a pager."""
+    """The outcome of reading with a pager."""
 
     COMPLETE = "complete"
     FULL_TIME = "refused: one time fills a page"

@@ -18,7 +18,7 @@ _PATIENCE = 2
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection", "te", "upgrade"}
 
 
-FaultKind = Literal["answer", "cut", "lost"]
+FaultKind = Literal["response", "cut", "lost"]
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Request:
 
 @dataclass
 class Fault:
-    """What happens to the first `times` requests for which `when` holds.
+    """A fault of the first `times` requests for which `when` returns True.
 
-    `kind`: "answer" (`status` and `body`, and the store sees nothing), "cut" (half the body, if there is
+    `kind`: "response" (`status` and `body`, and the store sees nothing), "cut" (half the body, if there is
     one, reaches the store, then both connections are reset), "lost" (the store does it, and the client gets a
     reset instead of the response).
     """
 
-    kind: FaultKind = "answer"
+    kind: FaultKind = "response"
     status: int = 500
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class FaultProxy(LoopbackServer):
         self.faults.clear()
 
     def receive(self, request: Request) -> Fault | None:
-        """Note the request; return what shall happen to it."""
+        """Record the request, and return its fault."""
         with self._lock:
             self.requests.append(request)
             for fault in self.faults:
@@ -106,20 +106,20 @@ class _Handler(LoopbackHandler):
             body[:1000],
         )
         fault = self.server.receive(request)
-        if fault and fault.kind == "answer":
+        if fault and fault.kind == "response":
             request.status = fault.status
-            self._answer(fault.status, list(fault.headers.items()), fault.body)
+            self._respond(fault.status, list(fault.headers.items()), fault.body)
         elif fault and fault.kind == "cut":
             if body:
                 self._forward_half(body)
             self.reset()
         else:
-            status, answer_headers, answer = self._forward(body)
+            status, response_headers, response = self._forward(body)
             if fault:
                 self.reset()
                 return
             request.status = status
-            self._answer(status, answer_headers, answer)
+            self._respond(status, response_headers, response)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
@@ -155,8 +155,8 @@ class _Handler(LoopbackHandler):
             for name, value in self._head(len(body)):
                 upstream.putheader(name, value)
             upstream.endheaders(body or None)
-            answer = upstream.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            response = upstream.getresponse()
+            return response.status, response.getheaders(), response.read()
         finally:
             upstream.close()
 
@@ -169,7 +169,7 @@ class _Handler(LoopbackHandler):
             upstream.endheaders(body[: len(body) // 2] or None)
         upstream.close()
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         lines = [f"HTTP/1.1 {status} -"]
         lines += [f"{name}: {value}" for name, value in headers if name.lower() not in _HOP_BY_HOP]
         # HEAD, 204 and 304 keep the length that the store sent; the others get the length of what is sent.

@@ -1,4 +1,4 @@
-"""Responses of the API, and parts of them, that tests of several rooms use."""
+"""Responses of the API, and parts of them, that tests of several components use."""
 
 from __future__ import annotations
 

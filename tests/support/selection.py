@@ -8,7 +8,7 @@ from typing import Final
 
 #: Modules, or tests of them, that take long or need programs from outside of Python.
 FULL: Final = (
-    "tests/components/test_export_waiting.py::test_complete_or_loud",
+    "tests/components/test_export_waiting.py::test_complete_or_failed",
     "tests/components/test_kill.py",
     "tests/components/test_large_export.py",
     "tests/e2e/test_alerts.py",

@@ -37,7 +37,7 @@ class Store(dict[str, Any]):
         return copy.deepcopy(self[key]) if key in self else default
 
     def delete(self, key: str) -> None:
-        """Keep it no longer."""
+        """Delete a value."""
         self.pop(key, None)
 
 

@@ -58,11 +58,11 @@ class Bucket:
         """What came through the proxy."""
         return self.proxy.requests
 
-    def answer(self, status: int, *, times: int, when: Callable[[Request], bool]) -> None:
-        """Let the proxy respond as the store would, to the first requests of a kind."""
+    def respond(self, status: int, *, times: int, when: Callable[[Request], bool]) -> None:
+        """Let the proxy respond as the store would to the first requests for which `when` returns True."""
         headers, body = self.emulator.error(status)
         self.proxy.faults.append(
-            Fault("answer", status=status, headers=headers, body=body, times=times, when=when)
+            Fault("response", status=status, headers=headers, body=body, times=times, when=when)
         )
 
 

@@ -117,7 +117,7 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
 
 
 def exact(value: Any) -> str:
-    """A string that differs where values do, unlike True, 1 and 1.0."""
+    """Return a string that differs for values such as True, 1 and 1.0, which are equal."""
     return json.dumps(value, sort_keys=True)
 
 

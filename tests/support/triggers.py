@@ -52,11 +52,11 @@ class Triggerer:
         self.arguments = {"connector_identifier": CONNECTOR, **arguments}
         self.fired: list[dict[str, Any]] = []
 
-    def run(self, looks: int, between: Callable[[int], None] = lambda _: None) -> list[dict[str, Any]]:
+    def run(self, polls: int, between: Callable[[int], None] = lambda _: None) -> list[dict[str, Any]]:
         """The payloads of the events; `between` is called before each poll with its number, from 1."""
-        return asyncio.run(self._run(looks, between))
+        return asyncio.run(self._run(polls, between))
 
-    async def _run(self, looks: int, between: Callable[[int], None]) -> list[dict[str, Any]]:
+    async def _run(self, polls: int, between: Callable[[int], None]) -> list[dict[str, Any]]:
         trigger = SupermetricsErrorLogEventTrigger(**self.arguments)
         if self.store is not None:
             trigger.asset_state_store = self.store
@@ -67,7 +67,7 @@ class Triggerer:
             between(number)
             async for batch in SupermetricsErrorLogEventTrigger.open_shared_stream(kwargs):
                 yield batch
-                if number == looks:
+                if number == polls:
                     return
                 number += 1
                 between(number)

@@ -184,7 +184,7 @@ def test_no_broken_connection_ends_the_event_trigger(
 
 
 @pytest.mark.skipif(version("apache-airflow").startswith("2."), reason="events came with Airflow 3")
-def test_an_error_that_nobody_foresaw_does_not_end_the_event_trigger(
+def test_an_unexpected_error_does_not_end_the_event_trigger(
     simulate: Callable[..., Simulator],
     after_naps: Callable[[int, Callable[[], None]], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -210,15 +210,15 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_event_trigger(
 
 
 async def defect(*_: Any, **__: Any) -> Any:
-    """What a defect does, in place of a request."""
+    """Raise an unexpected error in place of a request."""
     return 1 / 0
 
 
 @pytest.mark.airflow_2
-def test_an_error_that_nobody_foresaw_fails_a_deferred_task(
+def test_an_unexpected_error_fails_a_deferred_task(
     simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
-    """Once, and the message names the Connection; nothing escapes from the trigger."""
+    """An unexpected error fails the deferred task once, and the message names the Connection."""
     simulate([], clock=lambda: time.monotonic())
     monkeypatch.setattr("aiohttp.ClientSession._request", defect)
     event = fired(deferred_trigger())
@@ -229,7 +229,7 @@ def test_an_error_that_nobody_foresaw_fails_a_deferred_task(
 
 @pytest.mark.airflow_2
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_an_error_that_nobody_foresaw_fails_a_task_on_a_worker(
+def test_an_unexpected_error_fails_a_task_on_a_worker(
     simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """With the same message as from the trigger."""

@@ -1,4 +1,4 @@
-"""What the event trigger promises, in virtual time and without a triggerer."""
+"""The guarantees of the event trigger, in virtual time and without a triggerer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ needs_events = pytest.mark.skipif(
 @pytest.mark.airflow_2
 @pytest.mark.skipif(not version("apache-airflow").startswith("2."), reason="here it works")
 def test_airflow_2_says_why_not() -> None:
-    """The module can be imported there; using the class says what to use instead."""
+    """On Airflow 2 the module can be imported, and using the class raises an error with the alternative."""
     with pytest.raises(AirflowOptionalProviderFeatureException, match=r"Airflow 3\.0.*Sensor"):
         SupermetricsErrorLogEventTrigger(connector_identifier=CONNECTOR)
 
@@ -91,9 +91,9 @@ def test_a_restart_costs_one_more_poll(virtual: Simulate, waits: list[float]) ->
     sim.append(CONNECTOR, [error("reported")])
     Triggerer(waits, store).run(2)
     waits.append(7200)
-    asked = len(sim.requests)
+    earlier = len(sim.requests)
     assert ids(Triggerer(waits, store).run(20)) == []
-    assert len(sim.requests) - asked == 21
+    assert len(sim.requests) - earlier == 21
 
 
 @needs_events
@@ -120,7 +120,7 @@ def test_a_corrected_connection_is_used(
 
 
 @needs_events
-def test_a_watcher_that_comes_late(virtual: Simulate, waits: list[float]) -> None:
+def test_a_watcher_that_joins_late(virtual: Simulate, waits: list[float]) -> None:
     """It also receives what the stream has yielded before it joined, as far back as its lookback."""
     virtual([error("before", 4000), error("lately", 60)])
 
@@ -220,7 +220,7 @@ def test_watchers_share_their_polls(virtual: Simulate, waits: list[float], lookb
 
 @needs_events
 def test_a_refusal_is_waited_for(virtual: Simulate, waits: list[float]) -> None:
-    """No request before the time, no busy loop, nothing lost."""
+    """After a refusal, the trigger waits without a request or a busy loop, and loses no entry."""
     sim = virtual([error("before", 4000)], faults=[None, Fault(429, headers={"Retry-After": "3600"})])
 
     def between(number: int) -> None:
@@ -240,7 +240,7 @@ def test_a_refusal_is_waited_for(virtual: Simulate, waits: list[float]) -> None:
     ids=str,
 )
 def test_it_continues_whatever_happens(virtual: Simulate, waits: list[float], fault: Fault) -> None:
-    """There is no task that could fail: the trigger logs the error, waits some minutes and polls again."""
+    """After any error, the trigger logs it, waits some minutes and polls again."""
     sim = virtual([error("before", 4000)], faults=[None, *[fault] * 4])
 
     def between(number: int) -> None:
@@ -470,7 +470,7 @@ def test_what_is_stored_of_it() -> None:
     ],
     ids=str,
 )
-def test_what_makes_no_sense_fails_when_the_dag_is_read(arguments: dict[str, Any]) -> None:
+def test_invalid_arguments_fail_when_the_dag_is_read(arguments: dict[str, Any]) -> None:
     """Before it runs in a triggerer, whose log is seldom read."""
     with pytest.raises(SupermetricsValidationError):
         SupermetricsErrorLogEventTrigger(**{"connector_identifier": "A", **arguments})

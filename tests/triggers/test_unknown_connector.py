@@ -49,7 +49,7 @@ def test_an_event_trigger_of_a_mistyped_connector_logs_it_and_continues(
 def test_an_event_trigger_of_an_idle_connector_looks_it_up_once(
     virtual: Simulate, waits: list[float]
 ) -> None:
-    """In each process."""
+    """An event trigger looks up an idle connector once per process."""
     sim = virtual()
     assert Triggerer(waits).run(5) == []
     assert (len(sim.requests), lists(sim)) == (6, 1)

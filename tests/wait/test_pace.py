@@ -96,14 +96,14 @@ def test_failures_in_a_row_end_polling() -> None:
 @pytest.mark.parametrize(
     "error", [SupermetricsRequestError("401"), SupermetricsRateLimitError("429", retry_after=90_000)]
 )
-def test_an_error_that_no_poll_can_help_ends_polling(error: SupermetricsError) -> None:
+def test_a_permanent_error_ends_polling(error: SupermetricsError) -> None:
     """At once: a refused request, and a Retry-After of more than a day."""
     with pytest.raises(type(error)):
         pace().after_failure(error)
 
 
 def test_less_than_a_tenth_is_scarce() -> None:
-    """Of the hour's budget."""
+    """Less than a tenth of the hour's budget is scarce."""
     assert is_scarce(100, 9)
     assert not is_scarce(100, 10)
 
@@ -155,7 +155,7 @@ def test_the_waits_inside_a_call_have_a_sum() -> None:
 
 
 def test_a_retry_policy_that_is_set_stays() -> None:
-    """And where Airflow has none, none is set."""
+    """A retry policy that is set is kept; where Airflow has no such policies, none is set."""
     own = object()
     for operator in (SimpleNamespace(retry_policy=own), SimpleNamespace()):
         before = vars(operator).copy()

@@ -1,4 +1,4 @@
-"""Waiting is arithmetic."""
+"""The arithmetic of waits."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ POLICIES = st.builds(
         (POLICY, 2, 1, None, False, 1, 2),
         (POLICY, 4, 7, None, False, 1, 8),
         (POLICY, 5, 15, None, False, 1, None),  # attempts used up
-        (POLICY, 1, 0, 7, True, 0, 7),  # the API's word, to the second
-        (POLICY, 1, 0, 7, False, 0.5, 7.5),  # spread within it
+        (POLICY, 1, 0, 7, True, 0, 7),  # exactly Retry-After
+        (POLICY, 1, 0, 7, False, 0.5, 7.5),  # jitter of up to a second
         (POLICY, 1, 0, 60, True, 1, 60),
-        (POLICY, 1, 0, 61, True, 0, None),  # too long: not begun
-        (POLICY, 2, 60, 41, True, 0, None),  # too much in all
-        (POLICY, 1, 0, 0, True, 1, 1),  # a time that has come already is no reason to hurry
+        (POLICY, 1, 0, 61, True, 0, None),  # longer than max_inline_wait
+        (POLICY, 2, 60, 41, True, 0, None),  # more than max_total_wait in all
+        (POLICY, 1, 0, 0, True, 1, 1),  # a Retry-After of 0 does not shorten the backoff
         (POLICY, 1, 0, 0.9, False, 0, 0.9),
-        (POLICY, 1, 0, None, True, 0, None),  # the budget is per hour, and no time was named
+        (POLICY, 1, 0, None, True, 0, None),  # the budget is per hour, and no Retry-After was given
         (PATIENT, 1, 0, None, True, 0, 300),
         (PATIENT, 2, 300, None, True, 1, 660),
         (PATIENT, 3, 900, None, True, 0, None),
@@ -89,11 +89,11 @@ def test_inline_wait(
     st.lists(st.tuples(st.none() | st.floats(0, 1e6), st.booleans(), st.floats(0, 1)), max_size=30),
 )
 def test_the_bounds_hold_for_any_policy(
-    policy: WaitPolicy, answers: list[tuple[float | None, bool, float]]
+    policy: WaitPolicy, failures: list[tuple[float | None, bool, float]]
 ) -> None:
     """No sum of waits exceeds its cap, no attempt its number, and no Retry-After is shortened."""
     waited, attempts = 0.0, 0
-    for retry_after, rate_limited, jitter in answers:
+    for retry_after, rate_limited, jitter in failures:
         attempts += 1
         wait = policy.inline_delay(
             failed(retry_after, rate_limited), attempts=attempts, waited=waited, jitter=jitter
@@ -117,7 +117,7 @@ def test_deferral_delay(waits: int, retry_after: float | None, jitter: float) ->
         return
     assert wait is not None
     named = default_rate_limit_delay(waits) if retry_after is None else retry_after
-    # A moment that is named again and again becomes longer, up to an hour.
+    # A short Retry-After that is repeated becomes longer, up to an hour.
     least = MIN_DEFERRAL_SECONDS * 2 ** min(waits - 1, 10) if retry_after is not None else 0
     assert max(named, min(least, 3600)) <= wait <= max(named, min(least, 3600)) + 60
 
@@ -177,15 +177,15 @@ def test_numbers_can_be_changed(changes: dict[str, Any], name: str, value: float
         ({"max_total_wait": float("nan")}, "max_total_wait must be a number"),
     ],
 )
-def test_what_is_no_policy(changes: dict[str, Any], complaint: str) -> None:
+def test_an_invalid_policy(changes: dict[str, Any], complaint: str) -> None:
     """The message says which name, and what it should be."""
     with pytest.raises(InvalidRequest, match=complaint):
         WaitPolicy().override(changes)
 
 
 @pytest.mark.parametrize("kind", [SupermetricsRequestError, SupermetricsResponseError, SupermetricsError])
-def test_what_waiting_does_not_help(kind: type[SupermetricsError]) -> None:
-    """It is neither sent again nor waited for."""
+def test_errors_that_waiting_does_not_resolve(kind: type[SupermetricsError]) -> None:
+    """Errors that waiting does not resolve are not retried."""
     assert PATIENT.inline_delay(kind("refused"), attempts=1, waited=0, jitter=0) is None
     assert deferral_delay(kind("refused"), waits=1, jitter=0) is None
 

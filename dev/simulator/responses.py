@@ -1,4 +1,4 @@
-"""The API's responses: success bodies are bare, errors come in an envelope."""
+"""The API's responses: success bodies have no envelope, errors have one."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP response before compression and before the headers that every response has."""
+class Response:
+    """An HTTP response without compression and without the headers that all responses share."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """A response with `value` as JSON."""
-    return Answer(status, json.dumps(value).encode(), {"Content-Type": JSON, **(headers or {})})
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response whose body is `value` as JSON."""
+    return Response(status, json.dumps(value).encode(), {"Content-Type": JSON, **(headers or {})})
 
 
-def error_answer(
+def error_response(
     status: int,
     *,
     code: str | None = None,
     message: str | None = None,
     description: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """The error envelope; `code` and `message` default to what the API says for this status."""
+) -> Response:
+    """Return an error envelope; `code` and `message` default to those that the API uses for this status."""
     usual_code, usual_message = _ERRORS.get(status) or _ERRORS[500 if status >= 500 else 400]
     error: dict[str, Any] = {"code": code or usual_code, "message": message or usual_message}
     if description is not None:
         error["description"] = description
     challenge = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     envelope = {"meta": {"request_id": secrets.token_urlsafe(24)}, "error": error}
-    return json_answer(envelope, status, {**challenge, **(headers or {})})
+    return json_response(envelope, status, {**challenge, **(headers or {})})
