@@ -1,4 +1,4 @@
-"""What all tests share. Airflow gets a home of its own before anything imports it."""
+"""Shared fixtures. Airflow gets its own home before anything imports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which room of the package may import which; and that no test module imports another."""
+"""The allowed imports between the package's components, and between test modules."""
 
 from __future__ import annotations
 

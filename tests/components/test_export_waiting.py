@@ -552,7 +552,7 @@ def test_complete_or_failed(
     tries: int,
     most: float,
 ) -> None:
-    """For any faults and limits: the window exactly, or an error and no manifest; waits within their cap."""
+    """With any faults and limits, the export is complete or has no manifest, and waits have a cap."""
     exported = Exported(tmp_path_factory.mktemp("any"))
     window = None if limit is None else RateLimitWindow(requests=limit, seconds=seconds)
     sim = virtual(log_of(4000), faults=faults, rate_limit=window)
@@ -652,7 +652,7 @@ def test_a_list_of_connectors_waits_too(virtual: Simulate, waits: list[float]) -
 
 
 def test_a_wait_policy_is_checked_when_the_dag_is_read() -> None:
-    """Before any run."""
+    """An invalid wait policy is refused when the DAG is read."""
     for kind in (SupermetricsExportLogsOperator, SupermetricsListConnectorsOperator):
         arguments = {"connector_identifier": "A", "path": "file:///x"} if "Export" in kind.__name__ else {}
         with pytest.raises(SupermetricsValidationError, match="no 'patience' in a wait policy"):

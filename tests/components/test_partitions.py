@@ -76,7 +76,7 @@ def test_a_partition_of_a_day_has_the_hours_of_that_day(window_of: WindowOf) -> 
 
 
 def test_partitions_of_days_without_midnight_cover_every_instant_once(window_of: WindowOf) -> None:
-    """Where Cairo's clocks go from 0:00 to 1:00, and where Apia has no December 30."""
+    """Days without midnight, as in Cairo, and a missing day, as in Apia, leave no gap between windows."""
     for zone, first, lengths in (
         ("Africa/Cairo", "2025-04-23T22:00:00", [24, 23, 24]),
         ("Pacific/Apia", "2011-12-29T10:00:00", [24, 24, 24]),
@@ -144,7 +144,7 @@ def test_a_manual_run_without_a_partition_exports_the_last_complete_window(
 
 
 def airflow_3_2(dag: DAG, key: str) -> dict[str, Any]:
-    """The same run on Airflow 3.2, where a task sees nothing of a partition but its key."""
+    """Return the same run as on Airflow 3.2, where a task has only the key of a partition."""
     run = partitioned(dag, None, None)
     del run["partition_key"], run["partition_date"], run["dag_run"].partition_date
     run["dag_run"].partition_key = key

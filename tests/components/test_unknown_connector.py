@@ -196,7 +196,7 @@ def test_a_sensor_of_a_mistyped_connector_fails_at_its_first_poll(
 def test_a_sensor_of_an_idle_connector_looks_it_up_once(
     virtual: Simulate, waits: list[float], mode: str
 ) -> None:
-    """One request more, whatever it forgets between polls; Airflow 2.11 does not say which poll it is."""
+    """A sensor looks up an idle connector once, except on Airflow 2.11, which does not count polls."""
     sim = virtual(arrivals={7: [(CONNECTOR, [at(5)])]})
     assert Rescheduled(mode, waits).run()["matches"] == 1
     if mode == "reschedule" and version("apache-airflow").startswith("2."):

@@ -1,4 +1,4 @@
-"""Which window a run exports: a scheduled one, one of a partition, a manual one."""
+"""The windows of scheduled runs, runs of partitions and manual runs."""
 
 from __future__ import annotations
 
@@ -587,7 +587,7 @@ def test_a_manual_run_warns_where_the_schedule_has_other_windows(
 def test_the_documented_end_from_the_configuration_of_a_run(
     quiet: Simulator, repository: Path, exported: Exported
 ) -> None:
-    """Where there is none, the window is what it would be anyway."""
+    """The documented end from a run's configuration is used if there is one."""
     page = (repository / "docs" / "export.md").read_text("utf-8")
     [end] = re.findall(r'`end="(\{\{.*?)"`', page)
     for conf, hour in ((None, 15), ({}, 15), ({"end": "2025-10-29T03:00:00Z"}, 3)):

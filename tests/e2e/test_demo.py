@@ -1,4 +1,4 @@
-"""What the demo's checks and its end depend on. The demo itself is run manually: `make demo`."""
+"""The checks and the shutdown of the demo, which is itself run manually: `make demo`."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_all_processes_end_with_the_block():
 
 
 def test_a_folder_is_used_by_one_demo_at_a_time(tmp_path):
-    """A folder is emptied for its owner, and for nobody else meanwhile."""
+    """A folder is emptied for one demo, and a second one is refused meanwhile."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "old").touch()
     with own_folder(tmp_path / "run") as folder:

@@ -78,7 +78,7 @@ def test_the_description_links_to_supermetrics() -> None:
 
 
 def test_the_wheel(repository: Path, tmp_path: Path) -> None:
-    """It has every module, the types marker, the licence and the entry point, and nothing else."""
+    """The wheel has every module, the types marker, the licence and the entry point, and nothing else."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)],
         cwd=repository,

@@ -260,7 +260,7 @@ def test_a_killed_worker_costs_no_finished_part(
 def test_a_retry_waits_until_retry_after_has_passed(
     services: Services, simulators: dict[str, Simulator]
 ) -> None:
-    """Not after the task's retry_delay, and also where the task is a mapped one."""
+    """A retry waits for Retry-After instead of the task's retry_delay, also in a mapped task."""
     run = services.trigger("refused")
     for task_id, index in (("export", -1), ("mapped", 0)):
         task = in_state(services, "up_for_retry", "refused", run, task_id, index)

@@ -231,7 +231,7 @@ def test_a_port_that_cannot_be_called(refuse: Refuse, port: int) -> None:
 
 @pytest.mark.parametrize("host", ["https://user:12/ss@x.com", "user:12/ss@x.com", "https://user:12#ss@x.com"])
 def test_a_password_in_the_host(refuse: Refuse, host: str) -> None:
-    """Not quoted either where it holds what ends the host of a URL."""
+    """A password in the host is not quoted, even if it contains a delimiter of URLs."""
     message = refuse(url=host)
     assert message.startswith("host contains a user name or password")
     assert "ss" not in message.replace("password", "")
@@ -267,7 +267,7 @@ def test_a_path_that_is_not_the_version(
 def test_a_uri_with_the_version_of_the_api(
     simulate: Simulate, hook: Any, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    """What follows the host of a URI is the schema to Airflow."""
+    """A version in a URI, which Airflow parses as the schema, is accepted."""
     sim = simulate()
     quoted = sim.url.replace(":", "%3A").replace("/", "%2F")
     key = KEY.replace("/", "%2F").replace("+", "%2B")
@@ -411,7 +411,7 @@ _BODY = "".join(PRIVATE_KEY.splitlines()[1:-1])
 )
 @pytest.mark.parametrize("setting", ["cert", "key", "verify"])
 def test_a_private_key_pasted_for_a_path_is_not_quoted(refuse: Refuse, setting: str, pasted: str) -> None:
-    """Only what is a short path in one line is quoted."""
+    """A private key in place of a path is not quoted; only a short path of one line is."""
     value: Any = pasted
     if setting == "key":
         setting, value = "cert", [__file__, pasted]
@@ -473,7 +473,7 @@ def test_a_proxy_that_one_library_would_refuse(
 def test_a_proxy_for_other_hosts_is_not_judged(
     simulate: Simulate, hook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is wrong with it does not matter here."""
+    """An invalid proxy that applies to other hosts only is ignored."""
     simulate()
     monkeypatch.setenv("HTTPS_PROXY", "http://user:pass/word@proxy")
     monkeypatch.setenv("HTTP_PROXY", "nonsense://")

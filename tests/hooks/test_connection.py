@@ -204,7 +204,7 @@ def test_the_inherited_run_is_as_safe(simulate: Simulate, connection: Callable[.
 def test_the_inherited_run_has_the_timeout_of_the_connection(
     simulate: Simulate, connection: Callable[..., None]
 ) -> None:
-    """Whatever the http provider's version, it does not wait forever."""
+    """run() uses the Connection's timeout, whatever the http provider's version."""
     sim = simulate(faults=[Fault(delay=5)])
     connection(sim.url, extra={"team_id": TEAM, "timeout": 0.2})
     with SupermetricsHook() as hook, pytest.raises(requests.Timeout):
@@ -214,7 +214,7 @@ def test_the_inherited_run_has_the_timeout_of_the_connection(
 def test_the_inherited_run_raises_what_our_methods_raise(
     simulate: Simulate, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its error is typed, and the response's body, which may quote the credential, is in no log."""
+    """run() raises typed errors, and does not log the response's body, which may quote the credential."""
     sim = simulate(faults=[Fault(403, message=f"not for {KEY}"), Fault(302, headers={"Location": "/x"})])
     with SupermetricsHook() as hook:
         for kind in (SupermetricsRequestError, SupermetricsResponseError):

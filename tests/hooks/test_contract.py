@@ -43,7 +43,7 @@ def ids(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def test_list_logs_is_one_request(simulate: Simulate, hook: Any) -> None:
-    """One page, newest first, with the budget that the response reports."""
+    """list_logs() sends one request for one page, and reads the rate limit of the response."""
     sim = simulate()
     page = hook.list_logs(CONNECTOR, limit=10, before=START + HOUR)
     assert page.entries == sim.truth(CONNECTOR, end=START + HOUR)[:10]
@@ -182,7 +182,7 @@ def test_newest_first(simulate: Simulate, hook: Any) -> None:
 
 
 def test_a_time_that_fills_a_page(simulate: Simulate, hook: Any) -> None:
-    """Where nothing can be proven, the error says what happened, and nothing loops."""
+    """A time that fills a page raises an error that explains it, without a loop."""
     entries = [{"id": str(i), "log_time": START} for i in range(1200)] + [
         {"id": "old", "log_time": START - HOUR}
     ]
@@ -204,7 +204,7 @@ def test_a_time_that_fills_a_page(simulate: Simulate, hook: Any) -> None:
     ],
 )
 def test_invalid_windows(simulate: Simulate, hook: Any, window: dict[str, Any]) -> None:
-    """They are refused before anything is sent."""
+    """Invalid windows are refused before any request."""
     sim = simulate()
     with pytest.raises(SupermetricsValidationError):
         hook.iter_logs(CONNECTOR, **window)
@@ -223,7 +223,7 @@ def test_invalid_windows(simulate: Simulate, hook: Any, window: dict[str, Any]) 
     ],
 )
 def test_bad_arguments(simulate: Simulate, hook: Any, method: str, arguments: dict[str, Any]) -> None:
-    """They are refused before anything is sent, as ValueErrors that Airflow does not retry."""
+    """Bad arguments are refused before any request, as ValueErrors that Airflow does not retry."""
     sim = simulate()
     with pytest.raises(SupermetricsValidationError) as refused:
         getattr(hook, method)(**arguments)
@@ -478,7 +478,7 @@ def test_a_server_that_drips(
 
 
 def test_rate_limit_is_the_last_one_received(simulate: Simulate, hook: Any) -> None:
-    """It is None before any response; a response without headers changes nothing."""
+    """The rate limit is None before any response, and a response without headers does not change it."""
     sim = simulate(rate_limit_headers="never")
     assert hook.rate_limit is None
     hook.list_connectors()
@@ -502,7 +502,7 @@ def test_a_response_without_rate_limit_headers_changes_nothing(simulate: Simulat
 
 
 def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
-    """One request, and a sentence that says what the credential sees."""
+    """A good connection takes one request, and the message says what the credential can access."""
     sim = simulate()
     assert hook.test_connection() == (
         True,
@@ -532,7 +532,7 @@ def test_a_good_connection(simulate: Simulate, hook: Any) -> None:
 def test_the_message_of_a_failed_connection_test(
     simulate: Simulate, connection: Callable[..., None], hook: Any, parts: dict[str, Any], sentence: str
 ) -> None:
-    """At most one request, and a sentence that says what to do."""
+    """A failed test takes at most one request, and the message says what to do."""
     sim = simulate(connectors=[Connector(CONNECTOR, team_id=TEAM), Connector("OTHER", team_id=7)])
     connection(**{"url": sim.url, **parts})
     is_good, message = hook.test_connection()

@@ -144,7 +144,7 @@ def test_other_secrets_of_a_connection(
 def test_a_short_secret_leaves_messages_readable(
     connection: Callable[..., None], hook: Any, raw_server: RawServer
 ) -> None:
-    """As in Airflow's logs, fewer than five characters are no secret."""
+    """Secrets of fewer than five characters are not redacted, as in Airflow's logs."""
     connection(raw_server.url, password="a", extra={"team_id": TEAM, "headers": {"X-Env": "bad"}})
     raw_server.error(400, body_of("a bad key"))
     with pytest.raises(SupermetricsRequestError, match="a bad key"):
@@ -155,7 +155,7 @@ def test_a_short_secret_leaves_messages_readable(
 def test_a_long_message(
     connection: Callable[..., None], hook: Any, raw_server: RawServer, noise: str
 ) -> None:
-    """However long it is, and wherever it is cut, no part of a credential is left."""
+    """A long message contains no part of a credential, wherever it is cut."""
     blank = " " * 32_760 if not noise else f" {noise}" * 7_000
     connection(raw_server.url)
     raw_server.error(400, body_of(f"x{blank}{KEY}{blank}{KEY}"))
@@ -181,7 +181,7 @@ def test_a_server_that_does_not_speak_http_quotes_the_credential(
 def test_a_page_that_is_not_the_contract_quotes_the_credential(
     connection: Callable[..., None], hook: Any, raw_server: RawServer
 ) -> None:
-    """What is wrong with a success is quoted from it."""
+    """The message about an invalid page quotes it without the credential."""
     connection(raw_server.url)
     encoded = quote(KEY, safe="")
     raw_server.error(200, json.dumps({"logs": [{"id": "1", "log_time": encoded}]}).encode())

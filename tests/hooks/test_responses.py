@@ -212,7 +212,7 @@ def test_a_body_outside_the_envelope_is_quoted(
 
 @pytest.mark.parametrize("text", ["plain {}", "<p>{}</p>", '{{"fault": "{}"}}', '{{"message": "{}"}}'])
 def test_a_quoted_body_is_short_and_without_the_credential(simulate: Simulate, hook: Any, text: str) -> None:
-    """Never a whole body, and no part of the credential wherever the quotation ends."""
+    """A quoted body is short and has no part of the credential, wherever the quotation ends."""
     bodies = [text.format("y" * length + KEY + "z" * 10**5) for length in range(150, 310, 10)]
     simulate(faults=[Fault(400, body=body) for body in bodies])
     for _ in bodies:
@@ -258,7 +258,7 @@ def test_a_404_without_the_envelope_says_to_check_the_host(simulate: Simulate, h
 
 
 def test_a_404_of_the_api_says_to_check_the_arguments(simulate: Simulate, hook: Any) -> None:
-    """With the envelope the host is right."""
+    """A 404 with the envelope proves that the host is right, so the message refers to the arguments."""
     simulate(faults=[Fault(404)])
     with pytest.raises(SupermetricsRequestError, match="check team_id") as raised:
         hook.list_connectors()
@@ -297,7 +297,7 @@ def test_a_success_that_is_not_json_is_quoted(
 def test_the_details_of_an_error_are_read(
     simulate: Simulate, hook: Any, details: Any, shown: str | None
 ) -> None:
-    """As an attribute, and in the message."""
+    """The details of an error are an attribute and part of the message."""
     error = {"code": "VALIDATION_ERROR", "message": "Invalid.", "details": details}
     simulate(faults=[Fault(422, body={"error": error})])
     with pytest.raises(SupermetricsRequestError) as raised:
@@ -329,7 +329,7 @@ def test_details_are_bounded(simulate: Simulate, hook: Any) -> None:
 def test_the_request_id_of_the_header_is_read(
     simulate: Simulate, hook: Any, body: Any, request_id: str
 ) -> None:
-    """Where the body has none; Supermetrics' support needs it."""
+    """The request id is read from the header if the body has none."""
     simulate(faults=[Fault(400, body=body, headers={"X-Request-Id": "from-header"})])
     with pytest.raises(SupermetricsRequestError, match=f"request id {request_id}") as raised:
         hook.list_connectors()
@@ -441,7 +441,7 @@ def test_a_list_of_exactly_1000_connectors_is_complete(
 def test_a_connection_whose_list_is_not_complete_is_in_order(
     simulate: Simulate, hook: Any, fault: Fault, seen: str
 ) -> None:
-    """Its test says how many of them the credential sees."""
+    """The connection test reports how many connectors the credential can access."""
     simulate(faults=[fault])
     is_good, message = hook.test_connection()
     assert is_good

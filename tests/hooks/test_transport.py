@@ -274,7 +274,7 @@ def test_damaged_compression(simulate: Simulate, once: Any, status: int, body: b
 def test_an_error_without_its_whole_body(
     simulate: Simulate, connection: Callable[..., None], once: Any, end: str, status: int
 ) -> None:
-    """Its Retry-After is obeyed all the same."""
+    """The Retry-After of an error with an incomplete body is obeyed."""
     head = f"HTTP/1.1 {status} Busy\r\nRetry-After: 120\r\nContent-Length: 500\r\n\r\n".encode()
     scripts: dict[str, Fault] = {
         "cut": Fault(raw=lambda: [head + b"{"]),
@@ -423,7 +423,7 @@ def test_a_proxy_that_drips(
 
 @pytest.mark.parametrize("statuses", [[100], [102], [103], [103, 103, 100, 103], [199]], ids=str)
 def test_interim_responses_are_skipped(simulate: Simulate, once: Any, statuses: list[int]) -> None:
-    """Any 1xx, with headers of its own, comes before the response, and is none."""
+    """Interim 1xx responses with headers are skipped."""
     interim = b"".join(
         f"HTTP/1.1 {status} -\r\nLink: </a>\r\nContent-Encoding: br\r\nRetry-After: 1\r\n\r\n".encode()
         for status in statuses
@@ -447,7 +447,7 @@ def test_101_is_no_interim_response(simulate: Simulate, once: Any) -> None:
 
 @pytest.mark.parametrize("location", [b"\xff", b"http://[", b"//", b"http://a..b/", b"\x00", b"h" * 5000])
 def test_where_a_redirect_points_is_not_read(simulate: Simulate, once: Any, location: bytes) -> None:
-    """It is refused as such, whatever its Location is."""
+    """A redirect is refused, whatever its Location is."""
     head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
     simulate(faults=[Fault(raw=lambda: [head])])
     # aiohttp takes a control character for an error of its own.
@@ -462,7 +462,7 @@ def test_where_a_redirect_points_is_not_read(simulate: Simulate, once: Any, loca
 def test_cookies_are_not_sent_back(
     simulate: Simulate, connection: Callable[..., None], hook: Any, waits: list[float]
 ) -> None:
-    """Nobody but the Connection decides what is sent, whatever response brings a cookie."""
+    """Cookies of responses are not sent back."""
     cookies = [("Set-Cookie", "session=1; Path=/"), ("Set-Cookie", "other=2"), ("Set-Cookie2", "old=3")]
     headers = {"Set-Cookie": "session=1; Path=/"}
     faults = [Fault(raw=response(503, cookies)), *[Fault(headers=headers)] * 2, Fault(500, headers=headers)]

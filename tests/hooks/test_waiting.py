@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[Fault, type[SupermetricsError], list[tuple[float, float]
 def test_a_fault_that_stays(
     simulate: Simulate, connection: Callable[..., None], new_hook: NewHook, waits: list[float], name: str
 ) -> None:
-    """As many requests as waits and one more, each wait as it should be, then the right error."""
+    """A permanent fault takes one request more than waits, and then raises the right error."""
     fault, kind, expected = FAULTS[name]
     sim = simulate(faults=[fault] * 9)
     connection(sim.url, extra={"team_id": TEAM, "timeout": 1 if fault.delay else 30})
@@ -107,7 +107,7 @@ def test_a_fault_that_stays(
 def test_a_fault_that_passes(
     simulate: Simulate, connection: Callable[..., None], hook: Any, waits: list[float], name: str
 ) -> None:
-    """In the middle of a window it costs one wait and one request; the window is complete."""
+    """A temporary fault takes one wait and one more request, and the window is complete."""
     fault, _, _ = FAULTS[name]
     sim = simulate(generate_entries(count=2500, start=START, end=START + HOUR, seed=3), faults=[None, fault])
     connection(sim.url, extra={"team_id": TEAM, "timeout": 1 if fault.delay else 30})
@@ -200,7 +200,7 @@ def test_a_patient_policy_waits_without_retry_after(
 
 
 def test_the_reserve_is_left_to_others(simulate: Simulate, new_hook: NewHook, waits: list[float]) -> None:
-    """With so many requests left the client stops, as after a 429, and sends none of them."""
+    """When only the reserve is left, the client stops as after a 429."""
     entries = generate_entries(count=9500, start=START, end=START + HOUR, seed=3)
     sim = simulate(entries, rate_limit=RateLimitWindow(requests=8, seconds=3600))
     hook = new_hook(wait_policy={"rate_limit_reserve": 3})
@@ -294,7 +294,7 @@ def test_an_invalid_policy(
     wait_policy: dict[str, Any],
     complaint: str,
 ) -> None:
-    """It is refused before anything is sent, and the message names the place."""
+    """An invalid policy is refused before any request, and the message names its source."""
     sim = simulate()
     connection(sim.url, extra={"team_id": TEAM, **extra})
     with pytest.raises(SupermetricsValidationError, match=complaint):

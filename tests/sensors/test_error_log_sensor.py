@@ -257,7 +257,7 @@ def test_never_fail_skips_after_any_error(
 def test_silent_fail_continues_after_errors_that_may_pass(
     virtual: Simulate, waits: list[float], mode: str
 ) -> None:
-    """However many polls fail in a row before the sensor defers; a refused request ends it all the same."""
+    """With silent_fail, failed polls do not end the sensor before it defers, but a refused request does."""
     arguments = {"silent_fail": True, "max_consecutive_failures": 1, "wait_policy": {"max_attempts": 1}}
     failures = 1 if mode == "deferrable" else 3
     sim = virtual([*quiet(), at(5)], faults=[Fault(500)] * failures)
@@ -399,7 +399,7 @@ def test_any_id_can_be_stored_between_polls(virtual: Simulate, waits: list[float
 
 @pytest.mark.parametrize("mode", MODES)
 def test_any_field_can_be_stored_between_polls(virtual: Simulate, waits: list[float], mode: str) -> None:
-    """Also names and values that Airflow's own serialization takes for its own, or that end a conversion."""
+    """Any field can be stored, including names and values that Airflow's serialization reserves."""
     fields: list[dict[str, Any]] = [
         {"__classname__": "builtins.int", "__version__": 1, "__data__": 1},
         {"__type": "dict", "__var": {}},
@@ -555,7 +555,7 @@ def test_since(virtual: Simulate, arguments: dict[str, Any], parts: dict[str, An
 def test_bad_input_is_refused_before_any_request(
     virtual: Simulate, waits: list[float], arguments: dict[str, Any], complaint: str
 ) -> None:
-    """In every mode, without a retry."""
+    """Invalid input is refused in every mode, without a request or a retry."""
     sim = virtual(quiet())
     for mode in MODES:
         with pytest.raises(SupermetricsValidationError, match=complaint):
@@ -658,7 +658,7 @@ def test_what_to_do_is_a_line_of_its_own(
 
 @pytest.mark.parametrize("rate_limit", [None, RateLimit(3600, 5)])
 def test_an_error_has_all_its_facts_after_a_deferral(rate_limit: RateLimit | None) -> None:
-    """It has the same facts as one without a deferral."""
+    """An error after a deferral has the same attributes as one without."""
     facts = {"remedy": "wait", "status_code": 429, "code": "C", "description": "d", "details": "x"}
     error = SupermetricsRateLimitError("m", request_id="r", retry_after=5.0, rate_limit=rate_limit, **facts)
     again = error_of(stored(error_event(error)))

@@ -178,7 +178,7 @@ def test_wrong_contents(serve, at, kind):
 
 @pytest.mark.parametrize("kind", ["no_log_time", "bad_log_time"])
 def test_one_spoiled_entry(serve, at, kind):
-    """One entry of the normal page has no readable time; the others, and the log itself, are as ever."""
+    """One entry of the page has no readable time; the other entries and the log are unchanged."""
     simulator, client = serve([at(f"{n}", n) for n in range(5)], faults=[Fault(kind=kind)])
     page, truth = client.get().json["logs"], simulator.truth("T3S70")
     different = [(found, right) for found, right in zip(page, truth, strict=True) if found != right]

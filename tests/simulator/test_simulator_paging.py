@@ -74,7 +74,7 @@ def test_trimmed_drops_a_zero_fraction(serve, at):
     ],
 )
 def test_zone_switch(serve, at, zone, printed):
-    """Times print in the zone, and the truth still goes by the instant."""
+    """Times are printed in the zone, and the truth still uses the instant."""
     simulator, client = serve([at("a", 1)], zone=zone)
     assert client.get().json["logs"][0]["log_time"] == printed
     assert ids(simulator.truth("T3S70", START + timedelta(seconds=1), START + timedelta(seconds=2))) == ["a"]
@@ -93,7 +93,7 @@ def test_stores_finer_switch(serve, at, stores_finer, expected):
     ("rounding", "stores_finer", "second"), [("truncate", True, 1), ("round", True, 2), ("round", False, 1)]
 )
 def test_rounding_switch(serve, at, rounding, stores_finer, second):
-    """Rounding prints the nearest second, and the truth goes by what is printed; stored cut, it is moot."""
+    """Rounding prints the nearest second, which the truth uses; truncated times are not rounded."""
     simulator, client = serve([at("a", 1.7)], rounding=rounding, stores_finer=stores_finer)
     assert client.get().json["logs"][0]["log_time"] == f"2026-01-01T00:00:0{second}Z"
     start = START + timedelta(seconds=second)

@@ -167,7 +167,7 @@ def test_no_page_is_requested_while_a_checkpoint_cannot_be_written(
 def test_a_store_that_denies_deletion_costs_no_request_on_any_try(
     simulate: Simulate, bucket: Bucket, waits: list[float], is_rerun: bool
 ) -> None:
-    """Neither what the first try left there to try the store vouches for it, nor an earlier manifest."""
+    """A store that denies deletion fails each attempt before a request, whatever earlier attempts left."""
     if is_rerun:
         simulate(log_of(6000))
         run(bucket)

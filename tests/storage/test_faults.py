@@ -52,7 +52,7 @@ def test_a_store_that_keeps_failing(bucket: Bucket, waits: list[float]) -> None:
 
 @pytest.mark.parametrize("kind", ["cut", "lost"])
 def test_a_connection_that_breaks_once(bucket: Bucket, waits: list[float], kind: FaultKind) -> None:
-    """In the middle of the body, or after it: the object is whole, with the version that was returned."""
+    """After a connection breaks in or after the body, the object is whole and has the returned version."""
     bucket.proxy.faults.append(Fault(kind, when=writes))
     version = bucket.destination.write_versioned(DATA, "x")
     assert bucket.objects == {"a/b/x": DATA}
@@ -175,7 +175,7 @@ def test_a_local_disk_that_fails(tmp_path: Path, action: str, verb: str, damage:
 def test_an_export_to_a_local_disk_that_fails_costs_no_request(
     simulate: Callable[..., Simulator], tmp_path: Path
 ) -> None:
-    """Before any request, with an error that says which object and what to check."""
+    """The export fails before any request, and the error names the object and what to check."""
     sim = simulate()
     (tmp_path / "logs").write_bytes(b"")
     operator = SupermetricsExportLogsOperator(
@@ -235,7 +235,7 @@ def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> No
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
 def test_a_large_object_that_is_denied(bucket: Bucket, waits: list[float]) -> None:
-    """In its middle: the object that was there before is still there, and S3 keeps nothing to be paid for."""
+    """A denial in the middle of an upload keeps the earlier object, and leaves no parts in S3."""
     bucket.destination.write_versioned(b"before", "x")
     bucket.requests.clear()
     bucket.respond(

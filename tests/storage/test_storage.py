@@ -128,7 +128,7 @@ def test_a_path_without_a_connection(
     ],
 )
 def test_a_path_with_a_credential(path: str) -> None:
-    """It is refused, and not repeated where all can read it."""
+    """A path with a credential is refused, and the message does not contain the credential."""
     with pytest.raises(SupermetricsValidationError, match="must not contain a credential") as raised:
         Destination.at(path)
     assert "SECRET" not in str(raised.value)
@@ -159,7 +159,7 @@ def test_a_path_that_would_be_another(path: str) -> None:
     "folder", ["", "/", "//", "/a b", "/100%", "/é+=&", "/[a]*", "/a:b", "/dt=1/", "/a#b", "/..a"]
 )
 def test_a_path_that_is_odd(bucket: Bucket, folder: str) -> None:
-    """What is put is found again, in the same folder."""
+    """An object at an odd path is found again in the same folder."""
     destination = Destination.at(f"{bucket.url}{folder}")
     version = destination.write_versioned(b"one", "x.txt")
     assert destination.versions("x") == {"x.txt": version}

@@ -42,7 +42,7 @@ def virtual(simulate: Simulate, waits: list[float]) -> Simulate:
 
 @needs_events
 def test_one_event_for_each_poll_that_finds_errors(virtual: Simulate, waits: list[float]) -> None:
-    """It lists all of them; a poll without new errors fires none; one request a poll."""
+    """One event lists all errors of a poll, a poll without new errors fires none, for one request each."""
     sim = virtual([error("old", 4000), error("ok", 20, 200)])
 
     def between(number: int) -> None:
@@ -167,7 +167,7 @@ def test_other_filters_are_other_watermarks(virtual: Simulate, waits: list[float
 
 @needs_events
 def test_without_a_store_it_begins_some_time_ago(virtual: Simulate, waits: list[float]) -> None:
-    """Before Airflow 3.3: now minus lookback."""
+    """Without a store, as before Airflow 3.3, the trigger begins at now minus lookback."""
     virtual([error("long ago", 700), error("a while ago", 200)])
     assert ids(Triggerer(waits).run(2)) == [["a while ago"]]
     assert ids(Triggerer(waits, lookback=timedelta(minutes=15)).run(1)) == [["a while ago", "long ago"]]
@@ -398,7 +398,7 @@ def test_a_shared_stream_that_ends_is_replaced(virtual: Simulate, waits: list[fl
 
 @needs_events
 def test_entries_of_any_content_end_nothing(virtual: Simulate, waits: list[float]) -> None:
-    """Whatever the API logs, the errors among it are found."""
+    """Entries of any content do not end the trigger, and errors among them are found."""
     odd = [error(f"odd {i}") for i in range(5)]
     odd[0]["status"] = "5" * 5000
     odd[1] |= {"status": "503", "event": ["data.fetch"], "request": {"a": 1}}
@@ -471,6 +471,6 @@ def test_what_is_stored_of_it() -> None:
     ids=str,
 )
 def test_invalid_arguments_fail_when_the_dag_is_read(arguments: dict[str, Any]) -> None:
-    """Before it runs in a triggerer, whose log is seldom read."""
+    """Invalid arguments are refused when the DAG is read, not in the triggerer."""
     with pytest.raises(SupermetricsValidationError):
         SupermetricsErrorLogEventTrigger(**{"connector_identifier": "A", **arguments})

@@ -51,7 +51,7 @@ def pace(longest: float | None = None, failures: int = 3) -> Pace:
     ],
 )
 def test_a_low_budget_stretches_the_interval(rate_limit: RateLimit | None, seconds: float) -> None:
-    """With less than a tenth left, to an hour at most."""
+    """With less than a tenth of the budget left, the interval grows, to an hour at most."""
     one = pace()
     assert one.after_success(rate_limit, 0) == seconds
     assert one.state == PaceState(succeeded=1)
@@ -97,7 +97,7 @@ def test_failures_in_a_row_end_polling() -> None:
     "error", [SupermetricsRequestError("401"), SupermetricsRateLimitError("429", retry_after=90_000)]
 )
 def test_a_permanent_error_ends_polling(error: SupermetricsError) -> None:
-    """At once: a refused request, and a Retry-After of more than a day."""
+    """A refused request, or a Retry-After of more than a day, ends polling at once."""
     with pytest.raises(type(error)):
         pace().after_failure(error)
 
@@ -109,7 +109,7 @@ def test_less_than_a_tenth_is_scarce() -> None:
 
 
 def test_times_from_now() -> None:
-    """In UTC; what no datetime can hold is the last one."""
+    """Times from now are in UTC, and at most the largest datetime."""
     assert utcnow().tzinfo is timezone.utc
     assert time_after(5, lambda: NOW) == NOW + timedelta(seconds=5)
     assert time_after(1e12) == datetime.max.replace(tzinfo=timezone.utc)

@@ -110,7 +110,7 @@ def test_the_bounds_hold_for_any_policy(
 
 @given(st.integers(1, 10**6), st.none() | st.floats(0, 1e12), st.floats(0, 1))
 def test_deferral_delay(waits: int, retry_after: float | None, jitter: float) -> None:
-    """Never early, never much too late, never shorter than a heartbeat; an absurd time is refused."""
+    """A deferral is never early, much too late or shorter than a heartbeat; an absurd time is refused."""
     wait = deferral_delay(failed(retry_after, rate_limited=True), waits=waits, jitter=jitter)
     if retry_after is not None and retry_after > 86_400:
         assert wait is None
