@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
+from airflow_provider_supermetrics._api.deflate import (
+    GZIP,
+    RAW,
+    ZLIB,
+    Decompressor,
+    DeflateError,
+    decompressor,
+)
 from airflow_provider_supermetrics._api.errors import ContractViolation
 
 #: The encodings that are requested, and the only ones that are read.
@@ -68,7 +75,7 @@ class _Inflater:
 
     def __init__(self, coding: str) -> None:
         self._is_gzip = coding == "gzip"
-        self._stream: zlib._Decompress | None = None
+        self._stream: Decompressor | None = None
 
     @property
     def is_within(self) -> bool:
@@ -78,13 +85,13 @@ class _Inflater:
     def pieces(self, data: bytes) -> Iterator[bytes]:
         if self._stream is None and data:
             # Some servers leave out zlib's header, whose first byte ends in 8 (deflate).
-            deflate = zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
-            self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS if self._is_gzip else deflate)
+            deflate = ZLIB if data[0] & 0x0F == 8 else RAW
+            self._stream = decompressor(GZIP if self._is_gzip else deflate)
         is_more = bool(data)
         while is_more and self._stream and not self._stream.eof:
             try:
                 piece = self._stream.decompress(data, _STEP)
-            except zlib.error as error:
+            except DeflateError as error:
                 raise ConnectionError(f"the compressed body is damaged: {error}") from None
             data = self._stream.unconsumed_tail
             # A whole step may have left more behind, even where all data have been taken in.

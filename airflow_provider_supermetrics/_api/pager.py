@@ -47,7 +47,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import ge
 from typing import Annotated
 
 import msgspec
@@ -296,8 +297,28 @@ class LogPager:
 
 def _read(page: Sequence[LogEntry], state: PagerState, request: PageRequest) -> _Received:
     """Check that the page is in order, and find what is new."""
-    finest = min({entry.tick for entry in page}, default=state.tick)
-    tick = max(min(state.tick, finest), state.least_tick)
+    ticks = {entry.tick for entry in page}
+    tick = max(min(state.tick, *ticks), state.least_tick) if ticks else state.tick
+    times = [entry.time for entry in page]
+    if not all(map(ge, times, times[1:])):
+        _require_order(page)
+    if page and request.before is not None and page[0].time > request.before + tick:
+        raise ContractViolation(
+            f"the page has an entry at {page[0].time.isoformat()}, "
+            f"although entries before {request.before.isoformat()} were requested"
+        )
+    keys = {entry.key for entry in page}
+    seen = state.seen
+    new = [entry for entry in page if entry.key not in seen]
+    if len(keys) < len(page):
+        first: dict[str, LogEntry] = {}
+        for entry in new:
+            first.setdefault(entry.key, entry)
+        new = list(first.values())
+    return _Received(page, keys, new, tick)
+
+
+def _require_order(page: Sequence[LogEntry]) -> None:
     for newer, older in pairwise(page):
         # An entry that is printed more coarsely may look older than it is.
         if older.time > newer.time and older.time >= newer.time + newer.tick:
@@ -305,18 +326,6 @@ def _read(page: Sequence[LogEntry], state: PagerState, request: PageRequest) -> 
                 "the page is not in reverse chronological order: "
                 f"{older.time.isoformat()} comes after {newer.time.isoformat()}"
             )
-    if page and request.before is not None and page[0].time > request.before + tick:
-        raise ContractViolation(
-            f"the page has an entry at {page[0].time.isoformat()}, "
-            f"although entries before {request.before.isoformat()} were requested"
-        )
-    keys: set[str] = set()
-    new = []
-    for entry in page:
-        if entry.key not in state.seen and entry.key not in keys:
-            new.append(entry)
-        keys.add(entry.key)
-    return _Received(page, keys, new, tick)
 
 
 def _judge(state: PagerState, received: _Received) -> Verdict:
@@ -410,11 +419,14 @@ def _advance(state: PagerState, received: _Received) -> PagerState:
 
 def _take(state: PagerState, received: _Received) -> PagerState:
     """Take what is new in the page; if the previous page was short, it was cut."""
-    seen = {**state.seen, **{entry.key: _latest(entry, state.tick) for entry in received.new}}
+    tick = state.tick
+    new = {entry.key: entry.time if entry.tick <= tick else _latest(entry, tick) for entry in received.new}
     # A page may show no more than the next tick of an inclusive server, none of which is the oldest.
     is_oldest = state.oldest is None or received.page[-1].time <= state.oldest
     last = received.page[-1].key if is_oldest else state.last
-    return replace(_with_cut(state), seen=seen, last=last, page=_facts(state, received), repeats=0)
+    return replace(
+        _with_cut(state), seen={**state.seen, **new}, last=last, page=_facts(state, received), repeats=0
+    )
 
 
 def _finish(state: PagerState) -> PagerState:
@@ -503,5 +515,7 @@ def _forget(state: PagerState) -> PagerState:
     if len(state.seen) <= 4 * MAX_LIMIT or repeated is None:
         return state
     ancient = len(state.seen) - MAX_LIMIT
-    kept = {key: time for i, (key, time) in enumerate(state.seen.items()) if i >= ancient or time <= repeated}
+    times = iter(state.seen.items())
+    kept = {key: time for key, time in islice(times, ancient) if time <= repeated}
+    kept.update(times)
     return replace(state, seen=kept)

@@ -25,7 +25,7 @@ from airflow_provider_supermetrics._export.storage import Destination
 
 log = logging.getLogger(__name__)
 
-_VERSION = 3
+_VERSION = 4
 # Longer than any Retry-After and the retries after it. What was read before may lack late entries.
 _MAX_AGE = timedelta(days=3)
 # Fast: a checkpoint is read once, if ever.

@@ -75,12 +75,19 @@ class ExportPlan:
 
 @dataclass(frozen=True)
 class ExportedObject:
-    """One object; ``first_log_time`` and ``last_log_time`` are its oldest and newest entry's, as printed."""
+    """One object.
+
+    :param sha256: the digest of its bytes.
+    :param lines_sha256: the digest of its entries as lines of JSON. It depends on neither the format nor the
+        compressor, so a rerun knows from it that nothing has changed.
+    :param first_log_time: its oldest entry's time, as printed; ``last_log_time``, its newest one's.
+    """
 
     name: str
     entries: int
     bytes: int
     sha256: str
+    lines_sha256: str
     first_log_time: str
     last_log_time: str
 

@@ -134,6 +134,16 @@ class ExportWriter:
 
     def _write_part(self) -> None:
         name = self._plan.part_name(len(self._written))
+        digest = hashlib.sha256()
+        for run in reversed(self._runs):
+            digest.update(run)
+        lines_sha256 = digest.hexdigest()
+        self._require_own_part()
+        part = self._already_exported(name, lines_sha256) or self._write_object(name, lines_sha256)
+        self._runs, self._lines = [], 0
+        self._written.append(part)
+
+    def _write_object(self, name: str, lines_sha256: str) -> Written:
         buffer = BytesIO()
         self._plan.file_format.write(buffer, reversed(self._runs))
         data = buffer.getvalue()
@@ -142,21 +152,16 @@ class ExportWriter:
             self._lines,
             len(data),
             hashlib.sha256(data).hexdigest(),
+            lines_sha256,
             first_log_time=_log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
             last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
         )
-        self._require_own_part()
-        version = self._already_exported(item)
-        if version is None:
-            self._invalidate_manifest()
-            version = self._destination.write_versioned(data, name)
-            # Another export may have written its manifest meanwhile, which would list an object that is gone.
-            self._destination.remove(self._plan.manifest_name)
-            log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
-        else:
-            log.info("%s unchanged (%s entries), not rewritten", name, f"{item.entries:,}")
-        self._runs, self._lines = [], 0
-        self._written.append(Written(item, version))
+        self._invalidate_manifest()
+        version = self._destination.write_versioned(data, name)
+        # Another export may have written its manifest meanwhile, which would list an object that is gone.
+        self._destination.remove(self._plan.manifest_name)
+        log.info("Wrote %s: %s entries, %s bytes", name, f"{item.entries:,}", f"{item.bytes:,}")
+        return Written(item, version)
 
     @cached_property
     def _previous_export(self) -> tuple[Sequence[ExportedObject] | None, str | None]:
@@ -166,12 +171,15 @@ class ExportWriter:
             return None, None
         return listed_objects(manifest, self._plan), hashlib.sha256(manifest).hexdigest()
 
-    def _already_exported(self, item: ExportedObject) -> str | None:
-        """The version of the object that an earlier export wrote, where it is the same; else None."""
-        if item not in (self._previous_export[0] or ()):
-            return None
-        version = self._destination.version(item.name)
-        return version if self._destination.sha256(item.name) == item.sha256 else None
+    def _already_exported(self, name: str, lines_sha256: str) -> Written | None:
+        """The part that an earlier export wrote of the same lines, where it is still there."""
+        for item in self._previous_export[0] or ():
+            if (item.name, item.lines_sha256) == (name, lines_sha256):
+                version = self._destination.version(name)
+                if version is not None and self._destination.sha256(name) == item.sha256:
+                    log.info("%s unchanged (%s entries), not rewritten", name, f"{item.entries:,}")
+                    return Written(item, version)
+        return None
 
     def _invalidate_manifest(self) -> None:
         """Remove the previous manifest, before the first of the objects that it lists is changed."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_supermetrics._api.entry import LogEntry, decode, encode, read_line, read_page
@@ -41,6 +41,7 @@ DAY, MINUTE, SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds
         ("2025-01-01T10:20:30+05:30", "2025-01-01T04:50:30+00:00", SECOND),
         ("2025-01-01T10:20:30-0130", "2025-01-01T11:50:30+00:00", SECOND),
         ("2025-01-01T10:20:30+02", "2025-01-01T08:20:30+00:00", SECOND),
+        ("2025-01-01t10:20:30z", "2025-01-01T10:20:30+00:00", SECOND),
         ("2025-01-01T10:20:30.5z", "2025-01-01T10:20:30.500000+00:00", SECOND / 10),
         ("2025-01-01T10:20:30.123Z", "2025-01-01T10:20:30.123000+00:00", SECOND / 1000),
         ("2025-01-01T10:20:30,123456Z", "2025-01-01T10:20:30.123456+00:00", SECOND / 10**6),
@@ -225,3 +226,40 @@ def test_a_lone_surrogate_beside_an_escaped_null_changes_neither() -> None:
     """The mark that replaces the surrogate while a page is read does not occur in the page."""
     body = rb'{"logs":[{"id":"\ud800","log_time":"2026-01-01"},{"id":"\u0000_","log_time":"2026-01-01"}]}'
     assert [entry.fields["id"] for entry in read_page(body)] == ["\ud800", "\0_"]
+
+
+_times = st.from_regex(
+    r"(20\d\d|0001|9999)-(0[1-9]|1[0-2])-([012]\d|3[01])[T t]([01]\d|2[0-4]):[0-6]\d:[0-6]\d(Z|z|\.|\+)",
+    fullmatch=True,
+)
+_ids = (
+    st.text(alphabet=st.sampled_from('aé\0"\\\ud800'), max_size=3) | st.just("x" * 255) | st.just("x" * 256)
+)
+_near_usual = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": _ids | st.sampled_from(["1", 1, None]),
+        "log_time": _times | st.sampled_from([LOG_TIME, "2025-01-01", "2025-01-01T00:00:00.5Z", None, 5]),
+        "request": st.sampled_from(["a", 2**70, None]),
+    },
+)
+
+
+@example([{"id": "é", "log_time": LOG_TIME}])
+@example([{"id": "\0", "log_time": LOG_TIME}])
+@example([{"id": "x" * 256, "log_time": LOG_TIME}])
+@example([{"id": "1", "log_time": LOG_TIME[:-1]}])
+@example([{"id": "1", "log_time": LOG_TIME[:-1] + ".5Z"}])
+@given(st.lists(st.fixed_dictionaries({"id": _ids, "log_time": _times}) | _near_usual, max_size=4))
+def test_an_entry_is_read_alike_beside_any_other(entries: list[dict[str, Any]]) -> None:
+    """A page of usual entries is decoded at once; beside another entry, the same ones are read one by one."""
+    other = {"log_time": "2025-01-01", "other": True}
+
+    def read(page: list[dict[str, Any]]) -> list[LogEntry] | str:
+        try:
+            return read_page(json.dumps({"logs": page}).encode())
+        except ContractViolation as error:
+            return str(error)
+
+    alone, beside = read(entries), read([*entries, other])
+    assert alone == (beside if isinstance(beside, str) else beside[:-1])

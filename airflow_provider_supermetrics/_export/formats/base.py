@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, ClassVar, Final, NamedTuple, Protocol
 
-# Higher levels cost more time than the bytes they save are worth; see `make bench`.
-_GZIP_LEVEL: Final = 6
+from airflow_provider_supermetrics._api.deflate import gzip_compressor
+
 # In `make bench-formats`, levels 3 to 12 of zstd are slower, and their output is larger.
 _ZSTD_LEVEL: Final = 1
+
+_PIECE: Final = 1 << 18
 
 _SUFFIXES: Final = {"gzip": ".gz", "zstd": ".zst", None: ""}
 
@@ -24,7 +25,9 @@ class Library(NamedTuple):
 
 
 class FileFormat(ABC):
-    """A file format for parts. With the same libraries, the same lines give the same bytes.
+    """A file format for parts.
+
+    The same lines give the same bytes, with the same libraries and on the same kind of processor.
 
     :param compression: one of ``compressions``, or None.
     """
@@ -63,21 +66,46 @@ class TextFormat(FileFormat):
 class Writable(Protocol):
     """The methods of a file that CSV and JSON Lines call."""
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes, /) -> object:
         """Write all of ``data``."""
 
 
 @contextmanager
 def compressed(raw: BinaryIO, compression: str | None) -> Iterator[Writable]:
-    """Yield a file that compresses into ``raw``, which stays open; the same data gives the same bytes."""
+    """Yield a file that compresses into ``raw``, which stays open.
+
+    The same data give the same bytes, however they are divided into blocks.
+    """
     if compression is None:
         yield raw
     elif compression == "gzip":
-        with gzip.GzipFile("", "wb", compresslevel=_GZIP_LEVEL, fileobj=raw, mtime=0) as file:
-            yield file
+        compressor = gzip_compressor()
+        pieces = _Pieces(lambda piece: raw.write(compressor.compress(piece)))
+        yield pieces
+        pieces.flush()
+        raw.write(compressor.flush())
     else:
         import zstandard
 
-        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
-        with compressor.stream_writer(raw, closefd=False) as writer:
-            yield writer
+        zstd = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
+        with zstd.stream_writer(raw, closefd=False) as writer:
+            pieces = _Pieces(writer.write)
+            yield pieces
+            pieces.flush()
+
+
+class _Pieces:
+    """Passes data on in pieces of one size, because a compressor's output depends on their sizes."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._rest = bytearray()
+
+    def write(self, data: bytes, /) -> None:
+        self._rest += data
+        while len(self._rest) >= _PIECE:
+            self._write(bytes(self._rest[:_PIECE]))
+            del self._rest[:_PIECE]
+
+    def flush(self) -> None:
+        self._write(bytes(self._rest))

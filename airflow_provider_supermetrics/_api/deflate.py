@@ -1,0 +1,61 @@
+"""Deflate, as gzip and zlib use it: by isal, or where that has no wheel, by the slower zlib of Python."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Protocol
+
+try:
+    from isal import isal_zlib as _library
+
+    # Levels 2 and 3 take up to three times as long, to save at most 1 %: `make bench-formats`.
+    _LEVEL = 1
+except ImportError:
+    _library = zlib  # type: ignore[misc]  # the same functions
+
+    # Compresses most like isal's level 1.
+    _LEVEL = 4
+
+#: What damaged data raise.
+DeflateError: tuple[type[Exception], ...] = (zlib.error, _library.error)  # type: ignore[assignment]  # isal calls it an instance
+
+#: A stream with the header of zlib, of gzip, or without one.
+ZLIB, GZIP, RAW = zlib.MAX_WBITS, 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+
+class Decompressor(Protocol):
+    """Decodes a stream piece by piece."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream is complete."""
+
+    @property
+    def unconsumed_tail(self) -> bytes:
+        """What is left of the data because of ``max_length``."""
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes:
+        """Decode at most ``max_length`` bytes."""
+
+
+class Compressor(Protocol):
+    """Encodes a stream piece by piece."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Encode ``data``; return what is complete."""
+
+    def flush(self) -> bytes:
+        """Encode the rest."""
+
+
+def decompressor(header: int) -> Decompressor:
+    """Decode a stream with this header."""
+    return _library.decompressobj(header)
+
+
+def gzip_compressor() -> Compressor:
+    """Encode a gzip stream whose header has neither a name nor a time.
+
+    The output depends on how the data are divided, on the library and on the kind of processor.
+    """
+    return _library.compressobj(_LEVEL, zlib.DEFLATED, GZIP)
