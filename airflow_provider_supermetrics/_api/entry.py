@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import repeat
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -86,18 +87,9 @@ class _UsualHeads(msgspec.Struct, gc=False):
     logs: list[_UsualHead]
 
 
-class _Time(msgspec.Struct, gc=False):
-    log_time: AwareTime
-
-
-class _Times(msgspec.Struct, gc=False):
-    logs: list[_Time]
-
-
 _page_decoder = msgspec.json.Decoder(_Page)
 _head_decoder = msgspec.json.Decoder(_Head)
 _usual_heads_decoder = msgspec.json.Decoder(_UsualHeads)
-_times_decoder = msgspec.json.Decoder(_Times)
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -122,16 +114,14 @@ def _usual_entries(body: bytes, lines: Sequence[bytes]) -> list[LogEntry] | None
     """The entries of a page, decoded at once, where all have a usual time and id; else None."""
     try:
         heads = _usual_heads_decoder.decode(body).logs
-        times = _times_decoder.decode(body).logs
+        times = msgspec.convert([head.log_time for head in heads], list[AwareTime])
     except (msgspec.DecodeError, RecursionError):
         return None
-    ids = "".join([head.id for head in heads])
-    if not ids.isascii() or "\0" in ids:
+    keys = [f"id:{head.id}" for head in heads]
+    joined = "".join(keys)
+    if not joined.isascii() or "\0" in joined:
         return None
-    return [
-        LogEntry(time.log_time, SECOND, f"id:{head.id}", line)
-        for head, time, line in zip(heads, times, lines, strict=True)
-    ]
+    return list(map(LogEntry, times, repeat(SECOND), keys, lines))
 
 
 def _entries(slices: Sequence[bytes], lines: Sequence[bytes]) -> list[LogEntry]:
