@@ -115,6 +115,19 @@ def test_the_window_goes_by_the_printed_time() -> None:
     assert len(got) == 24
 
 
+@pytest.mark.parametrize("precision", ["day", "second"])
+def test_the_last_printed_time_of_the_window_is_read_to_its_end(precision: str) -> None:
+    """Also where the first page reaches beyond it: later entries of that day or second follow."""
+    tick = {"day": timedelta(days=1), "second": SECOND}[precision]
+    times = [ORIGIN + i * tick / 24 for i in range(48)]
+    entries = [(at, {"id": str(i), "log_time": printed(at, precision)}) for i, at in enumerate(times)]
+    source = Server(
+        entries, inclusive=False, precision=precision, finer=True, cap=None, cuts=None, shuffled=None
+    )
+    got = run(source, LogPager(start=ORIGIN, end=ORIGIN + tick * 1.25))
+    assert len(got) == 48
+
+
 @pytest.mark.parametrize(
     ("start", "end", "limit"),
     [

@@ -258,6 +258,11 @@ def test_filters(arguments: dict[str, Any], parts: dict[str, Any], matches: bool
     assert again == made
 
 
+def test_a_filter_without_arguments_counts_what_http_calls_errors() -> None:
+    """However it is made."""
+    assert ErrorFilter() == ErrorFilter.of() == ErrorFilter(min_status=400)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -354,6 +359,18 @@ def test_a_poll_that_has_begun_is_continued() -> None:
     state = tail.state
     tail.begin_poll(NOW + SECOND)
     assert tail.state is state
+
+
+@pytest.mark.parametrize(("seconds", "full_scan"), [(-1, False), (0, True), (1, True)])
+def test_a_log_is_read_completely_once_no_entry_can_be_late_any_more(seconds: int, full_scan: bool) -> None:
+    """That is ``overlap`` after a poll has brought something new, to the second."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(3)])
+    tail = LogTail(TailState(ORIGIN, OVERLAP))
+    poll(source, tail, NOW)
+    assert tail.state.last_new_at == NOW
+    tail.begin_poll(NOW + OVERLAP + seconds * SECOND)
+    assert tail.state.poll is not None
+    assert tail.state.poll.full_scan is full_scan
 
 
 def test_an_overlap_that_is_no_overlap() -> None:

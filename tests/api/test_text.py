@@ -47,6 +47,13 @@ def test_line_breaks_and_other_white_space_become_a_space(space: str) -> None:
     assert one_line(f"{space}a{space}b{space}") == "a b"
 
 
+def test_a_quote_has_at_most_a_hundred_characters() -> None:
+    """The quotes of a string count."""
+    assert quoted("x" * 98) == repr("x" * 98)
+    assert quoted("x" * 99) == "a value of type str"
+    assert quoted("x" * 101) == "a string of 101 characters"
+
+
 def test_a_long_text_ends_in_an_ellipsis() -> None:
     """A truncated string ends in an ellipsis."""
     assert one_line("x" * 10, 10) == "x" * 10
