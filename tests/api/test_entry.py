@@ -247,6 +247,7 @@ _near_usual = st.fixed_dictionaries(
 
 @example([{"id": "é", "log_time": LOG_TIME}])
 @example([{"id": "\0", "log_time": LOG_TIME}])
+@example([{"id": "x" * 255, "log_time": LOG_TIME}])
 @example([{"id": "x" * 256, "log_time": LOG_TIME}])
 @example([{"id": "1", "log_time": LOG_TIME[:-1]}])
 @example([{"id": "1", "log_time": LOG_TIME[:-1] + ".5Z"}])

@@ -440,6 +440,14 @@ def test_an_oldest_entry_that_is_gone_is_refused() -> None:
     assert pager.state is state
 
 
+def test_a_state_in_a_log_line_is_short() -> None:
+    """It names no entries, of which it can hold thousands."""
+    pager = LogPager()
+    pager.receive(page_of([{"id": "some-entry", "log_time": "2026-01-01T00:00:05Z"}]))
+    state = replace(pager.state, last=None)
+    assert "some-entry" not in repr(state)
+
+
 def page_at(*seconds: float, name: str = "") -> list[LogEntry]:
     """A page with an entry at each of these seconds, newest first; times have microseconds."""
     times = [ORIGIN + second * SECOND for second in seconds]

@@ -298,6 +298,15 @@ def test_the_summary_of_an_entry_is_small_and_plain() -> None:
     assert reported["x2"] == "\ufffd\ufffd"
 
 
+@pytest.mark.parametrize(
+    ("number", "reported"),
+    [(2**63 - 1, 2**63 - 1), (2**63, str(2**63)), (-(2**63), -(2**63)), (-(2**63) - 1, str(-(2**63) - 1))],
+)
+def test_an_integer_in_a_summary_has_at_most_64_bits(number: int, reported: int | str) -> None:
+    """Not every store of results has larger ones, which become strings."""
+    assert brief({"n": number})["n"] == reported
+
+
 def test_the_summary_of_an_entry_is_safe_for_a_log_line() -> None:
     """Examples log it, and send it: no control character and no second line comes from the API."""
     deep: list[Any] = []

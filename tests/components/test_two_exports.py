@@ -130,3 +130,19 @@ def test_one_begins_while_the_other_finds_all_as_before(tmp_path: Path) -> None:
     late = writer(tmp_path, before=end)
     late.add(page_of(log(is_late=True)[:150]), START + timedelta(seconds=150))
     assert objects_in_manifest(tmp_path) is None
+
+
+@pytest.mark.parametrize("listed", [{}, {"name": "a version of before"}])
+def test_a_listing_that_is_out_of_date_is_no_other_export(tmp_path: Path, listed: dict[str, str]) -> None:
+    """Some stores list what was there a moment ago: the objects themselves decide."""
+
+    class Outdated(LocalDestination):
+        def versions(self, prefix: str) -> dict[str, str]:
+            return dict.fromkeys(super().versions(prefix), listed["name"]) if listed else {}
+
+    destination = Outdated(ObjectStoragePath(f"file://{tmp_path}"))
+    plan = ExportPlan(CONNECTOR, TEAM, Window(START, START + HOUR), file_format("jsonl", "auto"), 100)
+    one = ExportWriter(destination, plan)
+    one.add(page_of(log()), None)
+    one.finish(1, None)
+    assert objects_in_manifest(tmp_path) == 3
