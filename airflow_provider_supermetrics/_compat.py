@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 
-# common-compat has these from the lowest supported version on.
-from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
-
 if TYPE_CHECKING:
     from airflow.providers.http.hooks.http import SessionConfig
 
@@ -73,10 +69,8 @@ __all__ = [
     "Context",
     "ObjectStoragePath",
     "PokeReturnValue",
-    "TimeDeltaTrigger",
     "conf",
     "first_start_of_sensor",
-    "get_hook_lineage_collector",
     "session_config",
 ]
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
 from airflow_provider_supermetrics._api.entry import SCHEMA
-from airflow_provider_supermetrics._compat import get_hook_lineage_collector
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
 

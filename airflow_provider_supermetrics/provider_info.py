@@ -8,6 +8,8 @@ from airflow_provider_supermetrics import __version__
 
 __all__ = ["get_provider_info"]
 
+DEFAULT_CONN_NAME = "supermetrics_default"
+
 #: Fields of the Connection form besides Airflow's own. Nullable, or the form would require them. The team
 #: is a string: the form's number field turns what is no number into 1, and the mouse wheel changes it.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {

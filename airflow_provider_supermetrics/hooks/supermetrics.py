@@ -27,14 +27,16 @@ from airflow_provider_supermetrics._client.flows import Flow, Pager
 from airflow_provider_supermetrics._compat import session_config
 from airflow_provider_supermetrics._wait import RequestWaits, WaitPolicy
 from airflow_provider_supermetrics.exceptions import SupermetricsError, public_errors
-from airflow_provider_supermetrics.provider_info import connection_form_widgets, ui_field_behaviour
+from airflow_provider_supermetrics.provider_info import (
+    DEFAULT_CONN_NAME,
+    connection_form_widgets,
+    ui_field_behaviour,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.http.hooks.http import SessionConfig
 
 __all__ = ["LogPage", "SupermetricsAsyncHook", "SupermetricsHook"]
-
-DEFAULT_CONN_NAME = "supermetrics_default"
 
 Result = TypeVar("Result")
 

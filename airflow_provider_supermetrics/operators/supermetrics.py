@@ -14,21 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics._api.calls import valid_integer
-from airflow_provider_supermetrics._client.flows import connector_label
-from airflow_provider_supermetrics._compat import (
-    Asset,
-    BaseOperator,
-    ObjectStoragePath,
-    TimeDeltaTrigger,
-    conf,
-)
-from airflow_provider_supermetrics._context import resolve_window
+from airflow_provider_supermetrics._compat import Asset, BaseOperator, conf
 from airflow_provider_supermetrics._export.formats import file_format
-from airflow_provider_supermetrics._export.job import ExportJob, count
-from airflow_provider_supermetrics._export.manifest import ExportPlan, Manifest
-from airflow_provider_supermetrics._export.storage import Destination, path_text, valid_path
-from airflow_provider_supermetrics._lineage import openlineage_facets, report_hook_lineage
-from airflow_provider_supermetrics._schedule import Window
+from airflow_provider_supermetrics._export.path import path_text, valid_path
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     WaitPolicy,
@@ -42,12 +30,18 @@ from airflow_provider_supermetrics.exceptions import (
     invalid,
     public_errors,
 )
-from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+from airflow_provider_supermetrics.provider_info import DEFAULT_CONN_NAME
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_supermetrics._compat import Context
+    from airflow_provider_supermetrics._compat import Context, ObjectStoragePath
+    from airflow_provider_supermetrics._export.formats import FileFormat
+    from airflow_provider_supermetrics._export.job import ExportJob
+    from airflow_provider_supermetrics._export.manifest import Manifest
+    from airflow_provider_supermetrics._export.storage import Destination
+    from airflow_provider_supermetrics._schedule import Window
+    from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 
 __all__ = ["SupermetricsExportLogsOperator", "SupermetricsListConnectorsOperator", "export_logs"]
 
@@ -88,15 +82,13 @@ def export_logs(
     :raises SupermetricsError: where the export fails; the subclass says whether a retry can help.
     :raises OSError: where the store refuses a request or fails.
     """
+    from airflow_provider_supermetrics._context import resolve_window
+
     window = resolve_window(start, end, None, {})
     _require_past(window, "give an earlier end")
-    with public_errors():
-        team = hook.resolve_team_id(team_id)
-        kind = file_format(format, compression)
-        plan = ExportPlan(connector_identifier, team, window, kind, entries_per_file)
-    job = ExportJob(hook, Destination.at(path), plan)
-    manifest = job.run()
-    report_hook_lineage(hook, job.destination, manifest)
+    kind = file_format(format, compression)
+    job = _new_job(hook, path, connector_identifier, team_id, window, kind, entries_per_file)
+    manifest = _run(job, hook)
     return manifest.summary(str(job.destination), job.plan)
 
 
@@ -108,7 +100,7 @@ class _SupermetricsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
+        supermetrics_conn_id: str = DEFAULT_CONN_NAME,
         wait_policy: Mapping[str, float] | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -122,6 +114,8 @@ class _SupermetricsOperator(BaseOperator):
         set_default_retry_policy(self)
 
     def _hook(self) -> SupermetricsHook:
+        from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+
         return SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
 
     @contextmanager
@@ -151,11 +145,13 @@ class _SupermetricsOperator(BaseOperator):
             (utcnow() + timedelta(seconds=seconds)).isoformat(timespec="seconds"),
             seconds,
         )
-        self.defer(
-            trigger=TimeDeltaTrigger(timedelta(seconds=seconds)),
-            method_name="execute_complete",
-            kwargs=kwargs,
-        )
+        self._defer(seconds, kwargs)
+
+    def _defer(self, seconds: float, kwargs: dict[str, Any] | None = None) -> NoReturn:
+        from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
+
+        trigger = TimeDeltaTrigger(timedelta(seconds=seconds))
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
 
 class SupermetricsExportLogsOperator(_SupermetricsOperator):
@@ -250,26 +246,29 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the summary of its manifest."""
+        from airflow_provider_supermetrics._context import resolve_window
+
         # It is set here because a mapped task keeps a map_index_template only if the DAG sets one.
         if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
             context["map_index_template"] = "{{ task.connector_identifier }}"
         with self._log_remedy(), self._hook() as hook:
             window = resolve_window(self.start, self.end, self.window, context, align=self.align)
-            destination = Destination.at(self.path)
-            with public_errors():
-                team = hook.resolve_team_id(self.team_id)
-                plan = ExportPlan(
-                    self.connector_identifier, team, window, self._file_format, self.entries_per_file
-                )
-            job = ExportJob(hook, destination, plan)
+            job = _new_job(
+                hook,
+                self.path,
+                self.connector_identifier,
+                self.team_id,
+                window,
+                self._file_format,
+                self.entries_per_file,
+            )
             self._wait_for_end(window)
             try:
-                manifest = job.run()
+                manifest = _run(job, hook)
             except SupermetricsError as error:
                 if not job.waits:
                     raise
                 self._defer_or_raise(error, job.waits)
-            report_hook_lineage(hook, job.destination, manifest)
             self._exported = (hook.base_url, job.destination, manifest)
         summary = manifest.summary(str(job.destination), job.plan)
         for outlet in self.outlets:
@@ -283,6 +282,8 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002  # Airflow's call
         """Return the inputs and outputs of the export; called by Airflow's OpenLineage provider."""
+        from airflow_provider_supermetrics._lineage import openlineage_facets
+
         return openlineage_facets(*self._exported) if self._exported else None
 
     def _wait_for_end(self, window: Window) -> None:
@@ -304,7 +305,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         if seconds <= MIN_DEFERRAL_SECONDS:
             time.sleep(seconds)
         elif self.deferrable:
-            self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=seconds)), method_name="execute_complete")
+            self._defer(seconds)
         else:
             raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
 
@@ -343,6 +344,9 @@ class SupermetricsListConnectorsOperator(_SupermetricsOperator):
 
         :param waits: how many times in a row the task has waited.
         """
+        from airflow_provider_supermetrics._client.flows import connector_label
+        from airflow_provider_supermetrics._export.job import count
+
         with self._log_remedy():
             try:
                 with self._hook() as hook:
@@ -361,6 +365,35 @@ def _path_or_template(path: Any) -> Any:
         return path
     text = path_text(path)
     return text if _TEMPLATE.search(text) else valid_path(text)
+
+
+def _new_job(
+    hook: SupermetricsHook,
+    path: Any,
+    connector_identifier: str,
+    team_id: int | str | None,
+    window: Window,
+    file_format: FileFormat,
+    entries_per_file: int,
+) -> ExportJob:
+    from airflow_provider_supermetrics._export.job import ExportJob
+    from airflow_provider_supermetrics._export.manifest import ExportPlan
+    from airflow_provider_supermetrics._export.storage import Destination
+
+    destination = Destination.at(path)
+    with public_errors():
+        team = hook.resolve_team_id(team_id)
+        plan = ExportPlan(connector_identifier, team, window, file_format, entries_per_file)
+    return ExportJob(hook, destination, plan)
+
+
+def _run(job: ExportJob, hook: SupermetricsHook) -> Manifest:
+    """Export the window, and report the parts to Airflow."""
+    from airflow_provider_supermetrics._lineage import report_hook_lineage
+
+    manifest = job.run()
+    report_hook_lineage(hook, job.destination, manifest)
+    return manifest
 
 
 def _require_past(window: Window, remedy: str) -> None:

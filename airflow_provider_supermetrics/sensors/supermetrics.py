@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics._api.calls import MAX_LIMIT, valid_connector_identifier, valid_integer
-from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
 from airflow_provider_supermetrics._api.errors import ContractViolation
-from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
 from airflow_provider_supermetrics._api.state import from_json, to_json
-from airflow_provider_supermetrics._api.tail import FIRST_LIMIT, TailState
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import (
     AirflowFailException,
@@ -27,7 +24,6 @@ from airflow_provider_supermetrics._compat import (
     conf,
     first_start_of_sensor,
 )
-from airflow_provider_supermetrics._context import run_start
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     Pace,
@@ -42,14 +38,10 @@ from airflow_provider_supermetrics.exceptions import (
     public_errors,
     reason,
 )
-from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-from airflow_provider_supermetrics.triggers.supermetrics import (
-    Progress,
-    SupermetricsErrorLogTrigger,
-    error_of,
-)
+from airflow_provider_supermetrics.provider_info import DEFAULT_CONN_NAME
 
 if TYPE_CHECKING:
+    from airflow_provider_supermetrics._api.counter import ErrorCounter
     from airflow_provider_supermetrics._compat import Context
 
 __all__ = ["SupermetricsErrorLogSensor"]
@@ -116,7 +108,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         max_consecutive_failures: int = 5,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         wait_policy: Mapping[str, float] | None = None,
-        supermetrics_conn_id: str = SupermetricsHook.default_conn_name,
+        supermetrics_conn_id: str = DEFAULT_CONN_NAME,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -186,6 +178,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once, unless no request is allowed yet."""
+        from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+
         if not hasattr(self, "_counter"):
             self._begin(context)
         counter, now, not_before = self._counter, utcnow(), self._pace.state.not_before
@@ -227,6 +221,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
         """Return the trigger's result, or raise its error; also raise an error if the event is not valid."""
+        from airflow_provider_supermetrics.triggers.supermetrics import error_of
+
         if not isinstance(event, Mapping):
             raise SupermetricsError(f"The trigger fired with {type(event).__name__}, not with a result")
         status, result = event.get("status"), event.get("result")
@@ -248,6 +244,12 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         return dict(result)
 
     def _begin(self, context: Context) -> None:
+        from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
+        from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
+        from airflow_provider_supermetrics._api.tail import FIRST_LIMIT, TailState
+        from airflow_provider_supermetrics._context import run_start
+        from airflow_provider_supermetrics.triggers.supermetrics import Progress
+
         if self.reschedule and not self.deferrable:
             self._store = context.get("task_state_store")  # Airflow 3.3 and later
             self._is_forgetful = self._store is None
@@ -327,6 +329,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         return self.max_wait.total_seconds() if self.max_wait else min(self.timeout, _LONGEST_TIMEOUT)
 
     def _defer(self, pause: float, deadline: datetime) -> NoReturn:
+        from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogTrigger
+
         now = utcnow()
         # A trigger that fires at once would resume the task within a heartbeat.
         left = max((deadline - now).total_seconds(), MIN_DEFERRAL_SECONDS)
@@ -344,13 +348,19 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 poke_interval=self.poke_interval,
                 max_consecutive_failures=self.max_consecutive_failures,
                 longest_interval=self._longest_interval if self.exponential_backoff else None,
-                state=to_json(Progress(self._counter.state, self._pace.state)),
+                state=self._progress(),
                 wait_policy=dict(self.wait_policy) if self.wait_policy else None,
                 supermetrics_conn_id=self.supermetrics_conn_id,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=left) + _GRACE,
         )
+
+    def _progress(self) -> dict[str, Any]:
+        from airflow_provider_supermetrics.triggers.supermetrics import Progress
+
+        progress: dict[str, Any] = to_json(Progress(self._counter.state, self._pace.state))
+        return progress
 
     def _timeout_message(self, has_succeeded: bool, last_failure: str | None) -> str:
         within = f"within the sensor's timeout of {self.timeout:.0f} s"
@@ -380,8 +390,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
 
     def _save(self) -> None:
         if self._store is not None:
-            progress = to_json(Progress(self._counter.state, self._pace.state))
-            state = {"fingerprint": self._fingerprint(self._counter), **progress}
+            state = {"fingerprint": self._fingerprint(self._counter), **self._progress()}
             self._stored("written", self._store.set, _STORE_KEY, state)
 
     def _stored(self, done: str, use: Callable[..., Any], *args: Any) -> Any:

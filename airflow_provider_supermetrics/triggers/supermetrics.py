@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -32,7 +32,10 @@ from airflow_provider_supermetrics.exceptions import (
     as_supermetrics_error,
     reason,
 )
-from airflow_provider_supermetrics.hooks.supermetrics import DEFAULT_CONN_NAME, SupermetricsAsyncHook
+from airflow_provider_supermetrics.provider_info import DEFAULT_CONN_NAME
+
+if TYPE_CHECKING:
+    from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -153,8 +156,8 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             await asyncio.sleep(max(0.0, min(pause, left)))
             try:
                 # Each poll uses a new hook, because the credential may change between polls.
-                async with SupermetricsAsyncHook(
-                    self._arguments["supermetrics_conn_id"], wait_policy=self._arguments["wait_policy"]
+                async with _hook(
+                    self._arguments["supermetrics_conn_id"], self._arguments["wait_policy"]
                 ) as hook:
                     self._counter.begin_poll(utcnow())
                     async for _ in hook.read_pages(self._counter, self._connector_identifier, self._team_id):
@@ -356,9 +359,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             try:
                 tail.begin_poll(utcnow())
                 # Each poll uses a new hook, because the Connection may change between polls.
-                async with SupermetricsAsyncHook(
-                    self.supermetrics_conn_id, wait_policy=self.wait_policy
-                ) as hook:
+                async with _hook(self.supermetrics_conn_id, self.wait_policy) as hook:
                     async for entries in hook.read_pages(tail, self.connector_identifier, self.team_id):
                         found += entries
                 pause = pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
@@ -475,6 +476,13 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         if self._reported.pop("save", None):
             self.log.info("The watermark of connector %s is stored again", self.connector_identifier)
         return True
+
+
+def _hook(conn_id: str, wait_policy: Mapping[str, float] | None) -> SupermetricsAsyncHook:
+    # DAG files import this module for asset watchers.
+    from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
+
+    return SupermetricsAsyncHook(conn_id, wait_policy=wait_policy)
 
 
 def error_event(error: SupermetricsError) -> dict[str, Any]:
