@@ -108,6 +108,10 @@ bench: $(AIRFLOW_3)/installed  ## export 200,000 entries, beside two usual ways
 bench-triggers: $(AIRFLOW_3)/installed  ## 200 deferred sensors in one event loop: how long, how much memory
 	$(AIRFLOW_3)/bin/python -m benchmarks.triggers
 
+.PHONY: bench-parse
+bench-parse: $(AIRFLOW_3)/installed  ## a DAG file with our operators, beside one with HttpOperator: CPU of reading it
+	$(AIRFLOW_3)/bin/python -m benchmarks.parse
+
 .PHONY: bench-formats
 bench-formats: $(AIRFLOW_3)/installed  ## the same 100,000 entries in every format: size, CPU, memory
 	$(AIRFLOW_3)/bin/python -m benchmarks.formats

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from benchmarks import formats, triggers
+from benchmarks import formats, parse, triggers
 from benchmarks.contestants import Job
 from benchmarks.log import CONNECTOR, KEY, TEAM_ID, Log, served, text
 from benchmarks.process import measure
@@ -75,6 +75,13 @@ def test_formats(tmp_path):
     lines.write_bytes(b'{"id":"1"}\n' * 2500)
     assert formats.main(["--hold", str(lines), "--write", "jsonl", "gzip", str(target)]) == 0
     assert gzip.decompress(target.read_bytes()) == lines.read_bytes()
+
+
+def test_parse(capsys):
+    """Each DAG file can be read, and is in the table."""
+    assert parse.main(["--rounds", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n{name}  " in printed for name in parse.FILES)
 
 
 def test_table():
