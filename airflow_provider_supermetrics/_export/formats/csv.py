@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Sequence
+from typing import Any, BinaryIO, Final
 
-from airflow_provider_supermetrics._api.entry import Fields
-from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._export.formats import rows as _rows
 from airflow_provider_supermetrics._export.formats.base import TextFormat, compressed
 
+_ROWS_AT_ONCE: Final = 1000
 # Python's own csv module quotes a lone carriage return from 3.13 on only.
-_QUOTED = re.compile(r'[",\r\n]')
+_SPECIAL: Final = '",\r\n'
+_QUOTED: Final = re.compile(f"[{_SPECIAL}]")
 
 
 class Csv(TextFormat):
@@ -29,23 +28,23 @@ class Csv(TextFormat):
         """Write one part: see :class:`FileFormat`."""
         with compressed(raw, self.compression) as file:
             file.write(",".join(_rows.COLUMNS).encode() + b"\n")
-            for block in blocks:
-                file.write("".join(map(_line, _rows.entries([block]))).encode())
-
-
-def _line(entry: Fields) -> str:
-    return ",".join(map(_cell, _rows.row(entry, _text))) + "\n"
+            for batch in _rows.batches(blocks, _ROWS_AT_ONCE, _text):
+                columns = map(_cells, zip(*batch, strict=True))
+                lines = map(",".join, zip(*columns, strict=True))
+                file.write(("\n".join(lines) + "\n").encode())
 
 
 def _text(value: Any) -> str | None:
     return None if value == "" or (found := _rows.text(value)) is None or "\0" in found else found
 
 
-def _cell(value: str | int | datetime | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return format_time(value)
-    if isinstance(value, str) and _QUOTED.search(value):
-        return '"' + value.replace('"', '""') + '"'
-    return str(value)
+def _cells(column: Sequence[Any]) -> list[str]:
+    """Return the cells of a column, whose values are all strings or all integers, apart from nulls."""
+    cells = ["" if value is None else value for value in column]
+    try:
+        text = "".join(cells)
+    except TypeError:
+        return list(map(str, cells))
+    if any(character in text for character in _SPECIAL):  # most columns need no quotes
+        return ['"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell for cell in cells]
+    return cells

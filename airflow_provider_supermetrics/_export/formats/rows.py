@@ -13,9 +13,13 @@ contains the original string as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from itertools import chain, islice
+from typing import Annotated, Any, Final, Union
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import astuple
 
 from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, encode
 from airflow_provider_supermetrics._api.times import format_time, parse_log_time
@@ -23,7 +27,9 @@ from airflow_provider_supermetrics._api.times import format_time, parse_log_time
 #: The columns, in order, and their types.
 COLUMNS: Final = {**SCHEMA, "extra": "string"}
 
+#: One value for each column; a time is a string, as :func:`format_time` prints it.
 Row = tuple[Any, ...]
+Text = Callable[[Any], "str | None"]
 
 
 def text(value: Any) -> str | None:
@@ -37,20 +43,22 @@ def text(value: Any) -> str | None:
     return value
 
 
-def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
+def row(entry: Fields, text: Text = text) -> Row:
     """Return the entry as a row.
 
     :param entry: the fields; those that become columns are removed from it.
-    :param text: returns a value as the string that a column can represent, or None where it cannot.
+    :param text: returns a value as the string that a column can represent, or None where it cannot. It must
+        accept each string that is not empty, and has neither a NUL nor a lone surrogate.
     """
     values: list[Any] = []
     for name, kind in SCHEMA.items():
         column: Any
         value = entry.get(name)
         if kind == "timestamp":
-            column, is_exact = _time(value) if isinstance(value, str) else (None, False)
+            column = _printed(value) if isinstance(value, str) else None
+            is_exact = column is not None and column == value
         else:
-            column = text(value) if kind == "string" else _integer(value, int(kind.removeprefix("int")))
+            column = text(value) if kind == "string" else _integer(value, _LIMITS[kind])
             is_exact = column is not None
         if is_exact:
             del entry[name]
@@ -58,23 +66,81 @@ def row(entry: Fields, text: Callable[[Any], str | None] = text) -> Row:
     return (*values, encode(entry).decode() if entry else None)
 
 
-def entries(blocks: Iterable[bytes]) -> Iterator[Fields]:
-    """Yield the entries in blocks of complete lines."""
-    for block in blocks:
-        for one in block.splitlines():
-            yield decode(one)
+def batches(blocks: Iterable[bytes], size: int, text: Text = text) -> Iterator[list[Row]]:
+    """Yield the entries as rows, ``size`` at once, however the blocks were cut.
+
+    :param blocks: the entries as lines of JSON; each block contains complete lines.
+    :param text: as of :func:`row`.
+    """
+    lines = chain.from_iterable(block.splitlines() for block in blocks)
+    while batch := list(islice(lines, size)):
+        yield [_usual_row(line) or row(decode(line), text) for line in batch]
+
+
+# The shortcut: a row of an ordinary line in a fifth of the time. :func:`row` is the rule, and does the rest.
+
+_LIMITS: Final = {"int16": 1 << 15, "int64": 1 << 63}
+_TYPES: Final[dict[str, Any]] = {
+    "string": Annotated[str, Meta(min_length=1)],
+    "timestamp": str,
+    **{kind: Annotated[int, Meta(ge=-limit, le=limit - 1)] for kind, limit in _LIMITS.items()},
+}
+_Usual = msgspec.defstruct(
+    "_Usual",
+    [(name, Union[_TYPES[kind], None, UnsetType], UNSET) for name, kind in SCHEMA.items()],  # noqa: UP007
+    gc=False,
+    forbid_unknown_fields=True,
+)
+_decode_usual = msgspec.json.Decoder(_Usual).decode
+_encode_usual = msgspec.json.Encoder().encode
+_LOG_TIME: Final = list(SCHEMA).index("log_time")
+_SECONDS: Final = frozenset(f"{second:02}Z" for second in range(60))
+
+
+def _usual_row(line: bytes) -> Row | None:
+    """Return what :func:`row` returns, or None where that is not certain."""
+    try:
+        usual = _decode_usual(line)
+    except msgspec.DecodeError:
+        return None
+    values: Row = astuple(usual)
+    time = values[_LOG_TIME]
+    if not time or b"\\u0000" in line:
+        return None
+    if not ((time[17:] in _SECONDS and _is_minute(time[:17])) or _printed(time) == time):
+        return None
+    extra = None
+    if None in values:
+        nulls = tuple([name for name, value in zip(SCHEMA, values, strict=True) if value is None])
+        # ``extra`` keeps the line's order, which is that of the columns where this encodes as the line.
+        if len(nulls) > 1 and _encode_usual(usual) != line:
+            return None
+        extra = _nulls(nulls)
+    if UNSET in values:
+        values = tuple([None if value is UNSET else value for value in values])
+    return (*values, extra)
 
 
 @lru_cache(maxsize=8192)
-def _time(text: str) -> tuple[datetime | None, bool]:
-    """Return the time, and whether :func:`format_time` prints it in the same way."""
+def _printed(text: str) -> str | None:
+    """Return the time as :func:`format_time` prints it; None where it is no time."""
     try:
-        at = parse_log_time(text).at
+        return format_time(parse_log_time(text).at)
     except (ValueError, OverflowError):
-        return None, False
-    return at, format_time(at) == text
+        return None
 
 
-def _integer(value: Any, bits: int) -> int | None:
+@lru_cache(maxsize=8192)
+def _is_minute(text: str) -> bool:
+    """Whether these are the first 17 characters of a time that :func:`format_time` prints."""
+    return _printed(f"{text}00Z") == f"{text}00Z"
+
+
+@lru_cache
+def _nulls(names: tuple[str, ...]) -> str:
+    return encode(dict.fromkeys(names)).decode()
+
+
+def _integer(value: Any, limit: int) -> int | None:
     # Excludes True and 1.0, although they equal 1.
-    return value if type(value) is int and -(1 << bits - 1) <= value < 1 << bits - 1 else None
+    return value if type(value) is int and -limit <= value < limit else None
