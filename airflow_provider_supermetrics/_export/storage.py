@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from fsspec.implementations.local import LocalFileSystem
-
 from airflow_provider_supermetrics._compat import AirflowNotFoundException, BaseHook, ObjectStoragePath
 from airflow_provider_supermetrics._export.path import valid_path
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, make_error
@@ -58,9 +56,9 @@ class Destination(ABC):
         if conn_id and not is_local:
             _require_connection(conn_id, url)
         try:
-            parsed = ObjectStoragePath(url if is_local else url.rstrip("/"))
-            kind = LocalDestination if isinstance(parsed.fs, LocalFileSystem) else ObjectStoreDestination
-            return kind(parsed)
+            if is_local:
+                return LocalDestination(ObjectStoragePath(url))
+            return ObjectStoreDestination(ObjectStoragePath(url.rstrip("/")))
         except (ImportError, TypeError, ValueError, AirflowNotFoundException) as error:
             connection = f"{scheme}://CONNECTION@BUCKET/…"
             remedy: str | None = f"check the Airflow connection, which is the part before '@': {connection}"

@@ -17,6 +17,7 @@ from functools import cached_property
 from io import BytesIO
 from operator import itemgetter
 
+from airflow_provider_supermetrics._api.calls import MAX_LIMIT
 from airflow_provider_supermetrics._api.entry import LogEntry, decode, read_line
 from airflow_provider_supermetrics._api.pager import PagerState
 from airflow_provider_supermetrics._api.responses import RateLimit
@@ -57,8 +58,10 @@ class ExportWriter:
         self._has_invalidated_manifest = False
         if checkpoint is not None:
             self._open = [(read_line(line).time, line) for line in checkpoint.open]
-            if checkpoint.pending:
-                self._runs = [b"\n".join(checkpoint.pending) + b"\n"]
+            # Of a page's length, because a format may decode a run at once.
+            starts = range(0, len(checkpoint.pending), MAX_LIMIT)
+            runs = (checkpoint.pending[start : start + MAX_LIMIT] for start in starts)
+            self._runs = [b"\n".join(run) + b"\n" for run in runs][::-1]
             self._lines = len(checkpoint.pending)
             self._written = list(checkpoint.written)
 

@@ -71,18 +71,18 @@ def line(**changes: Any) -> bytes:
 @example(line=line(event=""))
 def test_the_shortcut_returns_what_the_rule_returns(format: str, line: bytes) -> None:
     """For any line, in the same types; where it is not certain it returns nothing."""
-    found = rows._usual_row(line)
+    found = rows._usual_table(line + b"\n")
     if found is not None:
-        assert repr(found) == repr(rows.row(decode(line), TEXTS[format]))
+        assert repr(tuple(value for (value,) in found)) == repr(rows.row(decode(line), TEXTS[format]))
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
-def test_batches_contain_the_rows_that_the_rule_returns(format: str) -> None:
+def test_tables_contain_the_rows_that_the_rule_returns(format: str) -> None:
     """Ordinary entries and odd ones next to each other, in order."""
     block = [line(**change) for change, _, _ in ODD for _ in range(3)] + [line(id=str(n)) for n in range(50)]
     expected = [rows.row(decode(one), TEXTS[format]) for one in block]
     cut = [b"\n".join(block[:7]) + b"\n", b"\n".join(block[7:]) + b"\n"]
-    found = list(rows.batches(cut, 20, TEXTS[format]))
+    found = [list(zip(*table, strict=True)) for table in rows.tables(cut, 20, TEXTS[format])]
     assert [len(batch) for batch in found[:-1]] == [20] * (len(found) - 1)
     assert repr([row for batch in found for row in batch]) == repr(expected)
 
@@ -102,4 +102,4 @@ def test_batches_contain_the_rows_that_the_rule_returns(format: str) -> None:
 )
 def test_the_shortcut_takes_ordinary_lines(changes: dict[str, Any]) -> None:
     """Otherwise it would be slower than none."""
-    assert rows._usual_row(line(**changes)) is not None
+    assert rows._usual_table(line(**changes) + b"\n" + line() + b"\n") is not None

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO, Final
 from airflow_provider_supermetrics._export.formats import rows as _rows
 from airflow_provider_supermetrics._export.formats.base import TextFormat, compressed
 
-_ROWS_AT_ONCE: Final = 1000
 # Python's own csv module quotes a lone carriage return from 3.13 on only.
 _SPECIAL: Final = '",\r\n'
 _QUOTED: Final = re.compile(f"[{_SPECIAL}]")
@@ -28,9 +27,8 @@ class Csv(TextFormat):
         """Write one part: see :class:`FileFormat`."""
         with compressed(raw, self.compression) as file:
             file.write(",".join(_rows.COLUMNS).encode() + b"\n")
-            for batch in _rows.batches(blocks, _ROWS_AT_ONCE, _text):
-                columns = map(_cells, zip(*batch, strict=True))
-                lines = map(",".join, zip(*columns, strict=True))
+            for table in _rows.tables(blocks, text=_text):
+                lines = map(",".join, zip(*map(_cells, table), strict=True))
                 file.write(("\n".join(lines) + "\n").encode())
 
 
@@ -38,13 +36,18 @@ def _text(value: Any) -> str | None:
     return None if value == "" or (found := _rows.text(value)) is None or "\0" in found else found
 
 
-def _cells(column: Sequence[Any]) -> list[str]:
+def _cells(column: Sequence[Any]) -> Sequence[str]:
     """Return the cells of a column, whose values are all strings or all integers, apart from nulls."""
-    cells = ["" if value is None else value for value in column]
+    cells = ["" if value is None else value for value in column] if None in column else column
     try:
         text = "".join(cells)
     except TypeError:
         return list(map(str, cells))
-    if any(character in text for character in _SPECIAL):  # most columns need no quotes
-        return ['"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell for cell in cells]
-    return cells
+    if not any(character in text for character in _SPECIAL):  # most columns need no quotes
+        return cells
+    quoted = {cell: _quoted(cell) for cell in set(cells)}
+    return [quoted[cell] for cell in cells]
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell

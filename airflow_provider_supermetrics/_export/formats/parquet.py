@@ -37,7 +37,7 @@ class Parquet(FileFormat):
 
         schema = _schema()
         # Not one for each block, because pages inside the file end where batches do.
-        batches = (_record_batch(rows, schema) for rows in _rows.batches(blocks, _ROWS_AT_ONCE))
+        batches = (_record_batch(table, schema) for table in _rows.tables(blocks, _ROWS_AT_ONCE))
         with ParquetWriter(
             raw,
             schema,
@@ -60,11 +60,10 @@ def _schema() -> pyarrow.Schema:
     )
 
 
-def _record_batch(rows: Iterable[_rows.Row], schema: pyarrow.Schema) -> pyarrow.RecordBatch:
+def _record_batch(table: _rows.Table, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
     import pyarrow
 
-    columns = zip(*rows, strict=True)
-    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    arrays = [_array(column, field.type) for column, field in zip(table, schema, strict=True)]
     return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
 

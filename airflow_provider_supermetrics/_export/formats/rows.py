@@ -12,14 +12,15 @@ contains the original string as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, islice, repeat
+from operator import attrgetter
+from types import NoneType
 from typing import Annotated, Any, Final, Union
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from msgspec.structs import astuple
 
 from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, encode
 from airflow_provider_supermetrics._api.times import format_time, parse_log_time
@@ -29,6 +30,8 @@ COLUMNS: Final = {**SCHEMA, "extra": "string"}
 
 #: One value for each column; a time is a string, as :func:`format_time` prints it.
 Row = tuple[Any, ...]
+#: A sequence for each column, of the same length.
+Table = Sequence[Sequence[Any]]
 Text = Callable[[Any], "str | None"]
 
 
@@ -66,18 +69,28 @@ def row(entry: Fields, text: Text = text) -> Row:
     return (*values, encode(entry).decode() if entry else None)
 
 
-def batches(blocks: Iterable[bytes], size: int, text: Text = text) -> Iterator[list[Row]]:
-    """Yield the entries as rows, ``size`` at once, however the blocks were cut.
+def tables(blocks: Iterable[bytes], size: int | None = None, text: Text = text) -> Iterator[Table]:
+    """Yield the entries as columns, a table for each block.
 
     :param blocks: the entries as lines of JSON; each block contains complete lines.
+    :param size: rows of each table but the last, however the blocks were cut; None for a block's rows.
     :param text: as of :func:`row`.
     """
-    lines = chain.from_iterable(block.splitlines() for block in blocks)
+    for block in blocks if size is None else _cut(blocks, size):
+        if (table := _usual_table(block)) is None:
+            lines = block.splitlines(keepends=True)
+            rows = [_only_row(_usual_table(line)) or row(decode(line), text) for line in lines]
+            table = list(zip(*rows, strict=True))
+        yield table
+
+
+def _cut(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    lines = chain.from_iterable(block.splitlines(keepends=True) for block in blocks)
     while batch := list(islice(lines, size)):
-        yield [_usual_row(line) or row(decode(line), text) for line in batch]
+        yield b"".join(batch)
 
 
-# The shortcut: a row of an ordinary line in a fifth of the time. :func:`row` is the rule, and does the rest.
+# The shortcut: ordinary lines, all at once, in an eighth of the time. :func:`row` is the rule for all others.
 
 _LIMITS: Final = {"int16": 1 << 15, "int64": 1 << 63}
 _TYPES: Final[dict[str, Any]] = {
@@ -91,34 +104,50 @@ _Usual = msgspec.defstruct(
     gc=False,
     forbid_unknown_fields=True,
 )
-_decode_usual = msgspec.json.Decoder(_Usual).decode
-_encode_usual = msgspec.json.Encoder().encode
+_decode_usual = msgspec.json.Decoder(_Usual).decode_lines
+_encode_usual = msgspec.json.Encoder().encode_lines
 _LOG_TIME: Final = list(SCHEMA).index("log_time")
+_FIELDS: Final = [attrgetter(name) for name in SCHEMA]
 _SECONDS: Final = frozenset(f"{second:02}Z" for second in range(60))
 
 
-def _usual_row(line: bytes) -> Row | None:
-    """Return what :func:`row` returns, or None where that is not certain."""
+def _usual_table(block: bytes) -> Table | None:
+    """Return the columns of the rows that :func:`row` returns, or None where that is not certain."""
     try:
-        usual = _decode_usual(line)
+        entries = _decode_usual(block)
     except msgspec.DecodeError:
         return None
-    values: Row = astuple(usual)
-    time = values[_LOG_TIME]
-    if not time or b"\\u0000" in line:
+    if b"\\u0000" in block:
         return None
-    if not ((time[17:] in _SECONDS and _is_minute(time[:17])) or _printed(time) == time):
+    table: list[list[Any]] = [list(map(field, entries)) for field in _FIELDS]
+    if not all(map(_is_exact, set(table[_LOG_TIME]))):
         return None
-    extra = None
-    if None in values:
-        nulls = tuple([name for name, value in zip(SCHEMA, values, strict=True) if value is None])
-        # ``extra`` keeps the line's order, which is that of the columns where this encodes as the line.
-        if len(nulls) > 1 and _encode_usual(usual) != line:
+    kinds = [set(map(type, column)) for column in table]
+    extra: Sequence[str | None] = [None] * len(entries)
+    if any(NoneType in kind for kind in kinds):
+        columns = zip(table, kinds, strict=True)
+        nulls = list(
+            zip(*([value is None for value in c] if NoneType in k else repeat(False) for c, k in columns))
+        )
+        # ``extra`` keeps the line's order, which is that of the columns where this encodes as the block.
+        if max(map(sum, set(nulls))) > 1 and _encode_usual(entries) != block:
             return None
-        extra = _nulls(nulls)
-    if UNSET in values:
-        values = tuple([None if value is UNSET else value for value in values])
-    return (*values, extra)
+        extra = list(map(_extra, nulls))
+    for column, kind in zip(table, kinds, strict=True):
+        if UnsetType in kind:
+            column[:] = [None if value is UNSET else value for value in column]
+    return [*table, extra]
+
+
+def _only_row(table: Table | None) -> Row | None:
+    return None if table is None else tuple([value for (value,) in table])
+
+
+def _is_exact(time: str | UnsetType | None) -> bool:
+    """Whether it is a time as :func:`format_time` prints it."""
+    if not time:
+        return False
+    return (time[17:] in _SECONDS and _is_minute(time[:17])) or _printed(time) == time
 
 
 @lru_cache(maxsize=8192)
@@ -137,8 +166,9 @@ def _is_minute(text: str) -> bool:
 
 
 @lru_cache
-def _nulls(names: tuple[str, ...]) -> str:
-    return encode(dict.fromkeys(names)).decode()
+def _extra(are_null: tuple[bool, ...]) -> str | None:
+    names = [name for name, is_null in zip(SCHEMA, are_null, strict=True) if is_null]
+    return encode(dict.fromkeys(names)).decode() if names else None
 
 
 def _integer(value: Any, limit: int) -> int | None:
