@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rate_limit=options.rate_limit and RateLimitWindow(options.rate_limit, options.window),
         rate_limit_headers=options.rate_limit_headers,
         gzip=options.gzip,
+        latency=options.latency,
         port=options.port,
         seed=options.seed,
     )
@@ -171,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--window", type=float, default=3600.0, help="seconds")
     api.add_argument("--rate-limit-headers", choices=get_args(RateLimitHeaders), default="always")
     api.add_argument("--gzip", action=flag, default=True)
+    api.add_argument("--latency", type=float, default=0.0, help="seconds before each response")
     return parser
 
 

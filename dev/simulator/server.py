@@ -53,10 +53,17 @@ class Server(LoopbackServer):
     """A server that sends for each request what `receive` returns."""
 
     def __init__(
-        self, port: int, receive: Receive, *, compress: bool, tls: ssl.SSLContext | None = None
+        self,
+        port: int,
+        receive: Receive,
+        *,
+        compress: bool,
+        latency: float = 0.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.receive = receive
         self.compress = compress
+        self.latency = latency
         super().__init__(port, _Handler, "simulator", tls)
 
 
@@ -73,6 +80,8 @@ class _Handler(LoopbackHandler):
             {name.lower(): value for name, value in self.headers.items()},
             self.server.open_connections[self.request],
         )
+        if exchange.record:
+            self._pause(self.server.latency)
         fault = exchange.fault
         if fault.kind not in ("slow_body", "drip"):
             self._pause(fault.delay)

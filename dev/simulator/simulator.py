@@ -54,6 +54,7 @@ class Simulator:
         later ones.
     :param arrivals: request number (from 1) -> (connector, entries) to append before its response.
     :param gzip: whether bodies are compressed for clients that accept it.
+    :param latency: seconds before each response, as of a distant server; a fault's delay is added.
     :param port: the port to listen on; 0 uses a free one.
     :param seed: the seed of `tie_order="shuffled"`.
     :param tls: the context for HTTPS, with a certificate; None uses HTTP.
@@ -78,6 +79,7 @@ class Simulator:
         faults: Sequence[Fault | None] = (),
         arrivals: Mapping[int, Iterable[tuple[str, Iterable[Entry]]]] | None = None,
         gzip: bool = True,
+        latency: float = 0.0,
         port: int = 0,
         seed: int = 1,
         tls: ssl.SSLContext | None = None,
@@ -97,6 +99,7 @@ class Simulator:
         self._faults = tuple(faults)
         self._arrivals = dict(arrivals or {})
         self._gzip = gzip
+        self._latency = latency
         self._port = port
         self._tls = tls
         self._clock = clock
@@ -109,7 +112,9 @@ class Simulator:
     def __enter__(self) -> Simulator:
         self._control_connections.clear()
         self._connections_forgotten = 0
-        self._server = Server(self._port, self._receive, compress=self._gzip, tls=self._tls)
+        self._server = Server(
+            self._port, self._receive, compress=self._gzip, latency=self._latency, tls=self._tls
+        )
         return self
 
     def __exit__(

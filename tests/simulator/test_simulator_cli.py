@@ -104,6 +104,14 @@ def test_recent_logs_of_several_connectors():
         caught.value.close()
 
 
+def test_latency():
+    """--latency delays each response."""
+    with running("--connectors", "1", "--hours", "1", "--latency", "0.2") as url:
+        begun = monotonic()
+        ask(f"{url}/v1/teams/936506/connector_builder/connectors", "demo-key")
+        assert monotonic() - begun >= 0.2
+
+
 def test_live():
     """With `--live`, entries with current times are appended."""
     with running("--connectors", "1", "--hours", "1", "--entries-per-hour", "10", "--live") as url:

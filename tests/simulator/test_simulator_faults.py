@@ -83,6 +83,16 @@ def test_headers_replace_the_usual_ones(serve):
     assert (headers["retry-after"], headers["x-ratelimit-remaining"]) == ("2", "0")
 
 
+def test_latency(serve, at):
+    """It delays each response, in addition to the delay of a fault."""
+    simulator, client = serve([at("a", 1)], latency=0.15, faults=[None, Fault(delay=0.15)])
+    for least in (0.15, 0.3):
+        begun = monotonic()
+        assert client.get().ids == ["a"]
+        assert monotonic() - begun >= least
+    assert [request.status for request in simulator.requests] == [200, 200]
+
+
 def test_delay_alone(serve, at):
     """A fault that only delays sends the normal response later."""
     _, client = serve([at("a", 1)], faults=[Fault(delay=0.15)])
