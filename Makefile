@@ -14,6 +14,7 @@ UV := .venv/uv/bin/uv
 AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
 AZURITE := .venv/azurite
+BENCH := .venv/bench
 # Releases whose constraints are also installed, to run a smoke test.
 RELEASES := 2.11.0 3.0.6 3.2.2
 EXTRAS := s3,azure,gcs,parquet,zstd
@@ -101,8 +102,9 @@ format: $(AIRFLOW_3)/installed  ## put the sources into shape
 	$(AIRFLOW_3)/bin/ruff format $(SOURCES)
 
 .PHONY: bench
-bench: $(AIRFLOW_3)/installed  ## export 200,000 entries, beside two usual ways
-	$(AIRFLOW_3)/bin/python -m benchmarks.export
+bench: export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+bench: $(BENCH)/installed  ## compare the export with other ways, and write docs/benchmarks.md; see there for ARGS
+	$(BENCH)/bin/python -m benchmarks.export --write $(ARGS)
 
 .PHONY: bench-triggers
 bench-triggers: $(AIRFLOW_3)/installed  ## 200 deferred sensors in one event loop: how long, how much memory
@@ -137,6 +139,10 @@ constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, th
 	    'apache-airflow-providers-common-compat==1.7.0' \
 	    | $(UV) pip compile --quiet --no-config --universal --python-version 3.10 --no-header --no-annotate pyproject.toml - --all-extras --group test \
 	    --resolution lowest-direct --upgrade --output-file constraints/airflow-2.11.txt
+	# What the benchmark installs in addition to airflow-3.3.txt.
+	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --no-config --universal --python-version 3.10 \
+	    --no-header --no-annotate pyproject.toml - --group bench --constraint constraints/airflow-3.3.txt --upgrade \
+	    | grep -vxFf constraints/airflow-3.3.txt > constraints/bench.txt
 
 .PHONY: clean
 clean:  ## remove the environments and all that was built
@@ -158,6 +164,13 @@ $(AIRFLOW_2)/installed: $(UV) pyproject.toml constraints/airflow-2.11.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(AIRFLOW_2)/bin/python \
 	    --constraint constraints/airflow-2.11.txt --editable '.[$(EXTRAS)]' \
 	    --group test 'apache-airflow>=2.11,<2.12'
+	@touch $@
+
+$(BENCH)/installed: $(UV) pyproject.toml constraints/airflow-3.3.txt constraints/bench.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(BENCH)
+	$(UV) pip install --quiet --compile-bytecode --python $(BENCH)/bin/python \
+	    --constraint constraints/airflow-3.3.txt --constraint constraints/bench.txt \
+	    --editable . --group bench 'apache-airflow>=3.3,<3.4'
 	@touch $@
 
 .venv/release-%/installed: $(UV) pyproject.toml constraints/releases/airflow-%.txt

@@ -66,8 +66,11 @@ class Simulator:
 
 
 @contextmanager
-def served(log: Log) -> Iterator[Simulator]:
-    """Serve a log from a process of its own, so that its work counts for nobody."""
+def served(log: Log, latency: float = 0.0) -> Iterator[Simulator]:
+    """Serve a log from a process of its own, so that its work counts for nobody.
+
+    :param latency: seconds before each response.
+    """
     options = {
         "--port": 0,
         "--key": KEY,
@@ -77,6 +80,7 @@ def served(log: Log) -> Iterator[Simulator]:
         "--end": text(log.end),
         "--ties": log.ties,
         "--seed": log.seed,
+        "--latency": latency,
     }
     with simulating(*[str(part) for option in options.items() for part in option]) as simulator:
         yield simulator

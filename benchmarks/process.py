@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-_BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
+BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _launch(log: str, *arguments: str) -> int:
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
-    usage = Usage(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * _BYTES_PER_MAXRSS)
+    usage = Usage(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * BYTES_PER_MAXRSS)
     print(json.dumps(asdict(usage)))
     return process.returncode
 

@@ -8,12 +8,13 @@ import os
 
 import pytest
 
-from benchmarks import formats, parse, triggers
-from benchmarks.contestants import Job
+from benchmarks import formats, parse, report, triggers
+from benchmarks.contestants import FLOOR, OURS, Job
 from benchmarks.log import CONNECTOR, KEY, TEAM_ID, Log, served, text
 from benchmarks.process import measure
+from benchmarks.runs import Result, Run, bench, defects
 from benchmarks.table import table
-from benchmarks.truth import Truth
+from benchmarks.truth import Score, Truth
 from dev.simulator import generate_entries
 from dev.simulator.times import TimeFormat, microseconds
 
@@ -37,8 +38,74 @@ def test_score(tmp_path, truth):
         with gzip.open(tmp_path / f"{part}.jsonl.gz", "wt") as file:
             file.writelines(json.dumps(entry) + "\n" for entry in some)
     score = truth.score(tmp_path)
-    assert (score.right, score.missing, score.duplicated, score.wrong) == (2497, 2, 1, 2)
+    assert (score.right, score.missing, score.duplicated, score.changed) == (2497, 2, 1, 2)
     assert not score.is_perfect
+
+
+def test_the_same_values_in_another_form(tmp_path, truth):
+    """Nulls left out, fields added and other forms of times are no changes, but the export is not perfect."""
+    entries = generate_entries(LOG.entries, LOG.start, LOG.end, seed=LOG.seed, ties=LOG.ties)
+    with gzip.open(tmp_path / "0.jsonl.gz", "wt") as file:
+        for entry in entries:
+            time = TimeFormat(zone="+00:00").text(microseconds(entry["log_time"]))
+            values = {name: value for name, value in entry.items() if value is not None}
+            file.write(json.dumps({**values, "log_time": time, "load_id": "1"}) + "\n")
+    score = truth.score(tmp_path)
+    assert (score.right, score.respelled, score.missing, score.changed) == (2500, 2500, 0, 0)
+    assert not score.is_perfect
+
+
+PERFECT = Score(2500, 0, 0, 0, 0, 100_000)
+
+
+def result(contestant=OURS, *, score=PERFECT, requests=4, connections=1):
+    """A result of one run."""
+    return Result(contestant, [Run(0.1, 10_000_000, 1.5, requests, connections, score)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "defect"),
+    [
+        ({}, None),
+        ({"contestant": FLOOR, "score": Score(2499, 0, 1, 0, 0, 100_000)}, None),
+        ({"score": Score(2499, 0, 1, 0, 0, 100_000)}, "is not exactly the log"),
+        ({"score": Score(2500, 1, 0, 0, 0, 100_000)}, "is not exactly the log"),
+        ({"requests": 5}, None),
+        ({"requests": 6}, "sent 6 requests; at most 5 are allowed"),
+        ({"connections": 2}, "opened 2 connections"),
+    ],
+)
+def test_what_fails_the_benchmark(truth, changes, defect):
+    """An export of this package that is not exact, or needs too many requests or connections."""
+    found = defects(LOG, truth, [result(**changes)])
+    assert (defect in found[0]) if defect else found == []
+
+
+def test_floor(tmp_path, truth):
+    """The floor's export has every entry, unchanged."""
+    with bench(LOG, truth) as one:
+        [floor] = one.rounds([FLOOR], 1)
+    assert floor.runs[0].score.is_perfect
+    assert (floor.runs[0].requests, floor.runs[0].connections) == (4, 1)
+    assert floor.cpu > 0 and floor.wall > 0
+
+
+def test_results_replace_earlier_ones(tmp_path, monkeypatch):
+    """The tables of a page are replaced, and its text is kept."""
+    page = tmp_path / "page.md"
+    markers = "<!-- begin growth: written by `make bench` -->\n\n<!-- end growth -->\n"
+    page.write_text(f"# Head\n\n{markers}\nTail\n")
+    monkeypatch.setattr(report, "_PAGE", page)
+    growth = report.Growth("make bench ARGS=--growth", [(2500, result())])
+    growth.write()
+    once = page.read_text()
+    assert "| 2,500 | 2,500 | 4 | 0.10 | 40.0 | 10.0 | 1.5 |" in once
+    assert once.startswith("# Head\n\n<!-- begin growth") and once.endswith("<!-- end growth -->\n\nTail\n")
+    growth.write()
+    assert page.read_text() == once
+    page.write_text("# Head\n")
+    with pytest.raises(RuntimeError, match=r"page\.md has no <!-- begin growth"):
+        growth.write()
 
 
 def test_contestant(tmp_path, truth):
@@ -48,12 +115,12 @@ def test_contestant(tmp_path, truth):
         target = tmp_path / "target"
         target.mkdir()
         job = Job(simulator.url, KEY, TEAM_ID, CONNECTOR, text(LOG.start), text(LOG.end), str(target))
-        arguments = ("-m", "benchmarks.contestants", "requests_loop", "--job", job.to_json())
+        arguments = ("-m", "benchmarks.contestants", "requests_loop", job.to_json())
         usage = measure(*arguments, environment={}, log=tmp_path / "output.txt")
         assert (simulator.requests()["count"], simulator.requests()["connections"]) == (4, 1)
     score = truth.score(target)
     assert score.right + score.missing == LOG.entries
-    assert not score.wrong and usage.cpu > 0 and usage.wall > 0
+    assert not score.changed and usage.cpu > 0 and usage.wall > 0
 
 
 def test_memory_is_the_process_s_own(tmp_path):
