@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from benchmarks.contestants import FLOOR, OURS, Contestant
+from benchmarks.contestants import BARE_FLOOR, FLOOR, OURS, Contestant
 from benchmarks.log import Log
 from benchmarks.process import ROOT
 from benchmarks.runs import Result
@@ -91,7 +91,7 @@ class Comparison:
         ]
         rows = []
         for result in self.results:
-            if result.contestant != FLOOR:
+            if result.contestant not in (FLOOR, BARE_FLOOR):
                 title, right, _, _, _, requests, connections, cpu, memory, _ = _row(result)
                 rows.append([title, right, f"{requests}, {connections}", cpu, memory])
         return table(head, rows)

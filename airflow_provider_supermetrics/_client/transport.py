@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import requests
@@ -75,6 +76,24 @@ class Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Adapter())
+        self._template: tuple[object, requests.PreparedRequest] | None = None
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare a request; where only its parameters differ from the last one's, prepare only these.
+
+        Otherwise requests would take a seventh of an export's CPU time to prepare the same address and
+        headers for each page.
+        """
+        own = (request.headers, request.files, request.data, request.json, request.auth, request.cookies)
+        if any(own) or any(request.hooks.values()) or not _is_plain(request.url, request.params):
+            return super().prepare_request(request)
+        key = (request.method, request.url, list(self.headers.items()))
+        if self._template is None or self._template[0] != key:
+            self._template = key, super().prepare_request(requests.Request(request.method, request.url))
+        prepared = self._template[1].copy()
+        if request.params:
+            prepared.url = f"{prepared.url}?{urlencode(request.params)}"
+        return prepared
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request, and read the response.
@@ -108,6 +127,12 @@ class Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Follow no redirect, and do not read its Location, which may be anything."""
+
+
+def _is_plain(url: object, params: object) -> bool:
+    """Whether the address has no query yet, and all parameters are strings and integers."""
+    values = params.values() if isinstance(params, dict) else [None]
+    return "?" not in str(url) and "#" not in str(url) and {str, int}.issuperset(map(type, values))
 
 
 def reply_of(response: requests.Response) -> Reply:

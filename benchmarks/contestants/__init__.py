@@ -24,7 +24,8 @@ class Contestant:
 
 
 OURS: Final = Contestant("ours", "this package", "airflow-provider-supermetrics")
-FLOOR: Final = Contestant("floor", "floor", "msgspec")
+FLOOR: Final = Contestant("floor", "floor", "requests")
+BARE_FLOOR: Final = Contestant("bare_floor", "floor without requests", "msgspec")
 CONTESTANTS: Final = (
     OURS,
     Contestant("http_operator", "`HttpOperator`", "apache-airflow-providers-http"),
@@ -32,6 +33,7 @@ CONTESTANTS: Final = (
     Contestant("supermetrics_client", "vendor's client", "supermetrics"),
     Contestant("dlt_rest_source", "dlt REST source", "dlt"),
     FLOOR,
+    BARE_FLOOR,
 )
 
 

@@ -1,4 +1,4 @@
-"""The least work that exports the log correctly: what any exporter in Python has to do, and nothing more.
+"""The least work that exports the log correctly with the library of Airflow's HTTP hook, requests.
 
 It requests each page from one second after the oldest entry so far, drops the entries that it has seen, and
 writes the others as the API sent them, newest first. It leaves out what a production export needs: retries,
@@ -7,13 +7,12 @@ rate limits, checks of the entries, sorting, atomic objects, checkpoints, a mani
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
-from zlib import MAX_WBITS, decompress
 
 import msgspec
+import requests
 
 from airflow_provider_supermetrics._export.formats.base import compressed
 from benchmarks.contestants import Job
@@ -34,20 +33,25 @@ class _Entries(msgspec.Struct):
 
 def export(job: Job) -> None:
     """Export until a page has no entry that is new and not older than the start."""
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {job.key}"
+
+        def fetch(before: str) -> bytes:
+            params: dict[str, str | int] = {"limit": 1000, "before": before}
+            response = session.get(job.url + job.path, params=params, timeout=60)
+            response.raise_for_status()
+            return response.content
+
+        write(job, fetch)
+
+
+def write(job: Job, fetch: Callable[[str], bytes]) -> None:
+    """Export, with a function that returns the body of the page before a time."""
     lines_of, entries_of = msgspec.json.Decoder(_Lines).decode, msgspec.json.Decoder(_Entries).decode
-    connection = HTTPConnection(urlsplit(job.url).netloc, timeout=60)
-    headers = {"Authorization": f"Bearer {job.key}", "Accept-Encoding": "gzip"}
     before, oldest, seen = job.end, "", set[str]()
     with Path(job.folder, "logs.jsonl.gz").open("wb") as raw, compressed(raw, "gzip") as file:
         while True:
-            connection.request(
-                "GET", f"{job.path}?{urlencode({'limit': 1000, 'before': before})}", headers=headers
-            )
-            response = connection.getresponse()
-            body = response.read()
-            if response.status != 200:
-                raise RuntimeError(f"status {response.status}")
-            body = _inflated(body)
+            body = fetch(before)
             entries = entries_of(body).logs
             lines = [
                 line
@@ -64,9 +68,3 @@ def export(job: Job) -> None:
                     datetime.fromisoformat(oldest.replace("Z", "+00:00")) + timedelta(seconds=1)
                 ).isoformat()
             seen.update(entry.id for entry in entries if entry.log_time == oldest)
-    connection.close()
-
-
-def _inflated(body: bytes) -> bytes:
-    """Inflate with the library that the package uses."""
-    return decompress(body, 16 + MAX_WBITS)

@@ -7,6 +7,11 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
+# The operator imports these when it runs.
+import airflow_provider_supermetrics._context
+import airflow_provider_supermetrics._export.job
+import airflow_provider_supermetrics._lineage
+import airflow_provider_supermetrics.hooks.supermetrics  # noqa: F401
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from benchmarks.contestants import Job
 

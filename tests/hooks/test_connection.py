@@ -305,3 +305,39 @@ def test_the_form_widgets() -> None:
         return
     widgets = SupermetricsHook.get_connection_form_widgets()
     assert set(widgets) == {"team_id", "timeout"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"params": {"limit": 1000, "before": "2026-01-01T00:00:00.000001+00:00"}},
+        {"params": {"text": "a b&c=d/é?#%"}},
+        {"params": {"no": None, "list": ["a", "b"]}},
+        {"params": [("a", "1")]},
+        {"params": "a=1"},
+        {"headers": {"Accept": "text/plain"}},
+        {"url": "http://127.0.0.1/v1/x?a=1", "params": {"b": "2"}},
+        {"url": "http://127.0.0.1/v1/é x"},
+        {"method": "POST", "json": {"a": 1}},
+        {"data": {"a": "1"}, "cookies": {"c": "1"}, "auth": ("user", "password")},
+        {"hooks": {"response": print}},
+    ],
+    ids=str,
+)
+def test_a_request_is_prepared_as_requests_prepares_it(
+    simulate: Callable[..., Simulator], arguments: dict[str, Any]
+) -> None:
+    """A request that differs in nothing but its parameters from an earlier one gets that one's headers."""
+    sim = simulate([])
+    made = {"method": "GET", "url": f"{sim.url}/v1/x", **arguments}
+    with SupermetricsHook() as hook:
+        session = hook.get_conn()
+        for _ in range(2):
+            session.prepare_request(requests.Request("GET", f"{sim.url}/v1/x", params={"other": "1"}))
+            found = session.prepare_request(requests.Request(**made))
+            expected = requests.Session.prepare_request(session, requests.Request(**made))
+            for part in ("method", "url", "headers", "body", "hooks"):
+                assert getattr(found, part) == getattr(expected, part)
+            session.headers["X-Changed"] = "yes"
+            found.headers["X-Own"] = "yes"

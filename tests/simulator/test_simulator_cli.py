@@ -108,7 +108,7 @@ def test_latency():
     """--latency delays each response."""
     with running("--connectors", "1", "--hours", "1", "--latency", "0.2") as url:
         begun = monotonic()
-        ask(f"{url}/v1/teams/936506/connector_builder/connectors", "demo-key")
+        fetch(f"{url}/v1/teams/936506/connector_builder/connectors", "demo-key")
         assert monotonic() - begun >= 0.2
 
 
