@@ -3,7 +3,7 @@
 The triggers run as in Airflow's triggerer, all in one loop, against the simulator in another process. Busy
 connectors have something new at each poll.
 
-Usage: python -m benchmarks.triggers [--sensors 200] [--connectors 50] [--looks 5]
+Usage: python -m benchmarks.triggers [--sensors 200] [--connectors 50] [--polls 5]
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Callbacks:
             asyncio.Handle._run = run  # type: ignore[method-assign]  # likewise put back
 
 
-def measure(sensors: int, connectors: int, looks: int) -> Result:
+def measure(sensors: int, connectors: int, polls: int) -> Result:
     """Let so many sensors poll the logs of so many connectors, each so many times."""
     logs = ("--connectors", str(connectors), "--hours", "1", "--entries-per-hour", "400", "--live")
     with simulating("--port", "0", "--key", KEY, "--team-id", str(TEAM_ID), *logs) as simulator:
@@ -78,13 +78,13 @@ def measure(sensors: int, connectors: int, looks: int) -> Result:
                 "extra": {"team_id": TEAM_ID},
             }
         )
-        return asyncio.run(_run(simulator, sensors, looks))
+        return asyncio.run(_run(simulator, sensors, polls))
 
 
-async def _run(simulator: Simulator, sensors: int, looks: int) -> Result:
+async def _run(simulator: Simulator, sensors: int, polls: int) -> Result:
     async with SupermetricsAsyncHook() as hook:
         identifiers = [item["connector_identifier"] for item in await hook.list_connectors()]
-    await _watch(identifiers[:1], looks=1)  # loads what is loaded once
+    await _watch(identifiers[:1], polls=1)  # loads what is loaded once
     simulator.reset()
     gc.collect()
     gc.freeze()  # what Airflow has loaded is not what is measured
@@ -92,7 +92,7 @@ async def _run(simulator: Simulator, sensors: int, looks: int) -> Result:
     before = process.memory_info().rss
     with callbacks.measured():
         watched = [identifiers[number % len(identifiers)] for number in range(sensors)]
-        after = await _watch(watched, looks)
+        after = await _watch(watched, polls)
     return Result(
         sensors,
         len(identifiers),
@@ -103,7 +103,7 @@ async def _run(simulator: Simulator, sensors: int, looks: int) -> Result:
     )
 
 
-async def _watch(identifiers: list[str], looks: int) -> int:
+async def _watch(identifiers: list[str], polls: int) -> int:
     """Run a trigger for each until all have polled so often; return the memory that the process has then."""
     begun = datetime.now(timezone.utc)
 
@@ -111,7 +111,7 @@ async def _watch(identifiers: list[str], looks: int) -> int:
         trigger = SupermetricsErrorLogTrigger(
             connector_identifier=identifier,
             since=(begun - timedelta(minutes=30)).isoformat(),
-            deadline=(begun + timedelta(seconds=looks * _INTERVAL)).isoformat(),
+            deadline=(begun + timedelta(seconds=polls * _INTERVAL)).isoformat(),
             # As sensors that began at different times.
             not_before=(begun + timedelta(seconds=number * _INTERVAL / len(identifiers))).isoformat(),
             error_filter={},
@@ -122,7 +122,7 @@ async def _watch(identifiers: list[str], looks: int) -> int:
             assert event.payload["status"] == "timeout", event.payload
 
     waiting = [asyncio.create_task(wait(number, name)) for number, name in enumerate(identifiers)]
-    await asyncio.sleep((looks - 0.5) * _INTERVAL)
+    await asyncio.sleep((polls - 0.5) * _INTERVAL)
     memory = int(psutil.Process().memory_info().rss)
     await asyncio.gather(*waiting)
     return memory
@@ -133,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.triggers", description=__doc__)
     parser.add_argument("--sensors", type=int, default=200)
     parser.add_argument("--connectors", type=int, default=50)
-    parser.add_argument("--looks", type=int, default=5)
+    parser.add_argument("--polls", type=int, default=5)
     result = measure(**vars(parser.parse_args()))
     print(
         table(

@@ -158,7 +158,7 @@ def test_table():
 
 def test_deferred_sensors_leave_the_loop_free():
     """200 sensors on 50 connectors: no piece of work takes the event loop for long."""
-    result = triggers.measure(sensors=200, connectors=50, looks=3)
+    result = triggers.measure(sensors=200, connectors=50, polls=3)
     assert (result.sensors, result.connectors) == (200, 50)
     # CPU time of the loop's thread, which a busy machine does not change.
     assert result.longest_cpu < 0.1

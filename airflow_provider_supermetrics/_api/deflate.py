@@ -8,7 +8,7 @@ from typing import Protocol
 try:
     from isal import isal_zlib as _library
 
-    # Levels 2 and 3 take up to three times as long, to save at most 1 %: `make bench-formats`.
+    # Levels 2 and 3 take up to three times as long, and save less than 1 %: see benchmarks.json_libraries.
     _LEVEL = 1
 except ImportError:
     _library = zlib  # type: ignore[misc]  # the same functions
