@@ -170,7 +170,7 @@ $(BENCH)/installed: $(UV) pyproject.toml constraints/airflow-3.3.txt constraints
 	$(UV) venv --quiet --clear --python $(PYTHON) $(BENCH)
 	$(UV) pip install --quiet --compile-bytecode --python $(BENCH)/bin/python \
 	    --constraint constraints/airflow-3.3.txt --constraint constraints/bench.txt \
-	    --editable . --group bench 'apache-airflow>=3.3,<3.4'
+	    --editable '.[parquet]' --group bench 'apache-airflow>=3.3,<3.4'
 	@touch $@
 
 .venv/release-%/installed: $(UV) pyproject.toml constraints/releases/airflow-%.txt

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks import report
-from benchmarks.contestants import CONTESTANTS, OURS
+from benchmarks.contestants import CONTESTANTS, FORMATS, OURS
 from benchmarks.log import Log
 from benchmarks.runs import bench, defects
 from benchmarks.truth import Truth
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             one.profile()
         return 0
     command = _command(arguments)
-    found = _growth(log, options, command) if options.growth else _comparison(log, options, command)
+    run = _growth if options.growth else _formats if options.formats else _comparison
+    found = run(log, options, command)
     for defect in found:
         print(f"FAILED: {defect}", file=sys.stderr)
     return 1 if found else 0
@@ -76,6 +77,18 @@ def _growth(log: Log, options: argparse.Namespace, command: str) -> list[str]:
     return found
 
 
+def _formats(log: Log, options: argparse.Namespace, command: str) -> list[str]:
+    truth = Truth(log)
+    with bench(log, truth) as one:
+        results = one.rounds(FORMATS, options.rounds)
+    formats = report.Formats(log, command, results)
+    print(formats.markdown())
+    found = defects(log, truth, results)
+    if options.write and not found:
+        formats.write()
+    return found
+
+
 def _command(arguments: Sequence[str]) -> str:
     """The command for the report, as a developer types it."""
     given = shlex.join(argument for argument in arguments if argument != "--write")
@@ -99,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
         "--growth",
         action="store_true",
         help=f"instead, run only this package, with this log and one of {_GROWTH} times as many entries",
+    )
+    parser.add_argument(
+        "--formats", action="store_true", help="instead, run only this package, with each format of objects"
     )
     parser.add_argument(
         "--profile", action="store_true", help="instead, print which functions of this package use the CPU"

@@ -121,6 +121,30 @@ class Growth:
         _replace(_PAGE, "growth", self.markdown())
 
 
+@dataclass(frozen=True)
+class Formats:
+    """Results of this package with each format."""
+
+    log: Log
+    command: str
+    results: Sequence[Result]
+
+    def markdown(self) -> str:
+        """The table."""
+        head = ["format", "entries right", "CPU s", "x JSON Lines", "memory MB", "bytes"]
+        rows = []
+        for result in self.results:
+            title, right, _, _, _, _, _, cpu, memory, _ = _row(result)
+            size = f"{result.median(lambda run: run.score.bytes):,.0f}"
+            rows.append([title, right, cpu, f"{result.cpu / self.results[0].cpu:.2f}", memory, size])
+        conditions = _conditions(self.command, f"Log: {self.log.entries:,} entries.")
+        return "\n\n".join([conditions, f"This package, {_rounds(self.results)}:", table(head, rows)])
+
+    def write(self) -> None:
+        """Replace the table in the documentation."""
+        _replace(_PAGE, "formats", self.markdown())
+
+
 def version(contestant: Contestant) -> str | None:
     """The installed version of a contestant's distribution."""
     try:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from benchmarks.log import Log
+from benchmarks.log import Log, text
 from dev.simulator import generate_entries
 from dev.simulator.times import TimeFormat, microseconds, parse_time
 
@@ -58,20 +59,18 @@ class Truth:
         return {"count": len(ids), "sha256": sha256("\n".join(ids).encode()).hexdigest()}
 
     def score(self, folder: Path) -> Score:
-        """Compare all `*.jsonl.gz` of a folder with the log."""
-        files = sorted(folder.glob("*.jsonl.gz"))
+        """Compare all objects of a folder with the log."""
+        files = sorted(file for file in folder.iterdir() if file.name.endswith(tuple(_READERS)))
         written: Counter[str] = Counter()
         changed: set[str] = set()
         respelled: set[str] = set()
         for file in files:
-            with gzip.open(file) as lines:
-                for line in lines:
-                    entry = json.loads(line)
-                    written[entry["id"]] += 1
-                    original = self._entries.get(entry["id"])
-                    if entry != original:
-                        same = original is not None and _means_the_same(entry, original)
-                        (respelled if same else changed).add(entry["id"])
+            for entry in next(read for suffix, read in _READERS.items() if file.name.endswith(suffix))(file):
+                written[entry["id"]] += 1
+                original = self._entries.get(entry["id"])
+                if entry != original:
+                    same = original is not None and _means_the_same(entry, original)
+                    (respelled if same else changed).add(entry["id"])
         return Score(
             right=len(written.keys() - changed),
             respelled=len(respelled - changed),
@@ -87,3 +86,37 @@ def _means_the_same(entry: Mapping[str, Any], original: Mapping[str, Any]) -> bo
         entry.get(name) == value or (name == "log_time" and parse_time(entry[name]) == parse_time(value))
         for name, value in original.items()
     )
+
+
+def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(file) as lines:
+        yield from map(json.loads, lines)
+
+
+def _csv(file: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            numbers = {name: int(row[name]) for name in ("status", "duration_ms") if row[name]}
+            yield _rebuilt({**row, **numbers})
+
+
+def _parquet(file: Path) -> Iterator[dict[str, Any]]:
+    from pyarrow.parquet import ParquetFile
+
+    for batch in ParquetFile(file).iter_batches(10_000):
+        for row in batch.to_pylist():
+            yield _rebuilt({**row, "log_time": text(row["log_time"])})
+
+
+def _rebuilt(row: dict[str, Any]) -> dict[str, Any]:
+    """The entry of a row, as docs/formats.md says."""
+    extra = row.pop("extra")
+    entry = {name: value for name, value in row.items() if value not in ("", None)}
+    return {**entry, **json.loads(extra or "{}")}
+
+
+_READERS: Final[dict[str, Callable[[Path], Iterator[dict[str, Any]]]]] = {
+    ".jsonl.gz": _json_lines,
+    ".csv.gz": _csv,
+    ".parquet": _parquet,
+}

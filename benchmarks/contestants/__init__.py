@@ -35,6 +35,12 @@ CONTESTANTS: Final = (
     FLOOR,
     BARE_FLOOR,
 )
+#: This package's export in each format.
+FORMATS: Final = (
+    Contestant("ours", "JSON Lines, gzip", "airflow-provider-supermetrics"),
+    Contestant("ours_csv", "CSV, gzip", "airflow-provider-supermetrics"),
+    Contestant("ours_parquet", "Parquet, zstd inside", "pyarrow"),
+)
 
 
 @dataclass(frozen=True)

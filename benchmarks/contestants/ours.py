@@ -16,8 +16,8 @@ from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExp
 from benchmarks.contestants import Job
 
 
-def export(job: Job) -> None:
-    """Export the window to gzipped JSON lines."""
+def export(job: Job, format: str = "jsonl") -> None:
+    """Export the window, to gzipped JSON lines unless another format is given."""
     os.environ["AIRFLOW_CONN_SUPERMETRICS_DEFAULT"] = json.dumps(
         {"conn_type": "supermetrics", "host": job.url, "password": job.key, "extra": {"team_id": job.team_id}}
     )
@@ -27,6 +27,7 @@ def export(job: Job) -> None:
         path=f"file://{job.folder}",
         start=job.start,
         end=job.end,
+        format=format,
     )
     # Nothing more of the context is read where start and end are given.
     context: Any = {"ti": SimpleNamespace(map_index=-1)}

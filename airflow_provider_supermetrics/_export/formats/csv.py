@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from types import NoneType
 from typing import Any, BinaryIO, Final
+
+import msgspec
 
 from airflow_provider_supermetrics._export.formats import rows as _rows
 from airflow_provider_supermetrics._export.formats.base import TextFormat, compressed
@@ -38,11 +41,11 @@ def _text(value: Any) -> str | None:
 
 def _cells(column: Sequence[Any]) -> Sequence[str]:
     """Return the cells of a column, whose values are all strings or all integers, apart from nulls."""
-    cells = ["" if value is None else value for value in column] if None in column else column
-    try:
-        text = "".join(cells)
-    except TypeError:
-        return list(map(str, cells))
+    kinds = set(map(type, column))
+    if int in kinds:  # the fastest way from integers to strings
+        return msgspec.json.encode(column)[1:-1].decode().replace("null", "").split(",")
+    cells = [value or "" for value in column] if NoneType in kinds else column
+    text = "".join(cells)
     if not any(character in text for character in _SPECIAL):  # most columns need no quotes
         return cells
     quoted = {cell: _quoted(cell) for cell in set(cells)}

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, encode
-from airflow_provider_supermetrics._api.times import format_time, parse_log_time
+from airflow_provider_supermetrics._api.times import AwareTime, format_time, parse_log_time
 
 #: The columns, in order, and their types.
 COLUMNS: Final = {**SCHEMA, "extra": "string"}
@@ -106,6 +106,7 @@ _Usual = msgspec.defstruct(
 )
 _decode_usual = msgspec.json.Decoder(_Usual).decode_lines
 _encode_usual = msgspec.json.Encoder().encode_lines
+_encode = msgspec.json.Encoder().encode
 _LOG_TIME: Final = list(SCHEMA).index("log_time")
 _FIELDS: Final = [attrgetter(name) for name in SCHEMA]
 _SECONDS: Final = frozenset(f"{second:02}Z" for second in range(60))
@@ -117,10 +118,10 @@ def _usual_table(block: bytes) -> Table | None:
         entries = _decode_usual(block)
     except msgspec.DecodeError:
         return None
-    if b"\\u0000" in block:
+    if b"\\" in block and b"\\u0000" in block:
         return None
     table: list[list[Any]] = [list(map(field, entries)) for field in _FIELDS]
-    if not all(map(_is_exact, set(table[_LOG_TIME]))):
+    if not _are_exact(table[_LOG_TIME]):
         return None
     kinds = [set(map(type, column)) for column in table]
     extra: Sequence[str | None] = [None] * len(entries)
@@ -141,6 +142,17 @@ def _usual_table(block: bytes) -> Table | None:
 
 def _only_row(table: Table | None) -> Row | None:
     return None if table is None else tuple([value for (value,) in table])
+
+
+def _are_exact(times: Sequence[str | UnsetType | None]) -> bool:
+    """Whether all are times as :func:`format_time` prints them; those to the second are known at once."""
+    try:
+        printed = _encode(msgspec.convert(times, list[AwareTime]))
+        if printed == _encode(times) and b"." not in printed and printed.count(b'Z"') == len(times):
+            return True
+    except (msgspec.ValidationError, TypeError):
+        pass  # others than strings, or other strings
+    return all(map(_is_exact, set(times)))
 
 
 def _is_exact(time: str | UnsetType | None) -> bool:
