@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from airflow_provider_supermetrics._api.deflate import (
     GZIP,
+    GZIP_FLAGS,
     RAW,
     ZLIB,
     Decompressor,
@@ -76,17 +77,22 @@ class _Inflater:
     def __init__(self, coding: str) -> None:
         self._is_gzip = coding == "gzip"
         self._stream: Decompressor | None = None
+        # What has come before the stream could begin.
+        self._begin = b""
 
     @property
     def is_within(self) -> bool:
         """Whether the compressed data are incomplete so far."""
-        return self._stream is not None and not self._stream.eof
+        return bool(self._begin) if self._stream is None else not self._stream.eof
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        if self._stream is None and data:
+        if self._stream is None:
+            data = self._begin = self._begin + data
+            if len(data) <= (GZIP_FLAGS if self._is_gzip else 0):
+                return
             # Some servers leave out zlib's header, whose first byte ends in 8 (deflate).
             deflate = ZLIB if data[0] & 0x0F == 8 else RAW
-            self._stream = decompressor(GZIP if self._is_gzip else deflate)
+            self._stream = decompressor(GZIP if self._is_gzip else deflate, data)
         is_more = bool(data)
         while is_more and self._stream and not self._stream.eof:
             try:

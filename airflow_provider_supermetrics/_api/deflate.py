@@ -1,4 +1,4 @@
-"""Deflate, as gzip and zlib use it: by isal, or where that has no wheel, by the slower zlib of Python."""
+"""Compress and decompress with isal, or with Python's slower zlib where isal has no wheel."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ try:
 except ImportError:
     _library = zlib  # type: ignore[misc]  # the same functions
 
-    # Compresses most like isal's level 1.
+    # The level whose size is closest to that of isal's level 1.
     _LEVEL = 4
 
-#: What damaged data raise.
-DeflateError: tuple[type[Exception], ...] = (zlib.error, _library.error)  # type: ignore[assignment]  # isal calls it an instance
+#: Raised for damaged data.
+DeflateError: tuple[type[Exception], ...] = (zlib.error, _library.error)  # type: ignore[assignment]  # isal's stub has an instance
 
 #: A stream with the header of zlib, of gzip, or without one.
 ZLIB, GZIP, RAW = zlib.MAX_WBITS, 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+#: Where the header of gzip has its flags.
+GZIP_FLAGS = 3
 
 
 class Decompressor(Protocol):
@@ -42,14 +44,20 @@ class Compressor(Protocol):
     """Encodes a stream piece by piece."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Encode ``data``; return what is complete."""
+        """Encode ``data``; return the output so far."""
 
     def flush(self) -> bytes:
         """Encode the rest."""
 
 
-def decompressor(header: int) -> Decompressor:
-    """Decode a stream with this header."""
+def decompressor(header: int, begin: bytes = bytes(GZIP_FLAGS + 1)) -> Decompressor:
+    """Decode a stream with this header.
+
+    :param begin: the first bytes of a gzip stream, its flags included.
+    """
+    # isal cannot continue a header with optional parts, such as a file's name, that the network divides.
+    if header == GZIP and begin[GZIP_FLAGS]:
+        return zlib.decompressobj(header)
     return _library.decompressobj(header)
 
 

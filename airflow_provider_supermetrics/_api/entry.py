@@ -40,8 +40,8 @@ SCHEMA: Final = {
 
 # Of the API's page.
 _MAX_ID_LENGTH = 255
-# Where entries are printed with space between tokens, it is around the field that each of them has. Only line
-# breaks must not stay, so this looks for no other space, which would take a tenth of an export's CPU time.
+# An entry with a line break, or with space around the field that each of them has, is encoded again. Other
+# space may stay: to look for it would take a tenth of an export's CPU time.
 _LOOSE = (b'"log_time": ', b', "log_time"', b"\n", b"\r", b"\t")
 # The beginning of its escape.
 _SURROGATE = re.compile(rb"\\u(?=[dD][89a-fA-F][0-9a-fA-F]{2})")
@@ -159,7 +159,16 @@ def encode(fields: Fields) -> bytes:
     try:
         return _encoder.encode(fields)
     except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; JSON's escape keeps it
-        return json.dumps(fields, separators=(",", ":")).encode("ascii")
+        return _escaped(fields)
+
+
+def _escaped(fields: Fields) -> bytes:
+    """The fields in ASCII; json writes no Decimal, so a mark stands for its quotes."""
+    mark = "number"
+    while mark in json.dumps(fields, default=str):
+        mark += "_"
+    text = json.dumps(fields, separators=(",", ":"), default=lambda number: f"{mark}{number}")
+    return re.sub(f'"{mark}([^"]*)"', r"\1", text).encode("ascii")
 
 
 def decode(line: bytes) -> Fields:

@@ -79,21 +79,32 @@ class Session(requests.Session):
         self._template: tuple[object, requests.PreparedRequest] | None = None
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Prepare a request; where only its parameters differ from the last one's, prepare only these.
+        """Prepare a request; reuse address and headers of the last one where only the parameters differ.
 
-        Otherwise requests would take a seventh of an export's CPU time to prepare the same address and
-        headers for each page.
+        requests would take a seventh of an export's CPU time to prepare them again for each page.
         """
-        own = (request.headers, request.files, request.data, request.json, request.auth, request.cookies)
-        if any(own) or any(request.hooks.values()) or not _is_plain(request.url, request.params):
+        if not self._is_plain(request):
             return super().prepare_request(request)
         key = (request.method, request.url, list(self.headers.items()))
-        if self._template is None or self._template[0] != key:
-            self._template = key, super().prepare_request(requests.Request(request.method, request.url))
-        prepared = self._template[1].copy()
+        template = self._template
+        if template is None or template[0] != key:
+            bare = requests.Request(request.method, request.url, auth=_anonymous)
+            self._template = template = key, super().prepare_request(bare)
+        prepared = template[1].copy()
+        prepared.hooks = {event: [] for event in prepared.hooks}
+        prepared.prepare_auth(self.auth)
         if request.params:
             prepared.url = f"{prepared.url}?{urlencode(request.params)}"
         return prepared
+
+    def _is_plain(self, request: requests.Request) -> bool:
+        """Whether only the address, the headers of the session and simple parameters are to be prepared."""
+        parts = (request.headers, request.files, request.data, request.auth, request.cookies, self.params)
+        hooks = (*request.hooks.values(), *self.hooks.values())
+        if any(parts) or any(hooks) or self.cookies or request.json is not None:
+            return False
+        values = request.params.values() if isinstance(request.params, dict) else [None]
+        return not {"?", "#"}.intersection(str(request.url)) and {str, int}.issuperset(map(type, values))
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request, and read the response.
@@ -129,10 +140,8 @@ class Session(requests.Session):
         """Follow no redirect, and do not read its Location, which may be anything."""
 
 
-def _is_plain(url: object, params: object) -> bool:
-    """Whether the address has no query yet, and all parameters are strings and integers."""
-    values = params.values() if isinstance(params, dict) else [None]
-    return "?" not in str(url) and "#" not in str(url) and {str, int}.issuperset(map(type, values))
+def _anonymous(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    return prepared
 
 
 def reply_of(response: requests.Response) -> Reply:

@@ -80,7 +80,8 @@ class ExportedObject:
     :param sha256: the digest of its bytes.
     :param lines_sha256: the digest of its entries as lines of JSON. It depends on neither the format nor the
         compressor, so a rerun knows from it that nothing has changed.
-    :param first_log_time: its oldest entry's time, as printed; ``last_log_time``, its newest one's.
+    :param first_log_time: the time of its oldest entry, as printed.
+    :param last_log_time: the time of its newest entry, as printed.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Manifest:
     requests: int
     rate_limit: RateLimit | None
     format: str
+    format_version: int
     compression: str | None
     objects: list[ExportedObject]
     complete: bool
@@ -129,6 +131,7 @@ class Manifest:
             requests=requests,
             rate_limit=rate_limit,
             format=plan.file_format.format,
+            format_version=plan.file_format.version,
             compression=plan.file_format.compression,
             objects=list(objects),
             complete=True,
@@ -144,7 +147,8 @@ class Manifest:
         :param folder: the URL of the folder that contains the objects.
         """
         summary: dict[str, Any] = msgspec.to_builtins(self)
-        del summary["format"], summary["compression"], summary["complete"]
+        for field in ("format", "format_version", "compression", "complete"):
+            del summary[field]
         return {
             **summary,
             "objects": len(self.objects),
@@ -161,6 +165,6 @@ def listed_objects(manifest: bytes, plan: ExportPlan) -> list[ExportedObject] | 
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     kind = plan.file_format
-    planned = (plan.team_id, kind.format, kind.compression)
-    is_of_plan = (found.team_id, found.format, found.compression) == planned
+    planned = (plan.team_id, kind.format, kind.version, kind.compression)
+    is_of_plan = (found.team_id, found.format, found.format_version, found.compression) == planned
     return found.objects if is_of_plan and found.complete else None

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from io import BytesIO
 from operator import itemgetter
+from typing import Any
 
 from airflow_provider_supermetrics._api.calls import MAX_LIMIT
 from airflow_provider_supermetrics._api.entry import LogEntry, decode, read_line
@@ -136,29 +137,27 @@ class ExportWriter:
         return manifest
 
     def _write_part(self) -> None:
-        name = self._plan.part_name(len(self._written))
-        digest = hashlib.sha256()
+        lines = hashlib.sha256()
         for run in reversed(self._runs):
-            digest.update(run)
-        lines_sha256 = digest.hexdigest()
+            lines.update(run)
+        content = {
+            "name": self._plan.part_name(len(self._written)),
+            "entries": self._lines,
+            "lines_sha256": lines.hexdigest(),
+            "first_log_time": _log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
+            "last_log_time": _log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
+        }
         self._require_own_part()
-        part = self._already_exported(name, lines_sha256) or self._write_object(name, lines_sha256)
-        self._runs, self._lines = [], 0
+        part = self._already_exported(content) or self._write_object(content)
         self._written.append(part)
+        self._runs, self._lines = [], 0
 
-    def _write_object(self, name: str, lines_sha256: str) -> Written:
+    def _write_object(self, content: dict[str, Any]) -> Written:
         buffer = BytesIO()
         self._plan.file_format.write(buffer, reversed(self._runs))
         data = buffer.getvalue()
-        item = ExportedObject(
-            name,
-            self._lines,
-            len(data),
-            hashlib.sha256(data).hexdigest(),
-            lines_sha256,
-            first_log_time=_log_time(self._runs[-1][: self._runs[-1].index(b"\n")]),
-            last_log_time=_log_time(self._runs[0][self._runs[0].rfind(b"\n", 0, -1) + 1 :]),
-        )
+        item = ExportedObject(**content, bytes=len(data), sha256=_sha256(data))
+        name = item.name
         self._invalidate_manifest()
         version = self._destination.write_versioned(data, name)
         # Another export may have written its manifest meanwhile, which would list an object that is gone.
@@ -174,13 +173,14 @@ class ExportWriter:
             return None, None
         return listed_objects(manifest, self._plan), hashlib.sha256(manifest).hexdigest()
 
-    def _already_exported(self, name: str, lines_sha256: str) -> Written | None:
-        """The part that an earlier export wrote of the same lines, where it is still there."""
+    def _already_exported(self, content: dict[str, Any]) -> Written | None:
+        """The part that an earlier export wrote from the same lines, where it is still there."""
         for item in self._previous_export[0] or ():
-            if (item.name, item.lines_sha256) == (name, lines_sha256):
-                version = self._destination.version(name)
-                if version is not None and self._destination.sha256(name) == item.sha256:
-                    log.info("%s unchanged (%s entries), not rewritten", name, f"{item.entries:,}")
+            if all(getattr(item, field) == value for field, value in content.items()):
+                version, data = self._destination.version(item.name), self._destination.read(item.name)
+                found = ExportedObject(**content, bytes=len(data), sha256=_sha256(data)) if data else None
+                if version is not None and found == item:
+                    log.info("%s unchanged (%s entries), not rewritten", item.name, f"{item.entries:,}")
                     return Written(item, version)
         return None
 
@@ -226,6 +226,10 @@ class ExportWriter:
             f"another export of the same window is running: it replaced {name}. It may be an earlier attempt "
             "of this task. Run this task again when no other one runs"
         )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _log_time(line: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics._api.calls import valid_integer
-from airflow_provider_supermetrics._compat import Asset, BaseOperator, conf
+from airflow_provider_supermetrics._compat import Asset, BaseOperator, ObjectStoragePath, conf
 from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics._export.path import path_text, valid_path
 from airflow_provider_supermetrics._wait import (
@@ -35,7 +35,7 @@ from airflow_provider_supermetrics.provider_info import DEFAULT_CONN_NAME
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_supermetrics._compat import Context, ObjectStoragePath
+    from airflow_provider_supermetrics._compat import Context
     from airflow_provider_supermetrics._export.formats import FileFormat
     from airflow_provider_supermetrics._export.job import ExportJob
     from airflow_provider_supermetrics._export.manifest import Manifest

@@ -479,7 +479,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
 
 
 def _hook(conn_id: str, wait_policy: Mapping[str, float] | None) -> SupermetricsAsyncHook:
-    # DAG files import this module for asset watchers.
+    # DAG files import this module for asset watchers, without the HTTP libraries of the hook.
     from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
 
     return SupermetricsAsyncHook(conn_id, wait_policy=wait_policy)

@@ -24,7 +24,15 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
     "gzip, gzip": lambda data: gzip.compress(gzip.compress(data)),
     "deflate,gzip": lambda data: gzip.compress(zlib.compress(data)),
     "gzip , DEFLATE": lambda data: zlib.compress(gzip.compress(data)),
+    "x-gzip": lambda data: gzip_with_all_parts(data),
 }
+
+
+def gzip_with_all_parts(data: bytes) -> bytes:
+    """A gzip stream whose header has extra data, a file's name, a comment and a checksum."""
+    head = b"\x1f\x8b\x08\x1e" + bytes(6) + b"\x04\0abcd" + b"name\0" + b"comment\0"
+    head += (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little")
+    return head + gzip.compress(data)[10:]
 
 
 @given(
@@ -98,3 +106,14 @@ def test_compressed_data_that_are_damaged() -> None:
     header = gzip.compress(b"")[:10]
     with pytest.raises(ConnectionError, match="the compressed body is damaged"):
         list(Body(200, "gzip").feed(header + b"\xff" * 20))
+
+
+@pytest.mark.parametrize("cut", range(1, 32))
+def test_a_gzip_header_that_the_network_divides(cut: int) -> None:
+    """With all its optional parts, in two pieces."""
+    data = gzip_with_all_parts(b"some content")
+    body = Body(200, "gzip")
+    for piece in (data[:cut], data[cut:]):
+        for _ in body.feed(piece):
+            pass
+    assert body.complete() == b"some content"

@@ -94,7 +94,8 @@ def test_the_manifest_matches_the_objects(simulate: Simulate, export: Export, ex
         assert item["last_log_time"] == entries[-1]["log_time"]
     assert manifest["entries"] == sum(item["entries"] for item in manifest["objects"])
     assert manifest["bytes"] == sum(item["bytes"] for item in manifest["objects"])
-    summary = {k: v for k, v in manifest.items() if k not in ("format", "compression", "objects")}
+    left_out = ("format", "format_version", "compression", "objects")
+    summary = {k: v for k, v in manifest.items() if k not in left_out}
     assert result == {
         **summary,
         "objects": len(manifest["objects"]),
@@ -153,6 +154,35 @@ def test_a_rerun_of_unchanged_lines_does_not_depend_on_the_compressor(
         name: (stat.st_ino, stat.st_mtime_ns) for name, stat in before.items()
     }
     assert result["bytes"] == sum(item["bytes"] for item in manifest["objects"])
+
+
+@pytest.mark.parametrize("wrong", [{"entries": 999}, {"bytes": 1}, {"first_log_time": "x"}, {"sha256": "x"}])
+def test_a_rerun_believes_no_number_of_an_earlier_manifest(
+    simulate: Simulate, export: Export, exported: Exported, wrong: dict[str, Any]
+) -> None:
+    """Whatever damaged it, the new one is true."""
+    simulate(log_of(3000))
+    export(entries_per_file=500)
+    [manifest] = exported.manifests
+    damaged = {**manifest, "objects": [{**manifest["objects"][0], **wrong}, *manifest["objects"][1:]]}
+    (exported.folder / f"_manifest-{BASE}.json").write_text(json.dumps(damaged))
+    export(entries_per_file=500)
+    assert exported.manifests[0]["objects"] == manifest["objects"]
+
+
+def test_a_rerun_converts_again_where_the_conversion_has_changed(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
+    """A later release that writes rows in another way does not leave objects of an earlier one."""
+    simulate(log_of(100))
+    export()
+    manifest = exported.manifests[0]
+    path = exported.folder / f"_manifest-{BASE}.json"
+    path.write_text(json.dumps({**manifest, "format_version": manifest["format_version"] - 1}))
+    before = (exported.folder / exported.parts[0]).stat().st_mtime_ns
+    export()
+    assert (exported.folder / exported.parts[0]).stat().st_mtime_ns != before
+    assert exported.manifests[0]["format_version"] == manifest["format_version"]
 
 
 def test_a_rerun_removes_what_is_no_longer_part_of_it(

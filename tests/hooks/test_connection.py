@@ -320,6 +320,7 @@ def test_the_form_widgets() -> None:
         {"url": "http://127.0.0.1/v1/x?a=1", "params": {"b": "2"}},
         {"url": "http://127.0.0.1/v1/é x"},
         {"method": "POST", "json": {"a": 1}},
+        {"method": "POST", "json": {}},
         {"data": {"a": "1"}, "cookies": {"c": "1"}, "auth": ("user", "password")},
         {"hooks": {"response": print}},
     ],
@@ -341,3 +342,30 @@ def test_a_request_is_prepared_as_requests_prepares_it(
                 assert getattr(found, part) == getattr(expected, part)
             session.headers["X-Changed"] = "yes"
             found.headers["X-Own"] = "yes"
+            found.hooks["response"].append(print)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: session.params.update(team="1"),
+        lambda session: setattr(session, "auth", None),
+        lambda session: setattr(session, "auth", ("user", "password")),
+        lambda session: session.cookies.set("a", "b"),
+        lambda session: session.hooks["response"].append(print),
+    ],
+    ids=["params", "no auth", "auth", "cookies", "hooks"],
+)
+def test_a_session_that_has_changed_prepares_as_requests_does(
+    simulate: Callable[..., Simulator], change: Callable[[requests.Session], object]
+) -> None:
+    """The session of get_conn() is the caller's, too."""
+    sim = simulate([])
+    request = requests.Request("GET", f"{sim.url}/v1/x", params={"a": "1"})
+    with SupermetricsHook() as hook:
+        session = hook.get_conn()
+        session.prepare_request(request)
+        change(session)
+        found, expected = session.prepare_request(request), requests.Session.prepare_request(session, request)
+        for part in ("url", "headers", "hooks"):
+            assert getattr(found, part) == getattr(expected, part)

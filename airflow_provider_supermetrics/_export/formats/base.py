@@ -33,6 +33,8 @@ class FileFormat(ABC):
     """
 
     format: ClassVar[str]
+    #: Raised by a release that writes the same entries in another way, so that a rerun writes them again.
+    version: ClassVar[int] = 1
     #: The default comes first.
     compressions: ClassVar[tuple[str, ...]]
     #: The ending of each part's name.
@@ -74,7 +76,7 @@ class Writable(Protocol):
 def compressed(raw: BinaryIO, compression: str | None) -> Iterator[Writable]:
     """Yield a file that compresses into ``raw``, which stays open.
 
-    The same data give the same bytes, however they are divided into blocks.
+    The compressor gets pieces of one size, so the same data give the same bytes, wherever blocks end.
     """
     if compression is None:
         yield raw

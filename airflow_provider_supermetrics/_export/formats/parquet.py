@@ -68,9 +68,9 @@ def _record_batch(table: _rows.Table, schema: pyarrow.Schema) -> pyarrow.RecordB
 
 
 def _array(column: Sequence[Any], type: pyarrow.DataType) -> pyarrow.Array:
-    """Return the column as Arrow lays it out: which values there are, where strings end, the values.
+    """Return the column, made from Arrow's buffers: validity bits, offsets of strings, values.
 
-    ``pyarrow.array`` does the same, but imports pandas where that is installed, in 60 MB.
+    ``pyarrow.array`` does the same, but imports pandas where that is installed, which takes 60 MB.
     """
     import pyarrow
 
