@@ -504,3 +504,23 @@ def test_a_full_page_that_repeats_the_next_tick_is_requested_without_it() -> Non
     assert pager.receive([newer, oldest]) == []
     assert pager.next == PageRequest(ORIGIN + 6 * SECOND - timedelta(microseconds=1), 2)
     assert pager.receive([oldest, older]) == [older]
+
+
+def test_a_window_without_entries_that_ends_at_midnight_costs_one_request() -> None:
+    """No later entry of its last day can belong to it, even where dates are printed."""
+    pager = LogPager(start=ORIGIN, end=ORIGIN + timedelta(days=1))
+    assert pager.receive([]) == []
+    assert pager.next is None
+
+
+def test_a_page_that_hides_older_entries_is_requested_six_times() -> None:
+    """Then it is refused, because no response proves that its time is complete."""
+    pager = LogPager()
+    (oldest,), older = page_at(5), page_at(3, name="older")
+    pager.receive([oldest])
+    pager.receive([oldest])
+    pager.receive(older)  # below the oldest time
+    for _ in range(4):
+        assert pager.receive([oldest]) == []
+    with pytest.raises(NoProgress):
+        pager.receive([oldest])
