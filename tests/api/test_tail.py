@@ -195,6 +195,17 @@ def test_entries_found_by_another_tail() -> None:
     assert mine.state.watermark == other.state.watermark
 
 
+def test_what_another_tail_has_found_is_no_complete_poll() -> None:
+    """Entries that are late for this tail may still appear, although the other one has found nothing new."""
+    source = server([entry(i, ORIGIN + i * SECOND) for i in range(3)])
+    tail = new_tail(ORIGIN)
+    poll(source, tail, NOW)
+    last_new_at = tail.state.last_new_at
+    assert last_new_at is not None
+    assert tail.take_shared([], NOW + SECOND) == []
+    assert tail.state.last_new_at == last_new_at
+
+
 def test_an_entry_from_the_future_hides_no_later_one() -> None:
     """An entry dated in the future does not advance the watermark; nothing is returned twice."""
     source, tail = server([]), new_tail(ORIGIN)

@@ -82,6 +82,14 @@ def test_a_retry_after_is_the_next_poll() -> None:
     assert one.state.waits == 2
 
 
+def test_a_rate_limit_without_retry_after_doubles_the_wait() -> None:
+    """Five minutes, then ten, then twenty, without an end to the polling."""
+    one = pace(failures=1)
+    refused = SupermetricsRateLimitError("429")
+    assert [one.after_failure(refused) for _ in range(3)] == [300, 600, 1200]
+    assert one.state.waits == 3
+
+
 def test_failures_in_a_row_end_polling() -> None:
     """After the last one the count begins again, for whoever continues all the same."""
     one = pace()
