@@ -195,6 +195,9 @@ def test_a_task_does_not_defer_for_an_unknown_time(kind: type[SupermetricsError]
     """Without Retry-After, only a rate limit has a time of its own: the budget is per hour."""
     assert deferral_delay(kind("failed"), waits=1, jitter=0) is None
     assert deferral_delay(SupermetricsServerError("busy", retry_after=100), waits=1, jitter=0) == 100
+    assert deferral_delay(SupermetricsServerError("busy", retry_after=1), waits=1, jitter=0) == 15
+    assert deferral_delay(SupermetricsServerError("busy", retry_after=86_400), waits=1, jitter=0) == 86_400
+    assert deferral_delay(SupermetricsServerError("busy", retry_after=86_400.5), waits=1, jitter=0) is None
     assert deferral_delay(SupermetricsRateLimitError("spent"), waits=1, jitter=0) == 300
 
 
