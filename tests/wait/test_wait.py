@@ -63,6 +63,7 @@ POLICIES = st.builds(
         (POLICY, 2, 60, 41, True, 0, None),  # more than max_total_wait in all
         (POLICY, 1, 0, 0, True, 1, 1),  # a Retry-After of 0 does not shorten the backoff
         (POLICY, 1, 0, 0.9, False, 0, 0.9),
+        (POLICY, 3, 0, 1, True, 0, 1),  # nor does one of a second lengthen it
         (POLICY, 1, 0, None, True, 0, None),  # the budget is per hour, and no Retry-After was given
         (PATIENT, 1, 0, None, True, 0, 300),
         (PATIENT, 2, 300, None, True, 1, 660),
