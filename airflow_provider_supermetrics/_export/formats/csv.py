@@ -32,7 +32,7 @@ class Csv(TextFormat):
             file.write(",".join(_rows.COLUMNS).encode() + b"\n")
             for table in _rows.tables(blocks, text=_text):
                 lines = map(",".join, zip(*map(_cells, table), strict=True))
-                file.write(("\n".join(lines) + "\n").encode())
+                file.write("\n".join([*lines, ""]).encode())
 
 
 def _text(value: Any) -> str | None:

@@ -140,13 +140,12 @@ def _usual_table(block: bytes) -> Table | None:
     extra: Sequence[str | None] = [None] * len(entries)
     if any(NoneType in kind for kind in kinds):
         columns = zip(table, kinds, strict=True)
-        nulls = list(
-            zip(*([value is None for value in c] if NoneType in k else repeat(False) for c, k in columns))
-        )
+        nulls = ([value is None for value in c] if NoneType in k else repeat(False) for c, k in columns)
+        extra = list(map(_extra, *nulls))
         # ``extra`` keeps the line's order, which is that of the columns where this encodes as the block.
-        if max(map(sum, set(nulls))) > 1 and _encode_usual(entries) != block:
+        has_several = any(names and names.count(":") > 1 for names in set(extra))
+        if has_several and _encode_usual(entries) != block:
             return None
-        extra = list(map(_extra, nulls))
     for column, kind in zip(table, kinds, strict=True):
         if UnsetType in kind:
             column[:] = [None if value is UNSET else value for value in column]
@@ -191,7 +190,8 @@ def _is_minute(text: str) -> bool:
 
 
 @lru_cache
-def _extra(are_null: tuple[bool, ...]) -> str | None:
+def _extra(*are_null: bool) -> str | None:
+    """The column ``extra`` of an entry in whose columns nothing but these nulls is missing."""
     names = [name for name, is_null in zip(SCHEMA, are_null, strict=True) if is_null]
     return encode(dict.fromkeys(names)).decode() if names else None
 
