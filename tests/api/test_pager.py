@@ -467,6 +467,15 @@ def test_a_window_without_entries_is_read_to_the_end_of_its_day(rest: list[LogEn
     assert pager.next is None
 
 
+def test_the_dates_of_a_day_that_ends_after_the_window_belong_to_it() -> None:
+    """Where dates are printed, an entry stored after the window's end counts by its printed time."""
+    pager = LogPager(start=ORIGIN, end=ORIGIN + timedelta(hours=6))
+    pager.receive([])
+    page = page_of([{"id": "1", "log_time": "2026-01-01"}])
+    assert pager.receive(page) == page
+    assert pager.next is not None
+
+
 def test_an_empty_page_in_place_of_the_oldest_entry_is_requested_again() -> None:
     """The oldest entry was sent a moment ago: after five repeats, the page is refused."""
     pager = LogPager()
