@@ -11,7 +11,7 @@ from typing import Any
 import airflow_provider_supermetrics._context
 import airflow_provider_supermetrics._export.job
 import airflow_provider_supermetrics._lineage
-import airflow_provider_supermetrics.hooks.supermetrics  # noqa: F401
+import airflow_provider_supermetrics.hooks.supermetrics  # noqa: F401  # see above
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from benchmarks.contestants import Job
 

@@ -112,7 +112,7 @@ def test_status_is_noted_when_sent(serve):
     begun = monotonic()
     simulator.__exit__(None, None, None)
     assert monotonic() - begun < 5
-    with pytest.raises(OSError):  # noqa: PT011 - a reset or an end, as the kernel likes
+    with pytest.raises(OSError):  # noqa: PT011  # a reset or an end: the kernel decides
         client.connection.getresponse()
     assert simulator.requests[0].status is None
 

@@ -113,7 +113,7 @@ _TYPES: Final[dict[str, Any]] = {
 }
 _Usual = msgspec.defstruct(
     "_Usual",
-    [(name, Union[_TYPES[kind], None, UnsetType], UNSET) for name, kind in SCHEMA.items()],  # noqa: UP007
+    [(name, Union[_TYPES[kind], None, UnsetType], UNSET) for name, kind in SCHEMA.items()],  # noqa: UP007  # its members are values
     gc=False,
     forbid_unknown_fields=True,
 )
