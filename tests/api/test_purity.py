@@ -12,10 +12,31 @@ import airflow_provider_supermetrics._api
 FOLDER = Path(airflow_provider_supermetrics._api.__file__).parent
 # The list contains no clock, sleep, randomness, log, file, socket or HTTP library.
 ALLOWED = {
-    "__future__", "airflow_provider_supermetrics", "ast", "collections", "contextlib", "dataclasses",
-    "datetime", "decimal", "email", "enum", "functools", "hashlib", "html", "isal", "itertools", "json",
-    "math", "msgspec", "operator", "pendulum", "re", "typing", "urllib", "zlib",
-}  # fmt: skip
+    "__future__",
+    "airflow_provider_supermetrics",
+    "ast",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "email",
+    "enum",
+    "functools",
+    "hashlib",
+    "html",
+    "isal",
+    "itertools",
+    "json",
+    "math",
+    "msgspec",
+    "operator",
+    "pendulum",
+    "re",
+    "typing",
+    "urllib",
+    "zlib",
+}
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input"}
 
 

@@ -24,8 +24,18 @@ from tests.support.export import Exported, context
 
 # Everything that touches a file, in C: "write" is also what happens within a write.
 STEPS = {
-    "open", "write", "flush", "fsync", "close", "replace", "unlink", "mkdir", "rmdir", "scandir", "read",
-}  # fmt: skip
+    "open",
+    "write",
+    "flush",
+    "fsync",
+    "close",
+    "replace",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "scandir",
+    "read",
+}
 OURS = ("airflow_provider_supermetrics/_export", "pathlib", "gzip.py", "tempfile.py")
 
 

@@ -509,8 +509,13 @@ def test_a_mapped_task_has_a_readable_name(simulate: Simulate, export: Export) -
 def test_templated_fields() -> None:
     """Arguments that may differ between runs are templated."""
     assert set(SupermetricsExportLogsOperator.template_fields) >= {
-        "connector_identifier", "path", "team_id", "start", "end", "supermetrics_conn_id",
-    }  # fmt: skip
+        "connector_identifier",
+        "path",
+        "team_id",
+        "start",
+        "end",
+        "supermetrics_conn_id",
+    }
     assert set(SupermetricsListConnectorsOperator.template_fields) == {"team_id", "supermetrics_conn_id"}
 
 

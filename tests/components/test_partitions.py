@@ -30,9 +30,10 @@ def partitioned(dag: DAG, key: str | None, date: datetime | None, **run: Any) ->
     """The context of a run of a partition, as Airflow 3.3 has it."""
     run = {"run_after": START, "run_type": "manual", "partition_key": key, "partition_date": date} | run
     parts = dict.fromkeys(("data_interval_start", "data_interval_end", "logical_date"))
-    return context(
-        **parts, dag=dag, dag_run=SimpleNamespace(**run)
-    ) | {"partition_key": key, "partition_date": date}  # fmt: skip
+    return context(**parts, dag=dag, dag_run=SimpleNamespace(**run)) | {
+        "partition_key": key,
+        "partition_date": date,
+    }
 
 
 @pytest.fixture

@@ -94,9 +94,16 @@ def backfill(services: Services, simulator: Simulator) -> None:
     """Backfill the month, and wait until all of its runs have succeeded."""
     earlier = len(simulator.requests)
     services.backfill(
-        "daily", "--from-date", "2026-01-02", "--to-date", "2026-01-31",
-        "--max-active-runs", "4", "--reprocess-behavior", "completed",
-    )  # fmt: skip
+        "daily",
+        "--from-date",
+        "2026-01-02",
+        "--to-date",
+        "2026-01-31",
+        "--max-active-runs",
+        "4",
+        "--reprocess-behavior",
+        "completed",
+    )
 
     def is_done() -> bool:
         states = list(services.runs("daily").values())

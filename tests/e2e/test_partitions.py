@@ -104,14 +104,24 @@ def test_partitions_and_manual_runs(tmp_path: Path, repository: Path) -> None:
             services.wait("the scheduled runs", all_done(services, hours=3, days=3), seconds=600)
             before = contents(exports / "hours" / "scheduled")
             services.backfill(
-                "hours", "--from-date", "2025-11-24T01:00:00", "--to-date", "2025-11-24T03:00:00",
-                "--reprocess-behavior", "completed",
-            )  # fmt: skip
+                "hours",
+                "--from-date",
+                "2025-11-24T01:00:00",
+                "--to-date",
+                "2025-11-24T03:00:00",
+                "--reprocess-behavior",
+                "completed",
+            )
             services.wait("the backfill of hours", all_done(services, hours=6, days=3), seconds=600)
             services.backfill(
-                "days", "--from-date", "2025-10-25", "--to-date", "2025-10-27",
-                "--reprocess-behavior", "completed",
-            )  # fmt: skip
+                "days",
+                "--from-date",
+                "2025-10-25",
+                "--to-date",
+                "2025-10-27",
+                "--reprocess-behavior",
+                "completed",
+            )
             services.wait("the backfill of days", all_done(services, hours=6, days=6), seconds=600)
             services.trigger("hours", partition_key="2025-11-24T02:00:00")
             # This run has a logical date, which would determine the window of a run without a partition.

@@ -227,9 +227,14 @@ def test_entries_of_overlapping_windows_with_duckdb(lake: Lake, query: Query, do
 def export_more(folder: Path, start: datetime, end: datetime) -> None:
     """Export another window beside the others."""
     SupermetricsExportLogsOperator(
-        task_id="more", connector_identifier=CONNECTOR, path=f"file://{folder}", start=start, end=end,
-        format="parquet", entries_per_file=70,
-    ).execute(context())  # fmt: skip
+        task_id="more",
+        connector_identifier=CONNECTOR,
+        path=f"file://{folder}",
+        start=start,
+        end=end,
+        format="parquet",
+        entries_per_file=70,
+    ).execute(context())
 
 
 def gaps(rows: list[dict[str, Any]]) -> list[tuple[datetime, datetime | None]]:

@@ -137,10 +137,20 @@ _JSON = st.recursive(
     max_leaves=5,
 )
 _KEYS = (
-    "team_id", "timeout", "proxies", "verify", "cert", "headers", "allow_http",
-    "max_inline_wait", "max_attempts", "max_total_wait", "backoff_initial", "backoff_max",
+    "team_id",
+    "timeout",
+    "proxies",
+    "verify",
+    "cert",
+    "headers",
+    "allow_http",
+    "max_inline_wait",
+    "max_attempts",
+    "max_total_wait",
+    "backoff_initial",
+    "backoff_max",
     "rate_limit_reserve",
-)  # fmt: skip
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

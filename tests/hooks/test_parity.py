@@ -11,9 +11,15 @@ from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHo
 pytestmark = pytest.mark.airflow_2
 
 METHODS = [
-    "list_logs", "iter_logs", "read_pages", "get_log", "list_connectors", "resolve_team_id",
-    "test_connection", "close",
-]  # fmt: skip
+    "list_logs",
+    "iter_logs",
+    "read_pages",
+    "get_log",
+    "list_connectors",
+    "resolve_team_id",
+    "test_connection",
+    "close",
+]
 
 
 @pytest.mark.parametrize("name", ["__init__", *METHODS])

@@ -25,10 +25,21 @@ def resolutions() -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]
 
     def resolve(constraints: Path) -> subprocess.CompletedProcess[str]:
         command = [
-            REPOSITORY / ".venv/uv/bin/uv", "pip", "compile", "--quiet", "--no-config", "--no-header",
-            "--no-annotate", "--python-version", PYTHON.get(constraints.stem, OTHERS), "--all-extras",
-            "--constraint", constraints, "pyproject.toml", "-",
-        ]  # fmt: skip
+            REPOSITORY / ".venv/uv/bin/uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--no-config",
+            "--no-header",
+            "--no-annotate",
+            "--python-version",
+            PYTHON.get(constraints.stem, OTHERS),
+            "--all-extras",
+            "--constraint",
+            constraints,
+            "pyproject.toml",
+            "-",
+        ]
         airflow = constraints.stem.replace("airflow-", "apache-airflow==")
         return subprocess.run(
             command, cwd=REPOSITORY, input=airflow, capture_output=True, text=True, timeout=900

@@ -627,8 +627,12 @@ def test_an_error_of_the_trigger_is_the_same_in_the_task() -> None:
         sensor.execute_complete(context(), {**event, "status_code": 429, "code": "C", "request_id": "r"})
     error = raised.value
     assert (str(error), error.retry_after, error.status_code, error.code, error.request_id) == (
-        "m", 5.0, 429, "C", "r"
-    )  # fmt: skip
+        "m",
+        5.0,
+        429,
+        "C",
+        "r",
+    )
     with pytest.raises(SupermetricsResponseError):
         sensor.execute_complete(context(), {**event, "kind": "SupermetricsResponseError"})
 
