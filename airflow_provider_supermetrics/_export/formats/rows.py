@@ -122,7 +122,6 @@ _encode_usual = msgspec.json.Encoder().encode_lines
 _encode = msgspec.json.Encoder().encode
 _LOG_TIME: Final = list(SCHEMA).index("log_time")
 _FIELDS: Final = [attrgetter(name) for name in SCHEMA]
-_SECONDS: Final = frozenset(f"{second:02}Z" for second in range(60))
 
 
 def _usual_table(block: bytes) -> Table | None:
@@ -164,14 +163,7 @@ def _are_exact(times: Sequence[str | UnsetType | None]) -> bool:
             return True
     except (msgspec.ValidationError, TypeError):
         pass  # others than strings, or other strings
-    return all(map(_is_exact, set(times)))
-
-
-def _is_exact(time: str | UnsetType | None) -> bool:
-    """Whether it is a time as :func:`format_time` prints it."""
-    if not time:
-        return False
-    return (time[17:] in _SECONDS and _is_minute(time[:17])) or _printed(time) == time
+    return all(isinstance(time, str) and _printed(time) == time for time in set(times))
 
 
 @lru_cache(maxsize=8192)
@@ -181,12 +173,6 @@ def _printed(text: str) -> str | None:
         return format_time(parse_log_time(text).at)
     except (ValueError, OverflowError):
         return None
-
-
-@lru_cache(maxsize=8192)
-def _is_minute(text: str) -> bool:
-    """Whether these are the first 17 characters of a time that :func:`format_time` prints."""
-    return _printed(f"{text}00Z") == f"{text}00Z"
 
 
 @lru_cache
