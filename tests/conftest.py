@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ os.environ["SQLALCHEMY_SILENCE_UBER_WARNING"] = "1"
 import pytest  # noqa: E402  # after the environment
 
 from dev.simulator import Connector, Simulator, generate_entries  # noqa: E402  # likewise
+from tests.support.release import AIRFLOW_2, RELEASE  # noqa: E402  # likewise
 from tests.support.selection import is_full  # noqa: E402  # likewise
 
 KEY = "sm-test-key/with+odd=characters"
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def libraries_of_airflow_2() -> None:
     """Load what in Airflow 2.11 warns of its own parts, before that is an error."""
-    if version("apache-airflow").startswith("2."):
+    if AIRFLOW_2:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import openlineage.client  # noqa: F401  # loaded, no more
@@ -112,12 +112,12 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
-    """Return the lines logged since the last call; Airflow 3 writes the log of tasks past logging."""
+    """Return the lines logged since the last call; Airflow 3.1 and later write that of tasks past logging."""
     caplog.set_level("INFO")
 
     def lines() -> list[str]:
         printed = "".join(capfd.readouterr())
-        text = caplog.text + (printed if not version("apache-airflow").startswith("2.") else "")
+        text = caplog.text + (printed if RELEASE >= (3, 1) else "")
         caplog.clear()
         return text.rstrip("\n").split("\n")
 

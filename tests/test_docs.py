@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from packaging.version import Version
 
 import airflow_provider_supermetrics
 
@@ -109,6 +110,19 @@ def test_installing_names_the_wheel_that_make_build_writes() -> None:
     text = (DOCS / "installing.md").read_text(encoding="utf-8")
     versions = re.findall(r"airflow_provider_supermetrics-([0-9][0-9a-z.]*)-py3", text)
     assert set(versions) == {airflow_provider_supermetrics.__version__}
+
+
+def test_the_listed_vulnerabilities_are_not_in_what_the_tests_install() -> None:
+    """The newest versions have none of them; a row that no lower bound admits any more is removed."""
+    page = (DOCS / "security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z0-9-]+) \| ([0-9.]+) \| CVE-", page, re.MULTILINE)
+    assert len(rows) >= 5
+    newest = (ROOT / "constraints" / "airflow-3.3.txt").read_text()
+    bounds = (ROOT / "pyproject.toml").read_text()
+    for library, fixed in rows:
+        [pinned] = re.findall(rf"^{library}==(\S+)", newest, re.MULTILINE)
+        [bound] = re.findall(rf'^    "{library}>=([0-9.]+)"', bounds, re.MULTILINE)
+        assert Version(bound) < Version(fixed) <= Version(pinned), library
 
 
 # Messages

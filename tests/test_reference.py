@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dev import reference
+from tests.support.release import RELEASE
+
+pytestmark = pytest.mark.skipif(
+    RELEASE < (3, 3), reason="the page is written with the newest Airflow, which has all classes"
+)
 
 
 def test_the_reference_is_up_to_date() -> None:

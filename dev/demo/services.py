@@ -151,12 +151,12 @@ class Site:
         self.wait(dag_id, lambda: self.get(dag))
         self.send("PATCH", dag, {"is_paused": False})
 
-    def get(self, path: str) -> dict[str, Any] | None:
+    def get(self, path: str) -> Any | None:
         """Return the JSON of the response, or None if there is no successful one."""
         with suppress(requests.ConnectionError):
             response = self._session.get(self.url + path, timeout=30)
             if response.ok:
-                return dict(response.json())
+                return response.json()
         return None
 
     def send(self, method: str, path: str, body: Mapping[str, Any]) -> None:

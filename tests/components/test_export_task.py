@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from airflow_provider_supermetrics.operators.supermetrics import (
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.export import CHECKPOINT, Exported, context, log_of
+from tests.support.release import AIRFLOW_2
 
 pytestmark = pytest.mark.airflow_2
 
@@ -40,7 +40,7 @@ def test_the_example_of_the_documentation(simulate: Simulate, exported: Exported
     path = "s3://aws_default@my-bucket/supermetrics-logs"
     assert code.count(path) == 1
     code = code.replace(path, f"file://{exported.folder}")
-    if version("apache-airflow").startswith("2."):
+    if AIRFLOW_2:
         code = code.replace("from airflow.sdk import task", "from airflow.decorators import task")
     exec(code, namespace)
     result = namespace["export_team"].function(START, START + HOUR)

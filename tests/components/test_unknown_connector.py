@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from tests.conftest import CONNECTOR, TEAM
 from tests.support.compat import AirflowFailException, AirflowSensorTimeout
 from tests.support.connectors import MISTYPED, lists
 from tests.support.export import CHECKPOINT, Exported, Task
+from tests.support.release import AIRFLOW_2
 from tests.support.responses import listed
 from tests.support.sensors import MODES, Wait, at, keep_first_start
 
@@ -172,7 +172,7 @@ class Rescheduled(Wait):
             def get(self, key: str, default: Any = None) -> Any:
                 return wait.wakes - 1 if key == "task_reschedule_count" else super().get(key, default)
 
-        if not version("apache-airflow").startswith("2."):
+        if not AIRFLOW_2:
             self.context = Context(self.context)
         return super().run()
 
@@ -199,7 +199,7 @@ def test_a_sensor_of_an_idle_connector_looks_it_up_once(
     """A sensor looks up an idle connector once, except on Airflow 2.11, which does not count polls."""
     sim = virtual(arrivals={7: [(CONNECTOR, [at(5)])]})
     assert Rescheduled(mode, waits).run()["matches"] == 1
-    if mode == "reschedule" and version("apache-airflow").startswith("2."):
+    if mode == "reschedule" and AIRFLOW_2:
         assert lists(sim) == 3
     else:
         assert (len(sim.requests), lists(sim)) == (8, 1)  # the entry's page needs a proof that it is all
@@ -210,7 +210,7 @@ def test_a_sensor_waits_where_connectors_may_not_be_listed(
     virtual: Simulate, waits: list[float], logged: Callable[[], list[str]], mode: str
 ) -> None:
     """A sensor that may not list connectors waits, with one warning if it knows the number of the poll."""
-    forgets = mode == "reschedule" and version("apache-airflow").startswith("2.")
+    forgets = mode == "reschedule" and AIRFLOW_2
     sim = virtual(faults=[None, Fault(403)] * (9 if forgets else 1))
     with pytest.raises(AirflowSensorTimeout):
         Rescheduled(mode, waits, connector_identifier=MISTYPED, timeout=300).run()

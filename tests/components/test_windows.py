@@ -121,8 +121,14 @@ def test_the_timetable_has_a_zone_of_its_own(window_of: WindowOf) -> None:
 def test_the_zone_of_a_schedule_by_assets_or_time(window_of: WindowOf) -> None:
     """The zone of a schedule by assets or time is that of the inner timetable."""
     try:
-        from airflow.sdk import Asset, AssetOrTimeSchedule
-        from airflow.sdk import CronTriggerTimetable as Cron
+        from airflow.sdk import Asset
+
+        try:
+            from airflow.sdk import AssetOrTimeSchedule
+            from airflow.sdk import CronTriggerTimetable as Cron
+        except ImportError:  # Airflow 3.0 and 3.1
+            from airflow.timetables.assets import AssetOrTimeSchedule
+            from airflow.timetables.trigger import CronTriggerTimetable as Cron
     except ImportError:
         from airflow.datasets import Dataset as Asset
         from airflow.timetables.datasets import DatasetOrTimeSchedule as AssetOrTimeSchedule

@@ -14,7 +14,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,8 +24,7 @@ from cryptography.fernet import Fernet
 from dev.demo.airflow import AIRFLOW, environment
 from dev.demo.processes import Failed
 from dev.demo.services import COMMANDS, SECONDS, Found, Processes, Site, api_settings, free_port, wait
-
-AIRFLOW_2 = version("apache-airflow").startswith("2.")
+from tests.support.release import AIRFLOW_2
 
 _SERVICES = ("scheduler", "triggerer") if AIRFLOW_2 else tuple(COMMANDS)
 _JOB_TYPES = {"dag-processor": "DagProcessorJob", "scheduler": "SchedulerJob", "triggerer": "TriggererJob"}
@@ -384,10 +382,17 @@ class Services:
         rows = self._rows("SELECT partition_key, extra FROM asset_event ORDER BY id")
         return [(row["partition_key"], json.loads(row["extra"])) for row in rows]
 
-    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
-        """The logs of all tries of a task, of all its map indexes, with what the triggerer has added."""
-        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+    def log(self, dag_id: str, run_id: str, task_id: str | None = None) -> str:
+        """The logs of all tries of a task, or of a run, with what the triggerer has added."""
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+        if task_id is not None:
+            folder /= f"task_id={task_id}"
         return "".join(file.read_text("utf-8") for file in sorted(folder.rglob("attempt=*")))
+
+    def connection_form(self, conn_type: str) -> dict[str, Any]:
+        """Return what Airflow 3's UI knows of the form for a type of Connection."""
+        forms = self._site.get("/ui/connections/hook_meta") or []
+        return next(form for form in forms if form["connection_type"] == conn_type)
 
     def service_log(self, name: str) -> str:
         """Return the output of a service, restarts included."""

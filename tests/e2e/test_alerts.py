@@ -16,7 +16,8 @@ import pytest
 from dev.demo.airflow import AIRFLOW, environment
 from dev.simulator import Connector, Received, Simulator, generate_entries
 from tests.conftest import HOUR, KEY, START, TEAM
-from tests.e2e.services import AIRFLOW_2, Services
+from tests.e2e.services import Services
+from tests.support.release import AIRFLOW_2
 
 pytestmark = pytest.mark.airflow_2
 

@@ -12,8 +12,9 @@ import pytest
 
 from dev.simulator import Connector, RateLimitWindow, Simulator, generate_entries
 from tests.conftest import CONNECTOR, KEY, START, TEAM
-from tests.e2e.services import AIRFLOW_2, Services
+from tests.e2e.services import Services
 from tests.support.export import Exported
+from tests.support.release import AIRFLOW_2
 
 pytestmark = pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 backfills in another way")
 
@@ -53,7 +54,7 @@ def test_a_month_is_filled_in(tmp_path: Path, repository: Path) -> None:
     with Simulator(
         connectors=[Connector(CONNECTOR, entries, team_id=TEAM)],
         tokens={KEY: {TEAM}},
-        rate_limit=RateLimitWindow(requests=40, seconds=20),
+        rate_limit=RateLimitWindow(requests=30, seconds=20),
     ) as sim:
         connection = {
             "conn_type": "supermetrics",

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 from dev.demo.airflow import AIRFLOW, EXAMPLE_DAGS, connection, environment, variables
 from dev.simulator import Connector, Simulator, generate_entries
+from tests.support.release import AIRFLOW_2, RELEASE
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -27,7 +27,6 @@ except ImportError:  # Airflow 2
 
 pytestmark = pytest.mark.airflow_2
 
-AIRFLOW_2 = version("apache-airflow").startswith("2.")
 KEY, TEAM = "sm-test-key", 7
 HOUR = timedelta(hours=1)
 END = datetime(2026, 3, 1, 10, tzinfo=timezone.utc)
@@ -65,11 +64,19 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> C
             timeout=300,
         )
         assert done.returncode == 0, done.stdout
-        assert KEY not in done.stdout
+        assert KEY not in "".join(line for line in done.stdout.splitlines() if not printed_by_airflow(line))
         return done.stdout
 
     run(home, "db", "migrate")
+    if RELEASE == (3, 0):
+        # There, a task with an asset as its outlet fails unless the DAG is in the database.
+        run(home, "dags", "reserialize")
     return run
+
+
+def printed_by_airflow(line: str) -> bool:
+    """Whether it is Airflow 3.0's own line with the Connection in it: docs/security.md."""
+    return RELEASE == (3, 0) and "Sending request" in line and "msg=MaskSecret(" in line
 
 
 def exported_entries(folder: Path, identifier: str) -> list[dict[str, Any]]:
@@ -197,9 +204,15 @@ def test_error_events(tmp_path, monkeypatch, caplog):
         payload = asyncio.run(first_payload(asset.watchers[0].trigger))
         assert len(simulator.requests) == 1
         reported = errors(simulator, datetime.fromisoformat(payload["since"].replace("Z", "+00:00")))
-    # As Airflow hands it over.
+
+    class Events(dict[str, Any]):
+        """Events by their asset, which is no key of a dict before Airflow 3.2."""
+
+        def __getitem__(self, asset: Any) -> Any:
+            return super().__getitem__(asset.name)
+
     event = SimpleNamespace(extra={"from_trigger": True, "payload": payload})
-    dag.get_task("alert").python_callable(triggering_asset_events={asset: [event, event]})
+    dag.get_task("alert").python_callable(triggering_asset_events=Events({asset.name: [event, event]}))
     assert caplog.text.count(f"T3S70: {len(reported)} new errors until ") == 2
     for entry in reported:
         assert f"{entry['log_time']}, status {entry['status']}, {entry['request']}" in caplog.text

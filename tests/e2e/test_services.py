@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tests.e2e.services import AIRFLOW_2, Services
+from tests.e2e.services import Services
+from tests.support.release import AIRFLOW_2
 
 pytestmark = pytest.mark.airflow_2
 

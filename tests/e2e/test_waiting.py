@@ -15,8 +15,9 @@ import pytest
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Connector, Fault, RateLimitWindow, Received, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
-from tests.e2e.services import AIRFLOW_2, Services, Task
+from tests.e2e.services import Services, Task
 from tests.support.export import Exported, context
+from tests.support.release import AIRFLOW_2
 
 pytestmark = pytest.mark.airflow_2
 

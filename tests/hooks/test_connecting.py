@@ -6,7 +6,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from dev.simulator import Simulator
 from tests.conftest import KEY, TEAM
 from tests.support.certificates import certificate_of, pem_of
 from tests.support.raw_server import RawServer
+from tests.support.release import RELEASE
 
 pytestmark = pytest.mark.airflow_2
 
@@ -115,11 +116,19 @@ def test_the_inherited_methods_refuse_another_type_too(
 # The extra
 
 
+def by_airflow_3_0() -> AbstractContextManager[Any]:
+    """Expect Airflow 3.0 and 3.1 not to find the Connection: they take no such extra from a variable."""
+    if (3, 0) <= RELEASE < (3, 2):
+        return pytest.raises(SupermetricsConnectionError, match="was not found; check that it is defined as")
+    return nullcontext()
+
+
 @pytest.mark.filterwarnings("ignore:Encountered ")  # Airflow 2.11's word on it
 @pytest.mark.parametrize("extra", ["[1]", "5", '"text"', "null", "true", "{", "not json"])
 def test_an_extra_that_is_no_object(refuse: Refuse, extra: str) -> None:
     """The extra is read as JSON, and only an object has settings."""
-    assert refuse(extra=extra) == 'extra is not a JSON object such as {"team_id": 936506}'
+    with by_airflow_3_0():
+        assert refuse(extra=extra) == 'extra is not a JSON object such as {"team_id": 936506}'
 
 
 @pytest.mark.filterwarnings("ignore:Encountered ")
@@ -128,7 +137,8 @@ def test_an_empty_extra(simulate: Simulate, connection: Callable[..., None], hoo
     """An empty extra has no settings and is accepted."""
     sim = simulate()
     connection(sim.url, extra=extra)
-    assert len(hook.list_connectors(TEAM)) == 1
+    with by_airflow_3_0() if extra == " " else nullcontext():
+        assert len(hook.list_connectors(TEAM)) == 1
 
 
 _JSON = st.recursive(

@@ -26,6 +26,7 @@ from dev.simulator.raw import bomb
 from tests.conftest import KEY, TEAM
 from tests.support.certificates import certificate_of, pem_of
 from tests.support.compat import AirflowOptionalProviderFeatureException, Connection
+from tests.support.release import AIRFLOW_2
 
 pytestmark = pytest.mark.airflow_2
 
@@ -297,9 +298,7 @@ def test_the_form_is_described_once() -> None:
 
 def test_the_form_widgets() -> None:
     """Airflow before 3.2 builds the same fields with its form libraries, which newer ones do not have."""
-    from airflow import __version__
-
-    if __version__.startswith("3."):
+    if not AIRFLOW_2:
         with pytest.raises(ImportError):
             SupermetricsHook.get_connection_form_widgets()
         return

@@ -10,46 +10,39 @@ from pathlib import Path
 
 import pytest
 
+from dev.matrix import PYTHONS
+
 pytestmark = pytest.mark.install
 
 REPOSITORY = Path(__file__).parents[2]
-RELEASES = sorted((REPOSITORY / "constraints" / "releases").glob("airflow-*.txt"))
-# A Python that the release runs on and its constraints are for.
-PYTHON = {"airflow-3.2.2": "3.14"}
-OTHERS = "3.12"
 
 
 @pytest.fixture(scope="module")
 def resolutions() -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
-    """Resolve all releases at the same time, because they mostly wait for the package index."""
+    """Resolve for all releases at the same time, because this mostly waits for the package index."""
 
-    def resolve(constraints: Path) -> subprocess.CompletedProcess[str]:
-        command = [
-            REPOSITORY / ".venv/uv/bin/uv",
-            "pip",
-            "compile",
-            "--quiet",
-            "--no-config",
-            "--no-header",
-            "--no-annotate",
-            "--python-version",
-            PYTHON.get(constraints.stem, OTHERS),
-            "--all-extras",
-            "--constraint",
-            constraints,
-            "pyproject.toml",
-            "-",
-        ]
-        airflow = constraints.stem.replace("airflow-", "apache-airflow==")
+    def resolve(release: str) -> subprocess.CompletedProcess[str]:
+        uv = [REPOSITORY / ".venv/uv/bin/uv", "pip", "compile", "--quiet", "--no-config"]
+        options = ["--no-header", "--no-annotate", "--python-version", PYTHONS[release], "--all-extras"]
         return subprocess.run(
-            command, cwd=REPOSITORY, input=airflow, capture_output=True, text=True, timeout=900
+            [*uv, *options, "--constraint", constraints(release), "pyproject.toml", "-"],
+            cwd=REPOSITORY,
+            input=f"apache-airflow=={release}",
+            capture_output=True,
+            text=True,
+            timeout=900,
         )
 
-    with ThreadPoolExecutor(len(RELEASES)) as pool:
-        yield {constraints.stem: pool.submit(resolve, constraints) for constraints in RELEASES}
+    with ThreadPoolExecutor(len(PYTHONS)) as pool:
+        yield {release: pool.submit(resolve, release) for release in PYTHONS}
 
 
-@pytest.mark.parametrize("release", [constraints.stem for constraints in RELEASES])
+def constraints(release: str) -> Path:
+    """Return the file with the constraints of a release."""
+    return REPOSITORY / "constraints" / "releases" / f"airflow-{release}.txt"
+
+
+@pytest.mark.parametrize("release", PYTHONS)
 def test_every_extra_resolves(
     resolutions: dict[str, Future[subprocess.CompletedProcess[str]]], release: str
 ) -> None:
@@ -57,8 +50,8 @@ def test_every_extra_resolves(
     done = resolutions[release].result()
     assert done.returncode == 0, done.stderr
     resolved = versions(done.stdout)
-    pinned = versions((REPOSITORY / f"constraints/releases/{release}.txt").read_text())
-    assert f"airflow-{resolved['apache-airflow']}" == release
+    pinned = versions(constraints(release).read_text())
+    assert resolved["apache-airflow"] == release
     assert {"adlfs", "gcsfs", "pendulum", "pyarrow", "s3fs", "zstandard"} <= set(resolved)
     both = pinned.keys() & resolved.keys()
     assert {name: resolved[name] for name in both} == {name: pinned[name] for name in both}
@@ -66,9 +59,10 @@ def test_every_extra_resolves(
 
 def test_the_constraints_are_names_and_versions_only() -> None:
     """No URL, no path, no comment; and every release that is supported is there."""
-    assert len(RELEASES) == 8
-    for constraints in RELEASES:
-        for line in constraints.read_text().splitlines():
+    files = sorted((REPOSITORY / "constraints" / "releases").iterdir())
+    assert files == sorted(map(constraints, PYTHONS))
+    for file in files:
+        for line in file.read_text().splitlines():
             assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!]+", line), line
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -26,9 +25,10 @@ from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsListConnectorsOperator,
 )
 from tests.support.compat import DAG, AirflowOptionalProviderFeatureException
+from tests.support.release import RELEASE
 
 MODULE = "airflow_provider_supermetrics.retry_policies.supermetrics"
-HAS_POLICIES = tuple(int(part) for part in version("apache-airflow").split(".")[:2]) >= (3, 3)
+HAS_POLICIES = RELEASE >= (3, 3)
 needs_policies = pytest.mark.skipif(not HAS_POLICIES, reason="retry policies came with Airflow 3.3")
 MINUTE = timedelta(minutes=1)
 

@@ -7,7 +7,6 @@ import copy
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from tests.support.airflow import deferred as as_deferred
 from tests.support.airflow import stored
 from tests.support.compat import TaskDeferred
 from tests.support.export import context
+from tests.support.release import AIRFLOW_2
 
 Simulate = Callable[..., Simulator]
 MODES = ["poke", "reschedule", "reschedule with memory", "deferrable"]
@@ -126,5 +126,5 @@ def good(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def keep_first_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give Airflow 2, which looks it up in its database, the first start of the sensor that runs."""
-    if version("apache-airflow").startswith("2."):
+    if AIRFLOW_2:
         monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: Wait.started)

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -18,16 +17,15 @@ from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErro
 from dev.simulator import Fault, Simulator
 from tests.conftest import CONNECTOR, KEY
 from tests.support.compat import AirflowOptionalProviderFeatureException
+from tests.support.release import AIRFLOW_2
 from tests.support.triggers import Store, Triggerer, error, ids
 
 Simulate = Callable[..., Simulator]
-needs_events = pytest.mark.skipif(
-    version("apache-airflow").startswith("2."), reason="events came with Airflow 3"
-)
+needs_events = pytest.mark.skipif(AIRFLOW_2, reason="events came with Airflow 3")
 
 
 @pytest.mark.airflow_2
-@pytest.mark.skipif(not version("apache-airflow").startswith("2."), reason="here it works")
+@pytest.mark.skipif(not AIRFLOW_2, reason="here it works")
 def test_airflow_2_says_why_not() -> None:
     """On Airflow 2 the module can be imported, and using the class raises an error with the alternative."""
     with pytest.raises(AirflowOptionalProviderFeatureException, match=r"Airflow 3\.0.*Sensor"):

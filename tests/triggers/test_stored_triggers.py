@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from airflow_provider_supermetrics.triggers.supermetrics import (
     SupermetricsErrorLogEventTrigger,
     SupermetricsErrorLogTrigger,
 )
+from tests.support.release import AIRFLOW_2
 
 TIME = "2026-01-01T00:00:00+00:00"
 STORED = {
@@ -52,7 +52,7 @@ STORED = {
         "supermetrics_conn_id": "supermetrics_default",
     },
 }
-if version("apache-airflow").startswith("2."):
+if AIRFLOW_2:
     del STORED[SupermetricsErrorLogEventTrigger]
 KINDS = pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.__name__)
 
