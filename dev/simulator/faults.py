@@ -22,6 +22,7 @@ FaultKind = Literal[
     "no_logs",
     "no_log_time",
     "bad_log_time",
+    "short_page",
 ]
 
 _HTML: Final = b"<html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>"
@@ -41,7 +42,8 @@ class Fault:
     (half the announced body, then a clean close), "truncated_json" (correct HTTP, half the JSON),
     "slow_body" (the body in a few parts), "drip" (the body byte by byte), "not_json" (200 and HTML),
     "no_logs" (200 without the `logs` list), "no_log_time" and "bad_log_time" (one entry of the normal page
-    has no `log_time`, or an unreadable one).
+    has no `log_time`, or an unreadable one), "short_page" (only the newest entries of the normal page: this
+    `share` of them, and at least one).
 
     `raw` replaces all of the above with the bytes to send, from the status line on (see
     `dev.simulator.raw`); the connection is closed after them.
@@ -56,6 +58,7 @@ class Fault:
     delay: float = 0.0
     kind: FaultKind = "response"
     raw: Script | None = None
+    share: float = 0.5
 
     def apply(self, normal: Response) -> Response:
         """Return the response with this fault's contents; the server applies the faults of transport."""
@@ -72,6 +75,8 @@ class Fault:
             return replace(response, body=response.body[: len(response.body) // 2])
         if self.kind in ("no_log_time", "bad_log_time"):
             return replace(response, body=self._spoiled(response.body))
+        if self.kind == "short_page":
+            return replace(response, body=self._shortened(response.body))
         return response
 
     def _replaced(self, normal: Response) -> Response:
@@ -100,6 +105,12 @@ class Fault:
             else:
                 entry["log_time"] = "yesterday"
         return json.dumps(page).encode()
+
+    def _shortened(self, body: bytes) -> bytes:
+        page = json.loads(body)
+        if entries := page.get("logs"):
+            del entries[max(1, int(self.share * len(entries))) :]
+        return json.dumps(page, separators=(",", ":")).encode()
 
 
 NO_FAULT: Final = Fault()

@@ -23,7 +23,8 @@ class Received:
     """A received request: `path` without the query and still percent-encoded, header names in lower case.
 
     `connection` numbers the TCP connections from 1; `status` is None as long as no response is sent;
-    `time` is in seconds on the simulator's clock (`time.monotonic`).
+    `time` is in seconds on the simulator's clock (`time.monotonic`); `wait` is the seconds until the quota's
+    window ends, if the quota refuses the request.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Received:
     connection: int
     time: float
     status: int | None = None
+    wait: float | None = None
 
 
 @dataclass(frozen=True)

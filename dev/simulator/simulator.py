@@ -50,8 +50,8 @@ class Simulator:
     :param rate_limit: the request quota; with None, no request is refused.
     :param rate_limit_headers: which responses have `X-RateLimit-*` headers: all, those with 4xx (for which
         the API documents them), or none.
-    :param faults: the faults of the first, second, ... response; None is a normal response, as are all
-        later ones.
+    :param faults: the faults of the first, second, ... response, where None is a normal response, as are all
+        later ones; or a function that returns the fault of the response to a request.
     :param arrivals: request number (from 1) -> (connector, entries) to append before its response.
     :param gzip: whether bodies are compressed for clients that accept it.
     :param latency: seconds before each response, as of a distant server; a fault's delay is added.
@@ -76,7 +76,7 @@ class Simulator:
         tie_order: TieOrder = "stable",
         rate_limit: RateLimitWindow | None = None,
         rate_limit_headers: RateLimitHeaders = "always",
-        faults: Sequence[Fault | None] = (),
+        faults: Sequence[Fault | None] | Callable[[Received], Fault | None] = (),
         arrivals: Mapping[int, Iterable[tuple[str, Iterable[Entry]]]] | None = None,
         gzip: bool = True,
         latency: float = 0.0,
@@ -96,7 +96,7 @@ class Simulator:
         )
         self._limiter = RateLimiter(rate_limit, clock)
         self._rate_limit_headers = rate_limit_headers
-        self._faults = tuple(faults)
+        self._fault = faults if callable(faults) else _scripted(tuple(faults))
         self._arrivals = dict(arrivals or {})
         self._gzip = gzip
         self._latency = latency
@@ -182,12 +182,12 @@ class Simulator:
             for identifier, entries in self._arrivals.pop(number, ()):
                 self._api.append(identifier, entries)
             usage = self._limiter.take()
+            record.wait = usage.wait
             if usage.wait is None:
                 normal = self._api.respond(method, path, query, headers.get("authorization", ""), number)
             else:
                 normal = self._limiter.refusal(usage.wait)
-        scripted = self._faults[number - 1] if number <= len(self._faults) else None
-        fault = scripted or NO_FAULT
+        fault = self._fault(record) or NO_FAULT
         return Exchange(self._with_common_headers(fault.apply(normal), usage), fault, record)
 
     def _with_common_headers(self, response: Response, usage: Usage) -> Response:
@@ -230,3 +230,7 @@ class Simulator:
             "by_connector": Counter(name for request in requests if (name := named_connector(request.path))),
             "by_status": Counter(str(request.status) for request in requests),
         }
+
+
+def _scripted(faults: Sequence[Fault | None]) -> Callable[[Received], Fault | None]:
+    return lambda request: faults[request.number - 1] if request.number <= len(faults) else None

@@ -237,3 +237,29 @@ def test_a_bomb_in_a_bomb(serve):
     """Each coding wraps the one before."""
     _, client = serve(faults=[Fault(raw=bomb(200, ["gzip", "deflate"], 1 << 20))])
     assert gzip.decompress(zlib.decompress(client.get().body)) == b" " * (1 << 20)
+
+
+def test_faults_by_request(serve):
+    """A function decides about each request; it sees whether the quota refuses it."""
+
+    def fault(request):
+        waits.append(request.wait)
+        return Fault(status=503) if request.number == 2 else None
+
+    waits = []
+    _, client = serve(faults=fault, rate_limit=RateLimitWindow(2, 60))
+    assert [client.get().status for _ in range(3)] == [200, 503, 429]
+    assert waits[:2] == [None, None]
+    assert 0 < waits[2] <= 60
+
+
+@pytest.mark.parametrize(("share", "left"), [(0, 1), (0.5, 2), (1, 5)])
+def test_short_page(serve, at, share, left):
+    """The newest entries are left, byte by byte as they are."""
+    _, client = serve(
+        [at(f"e{i}", i) for i in range(5)], faults=[None, Fault(kind="short_page", share=share)]
+    )
+    whole, short = client.get(LOGS), client.get(LOGS)
+    assert short.ids == whole.ids[:left]
+    assert len(short.ids) == left
+    assert short.body.removesuffix(b"]}") == whole.body[: len(short.body) - 2]
