@@ -84,6 +84,10 @@ test-core: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
 histories: $(AIRFLOW_3)/installed  ## read 200,000 random histories from a server that cuts its pages anywhere
 	$(AIRFLOW_3)/bin/python -m tests.support.histories 200000 $(ARGS)
 
+.PHONY: soak
+soak: $(AIRFLOW_3)/installed  ## exports and alerts, with random faults and kills, against the truth; ARGS="--minutes 30 --seed 7"
+	$(AIRFLOW_3)/bin/python -m tests.soak $(ARGS)
+
 .PHONY: mutants
 mutants: $(AIRFLOW_3)/installed  ## do the tests bite? change the source in 100 places; ARGS="--count 20 --seed 7 --only pager.py"
 	$(AIRFLOW_3)/bin/python -m dev.mutants $(ARGS)

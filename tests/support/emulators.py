@@ -125,9 +125,9 @@ class S3(Emulator):
         """Create a bucket."""
         self._client.create_bucket(Bucket=bucket)
 
-    def names(self, bucket: str) -> list[str]:
-        """Every object's name."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    def names(self, bucket: str, prefix: str = "") -> list[str]:
+        """Every object's name, or those that start with a prefix."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def get(self, bucket: str, name: str) -> bytes | None:
