@@ -143,6 +143,9 @@ class Run:
         print("\nsummary:")
         for name, number in sorted(self._soak.world.counts.items()):
             print(f"{number:>12,} {name}")
+        print("\nthe first failure of each kind:")
+        for name, example in sorted(self._soak.examples.items()):
+            print(f"{name}: {example}")
         minutes = (time.monotonic() - self._began) / 60
         if self._failure is None:
             print(f"\nno violation in {minutes:.1f} minutes, seed {self._options.seed}")

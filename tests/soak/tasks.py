@@ -45,6 +45,8 @@ class Soak:
     store_connection: dict[str, Any]
     stop: Event = field(default_factory=Event)
     ending: Event = field(default_factory=Event)
+    #: The first failure of each kind, for the summary.
+    examples: dict[str, str] = field(default_factory=dict)
     #: How long the process of an attempt takes, in real seconds, lately.
     typical_seconds: float = 1.0
 
@@ -177,6 +179,7 @@ class Task:
                 elif ended.state == "rescheduled":
                     waits += 1
                     self._soak.count("reschedules")
+                    self._client.not_before = self._client.refused_until
                     self._soak.sleep_until(datetime.fromisoformat(ended.last["at"]))
                 elif not is_alone and ended.last.get("error") == "SupermetricsConflictError":
                     self._soak.count("conflicts of two attempts")
@@ -209,6 +212,7 @@ class Task:
         else:
             error = ended.last["error"]
             self._soak.count(f"failed: {error}")
+            self._soak.examples.setdefault(error, f"{self.name}: {ended.last['why']}")
             if ended.last["is_final"]:
                 self._soak.count("cleared")
             is_wait = error == "SupermetricsRateLimitError"

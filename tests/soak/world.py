@@ -178,7 +178,8 @@ def _dated(seconds: int) -> tuple[Fault, float]:
 _Made = tuple[Fault, float | None]
 _FAULTS: dict[str, tuple[float, Callable[[random.Random], _Made]]] = {
     "429": (3, lambda draw: _refusal(429, draw.randint(1, 20))),
-    "429 for long": (4, lambda draw: _refusal(429, draw.randint(61, 200))),
+    # Longer than the processes of a deferral take to start on a busy machine.
+    "429 for long": (4, lambda draw: _refusal(429, draw.choice([61, 100, 200, 900]))),
     "429 with a date": (2, lambda draw: _dated(draw.choice([5, 90]))),
     "429 without Retry-After": (0.4, lambda _: (Fault(status=429), None)),
     "5xx": (8, lambda draw: (Fault(status=draw.choice([500, 502, 503, 504])), None)),
