@@ -20,6 +20,7 @@ FULL: Final = (
     "tests/e2e/test_services.py",
     "tests/e2e/test_stores.py",
     "tests/e2e/test_waiting.py",
+    "tests/soak/test_soak.py",
     "tests/storage/test_faults.py::test_a_large_object_appears_at_the_end",
     "tests/storage/test_faults.py::test_a_large_object_that_is_denied",
     "tests/storage/test_faults.py::test_a_large_object_that_is_not_finished",
