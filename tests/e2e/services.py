@@ -138,6 +138,11 @@ class Services:
     :param variables: further environment variables, which outdo the harness's own.
     """
 
+    #: All services, in the order in which they start.
+    names: tuple[str, ...] = _SERVICES
+    #: The services whose children run tasks.
+    workers: tuple[str, ...] = ("scheduler",)
+
     def __init__(self, folder: Path, dags_folder: Path, variables: Mapping[str, str] | None = None) -> None:
         self.home = folder / "airflow"
         self._database = self.home / "airflow.db"
@@ -169,12 +174,6 @@ class Services:
         self.home.mkdir(parents=True)
         # Else the services would write it all at once, and read what is half written.
         (self.home / "airflow.cfg").touch()
-        with (
-            closing(sqlite3.connect(Path(_migrated().name) / "airflow" / "airflow.db")) as source,
-            closing(sqlite3.connect(self._database)) as target,
-        ):
-            source.backup(target)
-            target.execute("PRAGMA journal_mode = WAL")  # readers and a writer at the same time
         with ExitStack() as stack:
             stack.callback(self._site.close)
             guard = stack.enter_context(
@@ -185,8 +184,9 @@ class Services:
             assert guard.stdin is not None
             self._guard = guard.stdin
             stack.enter_context(self._processes)
+            self._create_database(stack)
             stack.callback(self._kill_all)
-            self.start(*_SERVICES)
+            self.start(*self.names)
             self._stack = stack.pop_all()
         return self
 
@@ -203,7 +203,7 @@ class Services:
             self._wait_for_silence("SchedulerJob")
         [[last]] = self._rows("SELECT coalesce(max(id), 0) FROM job")
         for name in names:
-            self._sessions[name] = self._processes.start(name, *COMMANDS[name]).pid
+            self._sessions[name] = self._processes.start(name, *self._command(name)).pid
             self._update_guard(self._sessions[name])
         for name in names:
             self.wait(f"the {name}", lambda name=name: self._is_up(name, last))
@@ -217,10 +217,14 @@ class Services:
         self._processes.kill(name)
         self._update_guard(self._sessions.pop(name))
 
-    def task_processes(self) -> list[psutil.Process]:
-        """The processes that run tasks right now: for each task, one that watches and one that works."""
+    def task_processes(self, *workers: str) -> list[psutil.Process]:
+        """The processes that run tasks right now: for each task, one that watches and one that works.
+
+        :param workers: of these services; by default, of all.
+        """
         found = []
-        for process in self.process("scheduler").children(recursive=True):
+        services = [self.process(name) for name in workers or self.workers]
+        for process in (child for service in services for child in service.children(recursive=True)):
             try:
                 command = " ".join(process.cmdline()).rstrip()  # a changed title is padded
             except psutil.Error:  # it is gone, or about to
@@ -274,7 +278,7 @@ class Services:
     def backfill(self, dag_id: str, *options: str) -> None:
         """Create a backfill."""
         # It writes for longer than SQLite allows others to wait.
-        others = [name for name in _SERVICES if name != "api-server"]
+        others = [name for name in self.names if name != "api-server"]
         for name in others:
             self.kill(name)
         self.airflow("backfill", "create", "--dag-id", dag_id, *options)
@@ -324,6 +328,13 @@ class Services:
         """Poll until `find` returns something; fail at once if a service has ended on its own."""
         with self._explained():
             return wait(what, find, self._processes.check, seconds)
+
+    def end(self, dag_id: str, run_id: str) -> str:
+        """Wait for the end of a run, and return its state."""
+        states = ("success", "failed")
+        return self.wait(
+            f"the end of {dag_id}", lambda: (state := self.runs(dag_id).get(run_id)) in states and state
+        )
 
     def runs(self, dag_id: str) -> dict[str, str]:
         """The runs of a DAG, the earliest first: id and state."""
@@ -428,7 +439,21 @@ class Services:
         except Failed as failed:
             raise AssertionError(f"{failed}\n\n{self._ends_of_logs()}") from None
 
-    def _rows(self, query: str, *parameters: str | int) -> list[sqlite3.Row]:
+    def _command(self, name: str) -> tuple[str | Path, ...]:
+        """The command that runs a service."""
+        return COMMANDS[name]
+
+    def _create_database(self, stack: ExitStack) -> None:  # noqa: ARG002  # what the stack does, others need
+        """Create the database; nothing uses it yet."""
+        with (
+            closing(sqlite3.connect(Path(_migrated().name) / "airflow" / "airflow.db")) as source,
+            closing(sqlite3.connect(self._database)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = WAL")  # readers and a writer at the same time
+
+    def _rows(self, query: str, *parameters: str | int) -> list[Any]:
+        """The rows of a query, whose columns have numbers and names."""
         with closing(sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True, timeout=60)) as database:
             database.row_factory = sqlite3.Row
             return database.execute(query, parameters).fetchall()
@@ -474,11 +499,7 @@ class Services:
             self.kill(name)
 
     def _ends_of_logs(self) -> str:
-        logs = {
-            name: self.service_log(name)
-            for name in _SERVICES
-            if (self._processes.logs / f"{name}.log").exists()
-        }
+        logs = {file.stem: self.service_log(file.stem) for file in sorted(self._processes.logs.glob("*.log"))}
         failed = self._rows("SELECT dag_id, run_id, task_id FROM task_instance WHERE state = 'failed'")
         logs |= {" ".join(task): self.log(*task) for task in failed}
         return "\n\n".join(
@@ -502,5 +523,5 @@ def _migrated() -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
-def _time(stored: str | None) -> datetime | None:
-    return datetime.fromisoformat(stored).replace(tzinfo=timezone.utc) if stored else None
+def _time(stored: str | datetime | None) -> datetime | None:
+    return datetime.fromisoformat(str(stored)).replace(tzinfo=timezone.utc) if stored else None

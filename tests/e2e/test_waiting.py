@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
-from dev.simulator import Connector, Fault, RateLimitWindow, Received, Simulator, generate_entries
+from dev.simulator import Connector, Fault, RateLimitWindow, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.e2e.services import Services, Task
-from tests.support.export import Exported, context
+from tests.support.export import Exported, by_id, context
+from tests.support.received import refusals, returned_pages
 from tests.support.release import AIRFLOW_2
 
 pytestmark = pytest.mark.airflow_2
@@ -134,17 +134,9 @@ def services(
         yield services
 
 
-def ended(services: Services, dag_id: str, run_id: str) -> str:
-    """Wait for the end of a run and return its state."""
-    states = ("success", "failed")
-    return services.wait(
-        f"the end of {dag_id}", lambda: (state := services.runs(dag_id).get(run_id)) in states and state
-    )
-
-
 def succeed(services: Services, dag_id: str, run_id: str) -> None:
     """Wait for the end of a run, and check that it succeeded."""
-    assert ended(services, dag_id, run_id) == "success", services.log(dag_id, run_id, "export")
+    assert services.end(dag_id, run_id) == "success", services.log(dag_id, run_id, "export")
 
 
 def in_state(services: Services, state: str, dag_id: str, run_id: str, task_id: str, index: int = -1) -> Task:
@@ -158,35 +150,9 @@ def in_state(services: Services, state: str, dag_id: str, run_id: str, task_id: 
     return services.wait(f"{task_id} of {dag_id} to be {state}", task_in_state)
 
 
-def by_id(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entries sorted by id."""
-    return sorted(entries, key=lambda entry: entry["id"])
-
-
 def truth(sim: Simulator, *connectors: str) -> list[dict[str, Any]]:
     """Return the entries that the exports of these connectors should have."""
     return by_id([entry for name in connectors for entry in sim.truth(name, START, START + HOUR)])
-
-
-def returned_pages(requests: Sequence[Received]) -> list[str | None]:
-    """Return the `before` of each page that was returned."""
-    return [request.params.get("before") for request in requests if request.status == 200]
-
-
-def refusals(requests: Sequence[Received], limit: RateLimitWindow) -> list[int]:
-    """How many requests were refused each time that the budget was spent; none came before its time."""
-    found = []
-    granted = [request for request in requests if request.status == 200]
-    for last, following in pairwise(granted):
-        between = requests[last.number : following.number - 1]
-        assert {request.status for request in between} <= {429}
-        if between:
-            # The window had begun when the first of its requests came, and each refusal named its end.
-            window = [request for request in granted if request.number <= last.number][-limit.requests :]
-            assert following.time - window[0].time >= limit.seconds
-            found.append(len(between))
-    assert sum(found) == len(requests) - len(granted)
-    return found
 
 
 def test_a_long_wait_takes_no_slot_and_outlives_the_triggerer(
@@ -279,7 +245,7 @@ def test_a_retry_waits_until_retry_after_has_passed(
 def test_a_permanent_error_is_not_retried(services: Services, simulators: dict[str, Simulator]) -> None:
     """A wrong key fails the task at its first attempt, although it has retries."""
     run = services.trigger("unauthorized")
-    assert ended(services, "unauthorized", run) == "failed"
+    assert services.end("unauthorized", run) == "failed"
     task = services.task("unauthorized", run, "export")
     assert (task.state, task.try_number, task.max_tries) == ("failed", 1, 3)
     assert [request.status for request in simulators["unauthorized"].requests] == [401]

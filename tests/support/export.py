@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterable
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,6 +62,11 @@ def log_of(count: int, **parts: Any) -> list[dict[str, Any]]:
     return generate_entries(count=count, start=START - HOUR / 10, end=START + HOUR, seed=5, **parts)
 
 
+def by_id(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entries sorted by id."""
+    return sorted(entries, key=lambda entry: entry["id"])
+
+
 class Exported:
     """The folder of an export, read back."""
 
@@ -88,6 +95,24 @@ class Exported:
         data = (self.folder / name).read_bytes()
         lines = (gzip.decompress(data) if name.endswith(".gz") else data).splitlines()
         return [json.loads(line) for line in lines]
+
+    def require_complete(self, truth: Iterable[dict[str, Any]]) -> None:
+        """Check that the folder has these entries, each once, and that all of it is as the manifests say.
+
+        :param truth: the entries of all windows, in any order.
+        """
+        assert by_id(self.entries()) == by_id(truth)
+        listed = [item for manifest in self.manifests for item in manifest["objects"]]
+        for item in listed:
+            data = (self.folder / item["name"]).read_bytes()
+            assert (item["bytes"], item["sha256"]) == (len(data), sha256(data).hexdigest()), item["name"]
+            assert item["entries"] == len(self.entries(item["name"])), item["name"]
+        for manifest in self.manifests:
+            assert manifest["complete"]
+            assert manifest["entries"] == sum(item["entries"] for item in manifest["objects"])
+        # Nothing else: no checkpoint, no part that no manifest lists.
+        manifests = [name for name in self.names if name.startswith("_manifest-")]
+        assert sorted([*manifests, *(item["name"] for item in listed)]) == self.names
 
     def bytes(self) -> dict[str, bytes]:
         """Every file's bytes."""
