@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from airflow_provider_supermetrics._api.entry import LogEntry
-from airflow_provider_supermetrics._api.pager import LogPager
+from airflow_provider_supermetrics._api.pager import LogPager, PagerState
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._export.checkpoint import Checkpoint, load
 from airflow_provider_supermetrics._export.manifest import ExportPlan, Manifest
@@ -55,6 +55,9 @@ class ExportJob:
         self.plan = plan
         #: How many attempts in a row have ended early without getting far. 0: no reason to wait and resume.
         self.waits = 0
+        # The pager's state while a page is awaited: the writer has all entries that it knows.
+        self._agreed: PagerState | None = None
+        self._may_be_killed = False
 
     def run(self) -> Manifest:
         """Export the window; return its manifest, which has been written.
@@ -69,9 +72,14 @@ class ExportJob:
         )
         self._begin(load(self.destination, plan))
         try:
+            self._agreed = self._pager.state
             for entries in self._hook.read_pages(self._pager, plan.connector_identifier, plan.team_id):
+                self._agreed = None
                 self._add(entries)
+                self._agreed = self._pager.state
+            self._agreed = None
         except SupermetricsError as error:
+            self._agreed = None
             if not error.resumable:
                 self._discard_checkpoint_if_stuck()
             elif self._pager.oldest is not None or deferral_delay(error, waits=1, jitter=0.0) is not None:
@@ -89,6 +97,15 @@ class ExportJob:
         log.info("Manifest: %s", self.destination.url(plan.manifest_name))
         return manifest
 
+    def prepare_for_kill(self) -> None:
+        """Save a checkpoint now, unless a page is being written, and after each further page.
+
+        A signal handler may call it: nothing but the wait for a page is interrupted.
+        """
+        self._may_be_killed = True
+        if self._agreed is not None and self._pages:
+            self._try_to_save_checkpoint(0, self._agreed)
+
     def _begin(self, checkpoint: Checkpoint | None) -> None:
         """Begin an attempt: from the checkpoint, or where there is none, from the window's end."""
         with public_errors():
@@ -103,7 +120,7 @@ class ExportJob:
         self._reported_at = time.monotonic()
         # A store that cannot be written to must cost no request to the API.
         if checkpoint is None:
-            self._save_checkpoint(waits=0)
+            self._save_checkpoint(0, self._pager.state)
             self.destination.remove(self.plan.checkpoint_name)
         else:
             checkpoint.save(self.destination, self.plan)
@@ -118,16 +135,20 @@ class ExportJob:
         """Write what a page has brought; save a checkpoint after each part that is not the last."""
         self._writer.add(entries, self._pager.repeated)
         self._pages += 1
-        if self._writer.objects > self._saved_objects and self._pager.next is not None:
-            self._save_checkpoint(waits=0)
+        is_due = self._may_be_killed or self._writer.objects > self._saved_objects
+        if is_due and self._pager.next is not None:
+            self._save_checkpoint(0, self._pager.state)
         if time.monotonic() - self._reported_at >= _SECONDS_BETWEEN_PROGRESS:
             self._report_progress()
 
     def _save_checkpoint_of_attempt(self) -> None:
         """Save what this attempt has read, and count it."""
         self.waits = 1 if self._pages > 1 else self._earlier_waits + 1
+        self._try_to_save_checkpoint(self.waits, self._pager.state)
+
+    def _try_to_save_checkpoint(self, waits: int, state: PagerState) -> None:
         try:
-            self._save_checkpoint(self.waits)
+            self._save_checkpoint(waits, state)
         except OSError as error:
             # It must not hide why the attempt ends.
             log.error("%s. The next attempt requests again what was read since the last checkpoint", error)
@@ -138,8 +159,8 @@ class ExportJob:
                 count(self._writer.entries, "entry", "entries"),
             )
 
-    def _save_checkpoint(self, waits: int) -> None:
-        checkpoint = self._writer.checkpoint(self._pager.state, self._requests, waits)
+    def _save_checkpoint(self, waits: int, state: PagerState) -> None:
+        checkpoint = self._writer.checkpoint(state, self._requests, waits)
         checkpoint.save(self.destination, self.plan)
         self._saved_objects = self._writer.objects
 

@@ -231,6 +231,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
         self.entries_per_file = entries_per_file
         self._file_format = file_format(format, compression)
         self._exported: tuple[str, Destination, Manifest] | None = None
+        self._job: ExportJob | None = None
         if start is not None and window is not None:
             raise SupermetricsValidationError("give start or window, not both")
         if window is not None and not isinstance(window, timedelta):
@@ -263,6 +264,7 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
                 self.entries_per_file,
             )
             self._wait_for_end(window)
+            self._job = job
             try:
                 manifest = _run(job, hook)
             except SupermetricsError as error:
@@ -279,6 +281,11 @@ class SupermetricsExportLogsOperator(_SupermetricsOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
         """Resume after a deferral, from the checkpoint."""
         return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Save a checkpoint, because the task is about to end; called by Airflow."""
+        if self._job is not None:
+            self._job.prepare_for_kill()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002  # Airflow's call
         """Return the inputs and outputs of the export; called by Airflow's OpenLineage provider."""

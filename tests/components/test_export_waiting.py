@@ -208,6 +208,36 @@ def test_a_retry_resumes_where_the_attempt_failed(
     assert CHECKPOINT not in exported.names
 
 
+@pytest.mark.parametrize("pages_after", [0, 2])
+def test_a_task_that_is_to_be_killed_saves_what_it_has_read(
+    simulate: Simulate, exported: Exported, pages_after: int
+) -> None:
+    """SIGTERM may precede SIGKILL by minutes: what was read until either is not requested again."""
+    entries = log_of(9000)
+    arguments = {"task_id": "export", "connector_identifier": CONNECTOR, "path": f"file://{exported.folder}"}
+    killed = SupermetricsExportLogsOperator(**arguments)
+    left: dict[str, bytes] = {}
+
+    def respond(limit: int, number: int) -> int:
+        if number == 3:
+            killed.on_kill()
+        if number == 3 + pages_after:
+            left.update(exported.bytes())
+        return limit
+
+    first = simulate(entries, max_page=respond)
+    killed.execute(context())
+    assert list(left) == [CHECKPOINT]
+    for name in exported.names:
+        (exported.folder / name).unlink()
+    (exported.folder / CHECKPOINT).write_bytes(left[CHECKPOINT])
+    second = simulate(entries)
+    SupermetricsExportLogsOperator(**arguments).execute(context())
+    pages = [[request.params["before"] for request in sim.requests] for sim in (first, second)]
+    assert pages[1] == pages[0][2 + pages_after :]
+    exported.require_complete(second.truth(CONNECTOR, START, START + HOUR))
+
+
 def test_nothing_read_leaves_nothing(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
     """An attempt whose first request fails leaves no checkpoint."""
     virtual(log_of(10), faults=[Fault(401)])
