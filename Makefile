@@ -15,6 +15,8 @@ AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
 AZURITE := .venv/azurite
 BENCH := .venv/bench
+FLEET := .venv/fleet
+SERVICES := .venv/services
 # The supported releases of Airflow whose constraints are in the project.
 RELEASES := $(patsubst constraints/releases/airflow-%.txt,%,$(wildcard constraints/releases/airflow-*.txt))
 EXTRAS := s3,azure,gcs,parquet,zstd
@@ -75,6 +77,10 @@ test-install: $(AIRFLOW_3)/installed $(RELEASES:%=.venv/release-%/installed)  ##
 .PHONY: test-matrix
 test-matrix: $(UV)  ## run the quick tests, the examples and real services in each of Airflow's releases; ARGS="--releases 3.0.6"
 	$(PYTHON) -m dev.matrix $(ARGS)
+
+.PHONY: test-fleet
+test-fleet: $(FLEET)/installed $(SERVICES)/installed  ## exports in a fleet of Airflow: two Celery workers, PostgreSQL, Redis; what is lost and killed on the way
+	$(FLEET)/bin/python -m pytest -m fleet tests/fleet $(ARGS)
 
 .PHONY: test-core
 test-core: $(AIRFLOW_3)/installed  ## the inner loop: the core without Airflow
@@ -150,6 +156,10 @@ constraints: $(UV)  ## renew the pinned versions: the newest for Airflow 3.3, th
 	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --no-config --universal --python-version 3.10 \
 	    --no-header --no-annotate pyproject.toml - --group bench --constraint constraints/airflow-3.3.txt --upgrade \
 	    | grep -vxFf constraints/airflow-3.3.txt > constraints/bench.txt
+	# What the fleet installs in addition to airflow-3.3.txt.
+	echo 'apache-airflow==3.3.2' | $(UV) pip compile --quiet --no-config --universal --python-version 3.11 \
+	    --no-header --no-annotate pyproject.toml - --group fleet --constraint constraints/airflow-3.3.txt --upgrade \
+	    | awk 'NR == FNR {known[$$1]; next} !($$1 in known)' constraints/airflow-3.3.txt - > constraints/fleet.txt
 
 .PHONY: clean
 clean:  ## remove the environments and all that was built
@@ -178,6 +188,17 @@ $(BENCH)/installed: $(UV) pyproject.toml constraints/airflow-3.3.txt constraints
 	$(UV) pip install --quiet --compile-bytecode --python $(BENCH)/bin/python \
 	    --constraint constraints/airflow-3.3.txt --constraint constraints/bench.txt \
 	    --editable '.[parquet]' --group bench 'apache-airflow>=3.3,<3.4'
+	@touch $@
+
+$(FLEET)/installed: $(UV) pyproject.toml constraints/airflow-3.3.txt constraints/fleet.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(FLEET)
+	$(UV) pip install --quiet --compile-bytecode --python $(FLEET)/bin/python \
+	    --constraint constraints/airflow-3.3.txt --constraint constraints/fleet.txt \
+	    --editable . --group fleet 'apache-airflow>=3.3,<3.4'
+	@touch $@
+
+$(SERVICES)/installed: dev/fleet.sh
+	dev/fleet.sh $(SERVICES)
 	@touch $@
 
 .venv/release-%/installed: $(UV) pyproject.toml constraints/releases/airflow-%.txt dev/matrix.py
