@@ -124,7 +124,8 @@ def write() -> None:
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     assert end, f"{PAGE.name} has no place for the table"
-    PAGE.write_text(before + BEGIN + "\n" + table(PYTHONS) + "\n" + END + after, encoding="utf-8")
+    known = [release for release in PYTHONS if (RESULTS / release).is_dir()]
+    PAGE.write_text(before + BEGIN + "\n" + table(known) + "\n" + END + after, encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
