@@ -206,6 +206,8 @@ $(SERVICES)/installed: dev/fleet.sh
 	# The tests need a newer pytest than Airflow's own do, but not one that warns of what else is pinned; and a
 	# duckdb that has its extension for time zones, which older ones download.
 	grep -vE '^(duckdb|pytest)==' constraints/releases/airflow-$*.txt > $(@D)/constraints.txt
+	# The requests of Airflow 2.11.0 warns of a newer chardet, which only tests bring.
+	grep -q '^chardet==' $(@D)/constraints.txt || echo 'chardet==5.2.0' >> $(@D)/constraints.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(@D)/bin/python --constraint $(@D)/constraints.txt \
 	    --editable '.[$(EXTRAS)]' --group test --group readers --group build 'apache-airflow==$*' pytest==9.0.0
 	@touch $@
