@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-import psutil  # type: ignore[import-untyped]  # Airflow's own dependency
+import psutil
 
 from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsAsyncHook
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogTrigger

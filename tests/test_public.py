@@ -11,10 +11,9 @@ import pytest
 
 import airflow_provider_supermetrics
 from airflow_provider_supermetrics import exceptions
+from tests.support.release import RELEASE
 
-try:
-    from airflow.sdk import RetryPolicy  # noqa: F401  # only to see whether it is there
-except ImportError:
+if RELEASE < (3, 3):
     pytest.skip("before Airflow 3.3 one of the public modules cannot be imported", allow_module_level=True)
 
 PACKAGE = Path(airflow_provider_supermetrics.__file__).parent

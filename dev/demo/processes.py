@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Final
 
-import psutil  # type: ignore[import-untyped]  # Airflow's own dependency
+import psutil
 
 _SECONDS_TO_END: Final = 10.0
 

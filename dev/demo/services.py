@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-import psutil  # type: ignore[import-untyped]  # Airflow's own dependency
+import psutil
 import requests
 
 from dev.demo.airflow import AIRFLOW

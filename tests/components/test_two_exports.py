@@ -40,7 +40,7 @@ class Interrupted(LocalDestination):
 
     def _call_before(self, action: str, name: str) -> None:
         if self.before(action, name):
-            self.before = lambda action, name: False  # noqa: ARG005  # once only
+            self.before = lambda *_: False  # once only
 
     def write_versioned(self, data: bytes, name: str) -> str:
         """Call `before`, then do the same as the base class."""

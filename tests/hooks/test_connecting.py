@@ -131,7 +131,7 @@ def test_an_extra_that_is_no_object(refuse: Refuse, extra: str) -> None:
         assert refuse(extra=extra) == 'extra is not a JSON object such as {"team_id": 936506}'
 
 
-@pytest.mark.filterwarnings("ignore:Encountered ")
+@pytest.mark.filterwarnings("ignore:Encountered ")  # likewise
 @pytest.mark.parametrize("extra", ["", " ", "{}"])
 def test_an_empty_extra(simulate: Simulate, connection: Callable[..., None], hook: Any, extra: str) -> None:
     """An empty extra has no settings and is accepted."""

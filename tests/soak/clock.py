@@ -42,5 +42,5 @@ class Clock:
         async def sleep(seconds: float, result: Any = None) -> Any:
             return await _sleep_async(seconds / self.speed, result)
 
-        time.time, time.sleep, asyncio.sleep = self.seconds, self.sleep, sleep  # type: ignore[assignment]
-        temporal.timezone.utcnow = self.now  # type: ignore[attr-defined]  # Airflow's own clock
+        time.time, time.sleep, asyncio.sleep = self.seconds, self.sleep, sleep
+        temporal.timezone.utcnow = self.now  # Airflow's own clock

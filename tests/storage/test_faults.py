@@ -19,6 +19,9 @@ from tests.support.stores import Bucket, run_export, writes
 
 pytestmark = pytest.mark.airflow_2
 
+# gcsfs and Azure's library do.
+sends_large_bodies = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+
 DATA = bytes(range(256)) * 40
 
 
@@ -74,7 +77,7 @@ def test_a_store_that_denies(bucket: Bucket, waits: list[float], action: str) ->
     destination = bucket.destination
     destination.write_versioned(DATA, "x")
     bucket.requests.clear()
-    bucket.respond(403, times=99, when=lambda request: True)  # noqa: ARG005  # every request
+    bucket.respond(403, times=99, when=lambda _: True)
     calls: dict[str, Callable[[], object]] = {
         "write": lambda: destination.write_versioned(b"other", "x"),
         "read": lambda: destination.read("x"),
@@ -90,7 +93,7 @@ def test_a_store_that_denies(bucket: Bucket, waits: list[float], action: str) ->
     ) as raised:
         calls[action]()
     remedy = "Check the key, and that the Airflow connection may list, read, write and delete there"
-    assert raised.value.remedy == remedy  # type: ignore[attr-defined]  # set by the package
+    assert raised.value.remedy == remedy
     assert str(raised.value).endswith(f". {remedy}")
     assert "sig=" not in "".join(traceback.format_exception(raised.value))
     assert waits == []
@@ -194,7 +197,7 @@ def large(bucket: Bucket) -> bytes:
     return bytes(bucket.emulator.whole) + DATA
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+@sends_large_bodies
 def test_a_large_object_appears_at_the_end(bucket: Bucket) -> None:
     """A large object is uploaded in parts, and appears after the last one."""
     seen: list[bool] = []
@@ -213,7 +216,7 @@ def test_a_large_object_appears_at_the_end(bucket: Bucket) -> None:
     assert bucket.unfinished == []
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+@sends_large_bodies
 def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> None:
     """Failures of the store and of the connection in its middle: it is whole in the end, and not before."""
     bucket.destination.write_versioned(b"before", "x")
@@ -233,7 +236,7 @@ def test_a_large_object_through_faults(bucket: Bucket, waits: list[float]) -> No
     assert bucket.objects["a/b/x"] == large_data
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+@sends_large_bodies
 def test_a_large_object_that_is_denied(bucket: Bucket, waits: list[float]) -> None:
     """A denial in the middle of an upload keeps the earlier object, and leaves no parts in S3."""
     bucket.destination.write_versioned(b"before", "x")
@@ -250,7 +253,7 @@ def test_a_large_object_that_is_denied(bucket: Bucket, waits: list[float]) -> No
     assert bucket.emulator.scheme != "s3" or bucket.unfinished == []
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs and Azure's library do
+@sends_large_bodies
 def test_a_large_object_that_is_not_finished(bucket: Bucket, waits: list[float]) -> None:
     """The object that was there before is still there; the store may keep parts that nobody sees."""
     bucket.destination.write_versioned(b"before", "x")

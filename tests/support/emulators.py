@@ -338,7 +338,7 @@ class Gcs(Emulator):
 def _gcs_handler() -> type[BaseHTTPRequestHandler]:
     from gcp_storage_emulator.server import RequestHandler
 
-    class Handler(RequestHandler):  # type: ignore[misc]  # it has no types
+    class Handler(RequestHandler):
         """Like the real service: it issues tokens, half a body is no object, an upload can be cancelled."""
 
         def do_POST(self) -> None:

@@ -52,7 +52,7 @@ class Fault:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     times: int = 1
-    when: Callable[[Request], bool] = lambda request: True  # noqa: ARG005  # every request
+    when: Callable[[Request], bool] = lambda _: True
 
 
 class FaultProxy(LoopbackServer):

@@ -195,7 +195,7 @@ def test_watchers_share_their_polls(virtual: Simulate, waits: list[float], lookb
 
         async def watch(index: int) -> list[list[str]]:
             trigger = watchers[index]
-            trigger.asset_state_store = Store()  # type: ignore[assignment]  # stands in for Airflow's
+            trigger.asset_state_store = Store()
             return ids([e.payload async for e in trigger.filter_shared_stream(read(queues[index]))])
 
         tasks = [asyncio.create_task(watch(index)) for index in range(5)]
