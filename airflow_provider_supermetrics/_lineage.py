@@ -26,15 +26,16 @@ def report_hook_lineage(hook: Any, destination: Destination, manifest: Manifest)
 def openlineage_facets(
     base_url: str, destination: Destination, manifest: Manifest
 ) -> OperatorLineage[Any, Any]:
-    """One input, the connector's log, and one output, the folder, with its schema and statistics."""
+    """One input, the connector's log, and one output, the folder, each with its schema and statistics."""
     from airflow.providers.common.compat.openlineage.facet import (
-        Dataset,
+        InputDataset,
         OutputDataset,
         OutputStatisticsOutputDatasetFacet,
         SchemaDatasetFacet,
         SchemaDatasetFacetFields,
     )
     from airflow.providers.openlineage.extractors import OperatorLineage
+    from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as quality
 
     def schema(fields: Mapping[str, str]) -> SchemaDatasetFacet:
         columns = [
@@ -43,6 +44,23 @@ def openlineage_facets(
         ]
         return SchemaDatasetFacet(fields=columns)
 
+    durations = manifest.statistics.duration_ms
+    metrics = quality.DataQualityMetricsInputDatasetFacet(
+        rowCount=manifest.entries,
+        columnMetrics={
+            "status": quality.ColumnMetrics(nullCount=manifest.statistics.statuses.get("none", 0)),
+            "duration_ms": quality.ColumnMetrics(
+                nullCount=manifest.entries - durations.entries,
+                count=durations.entries,
+                max=durations.max,
+                quantiles={
+                    quantile: value
+                    for quantile, value in (("0.5", durations.p50), ("0.95", durations.p95))
+                    if value is not None
+                },
+            ),
+        },
+    )
     statistics = OutputStatisticsOutputDatasetFacet(
         rowCount=manifest.entries, size=manifest.bytes, fileCount=len(manifest.objects)
     )
@@ -50,10 +68,11 @@ def openlineage_facets(
     columns = SCHEMA if manifest.format == "jsonl" else {**SCHEMA, "extra": "string"}
     return OperatorLineage(
         inputs=[
-            Dataset(
+            InputDataset(
                 namespace=f"supermetrics://{urlsplit(base_url).netloc}",
                 name=f"teams/{manifest.team_id}/connectors/{manifest.connector_identifier}/logs",
                 facets={"schema": schema(SCHEMA)},
+                inputFacets={"dataQualityMetrics": metrics},
             )
         ],
         outputs=[

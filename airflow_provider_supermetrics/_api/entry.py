@@ -43,6 +43,7 @@ _MAX_ID_LENGTH = 255
 # An entry with a line break, or with space around the field that each of them has, is encoded again. Other
 # space may stay: to look for it would take a tenth of an export's CPU time.
 _LOOSE = (b'"log_time": ', b', "log_time"', b"\n", b"\r", b"\t")
+_DIGITS = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
 # The beginning of its escape.
 _SURROGATE = re.compile(rb"\\u(?=[dD][89a-fA-F][0-9a-fA-F]{2})")
 
@@ -54,12 +55,16 @@ class LogEntry(msgspec.Struct, frozen=True, gc=False):
     :param tick: the precision that the time is printed with.
     :param key: what two copies of the same entry share; a short string that any store can hold.
     :param line: the entry as one line of JSON, in UTF-8, without the line's end; fields keep their order.
+    :param status: its status as the API sent it; see :func:`read_status`.
+    :param duration_ms: likewise.
     """
 
     time: datetime
     tick: timedelta
     key: str
     line: bytes
+    status: Any = None
+    duration_ms: Any = None
 
     @property
     def fields(self) -> Fields:
@@ -74,6 +79,8 @@ class _Page(msgspec.Struct, gc=False):
 class _Head(msgspec.Struct, gc=False):
     log_time: Any = None
     id: Any = None
+    status: Any = None
+    duration_ms: Any = None
 
 
 class _UsualHead(msgspec.Struct, gc=False):
@@ -81,6 +88,8 @@ class _UsualHead(msgspec.Struct, gc=False):
 
     log_time: Annotated[str, msgspec.Meta(max_length=20)]
     id: Annotated[str, msgspec.Meta(max_length=_MAX_ID_LENGTH)]
+    status: Any = None
+    duration_ms: Any = None
 
 
 class _UsualHeads(msgspec.Struct, gc=False):
@@ -121,7 +130,9 @@ def _usual_entries(body: bytes, lines: Sequence[bytes]) -> list[LogEntry] | None
     joined = "".join(keys)
     if not joined.isascii() or "\0" in joined:
         return None
-    return list(map(LogEntry, times, repeat(SECOND), keys, lines))
+    statuses = [head.status for head in heads]
+    durations = [head.duration_ms for head in heads]
+    return list(map(LogEntry, times, repeat(SECOND), keys, lines, statuses, durations))
 
 
 def _entries(slices: Sequence[bytes], lines: Sequence[bytes]) -> list[LogEntry]:
@@ -145,13 +156,20 @@ def _entries(slices: Sequence[bytes], lines: Sequence[bytes]) -> list[LogEntry]:
             key = f"content:{_digest(decode(raw))}"
             counts[key] += 1
             key = f"{key}#{counts[key]}"
-        entries.append(LogEntry(time.at, time.tick, key, line))
+        entries.append(LogEntry(time.at, time.tick, key, line, head.status, head.duration_ms))
     return entries
 
 
 def read_line(line: bytes) -> LogEntry:
     """Read one entry, as :func:`read_page` does."""
     return read_page(b'{"logs":[' + line + b"]}")[0]
+
+
+def read_status(value: Any) -> float | None:
+    """The status that the API means: a number, also as a string of digits; else None, which is no error."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def encode(fields: Fields) -> bytes:
@@ -200,7 +218,7 @@ def _read_head(raw: bytes) -> _Head:
         raise ContractViolation("the response has something other than objects in 'logs'") from None
     except msgspec.DecodeError:  # a lone surrogate
         fields = json.loads(raw)
-        return _Head(fields.get("log_time"), fields.get("id"))
+        return _Head(*(fields.get(name) for name in _Head.__struct_fields__))
 
 
 def _slices(body: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from airflow_provider_supermetrics._api.entry import SCHEMA, Fields
+from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, read_status
 from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._api.text import one_line, quoted
 from airflow_provider_supermetrics._api.times import parse_log_time
@@ -64,10 +64,8 @@ class ErrorFilter:
 
     def matches(self, entry: Mapping[str, Any]) -> bool:
         """Whether the entry counts."""
-        status = entry.get("status")
-        if isinstance(status, str) and _DIGITS.fullmatch(status):
-            status = int(status)
-        if not isinstance(status, (int, float)) or isinstance(status, bool):
+        status = read_status(entry.get("status"))
+        if status is None:
             return False
         if status < self.min_status if self.statuses is None else status not in self.statuses:
             return False

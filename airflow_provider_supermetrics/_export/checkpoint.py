@@ -19,13 +19,14 @@ from typing import Any
 from airflow_provider_supermetrics._api.errors import ContractViolation
 from airflow_provider_supermetrics._api.pager import PagerState
 from airflow_provider_supermetrics._api.state import from_json, to_json
+from airflow_provider_supermetrics._api.statistics import Statistics
 from airflow_provider_supermetrics._api.times import AwareTime
 from airflow_provider_supermetrics._export.manifest import ExportedObject, ExportPlan
 from airflow_provider_supermetrics._export.storage import Destination
 
 log = logging.getLogger(__name__)
 
-_VERSION = 4
+_VERSION = 5
 # Longer than any Retry-After and the retries after it. What was read before may lack late entries.
 _MAX_AGE = timedelta(days=3)
 # Fast: a checkpoint is read once, if ever.
@@ -48,6 +49,7 @@ class Checkpoint:
     :param written: the finished parts, newest first.
     :param pending: lines of the part that is being filled, oldest first.
     :param open: lines at whose time more entries can follow, oldest first.
+    :param statistics: what all these entries say in numbers.
     :param requests: how many requests the export has sent.
     :param waits: how many attempts in a row have ended early without getting far.
     :param manifest: the digest of an earlier export's manifest, as long as that exists.
@@ -58,6 +60,7 @@ class Checkpoint:
     written: Sequence[Written]
     pending: Sequence[bytes]
     open: Sequence[bytes]
+    statistics: Statistics
     requests: int
     waits: int
     manifest: str | None

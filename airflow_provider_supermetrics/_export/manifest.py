@@ -14,6 +14,7 @@ import msgspec
 
 from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
 from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._api.statistics import LogStatistics
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._export.formats import FileFormat
 from airflow_provider_supermetrics._schedule import Window
@@ -97,6 +98,7 @@ class ExportedObject:
 class Manifest:
     """The manifest, field by field as in its JSON.
 
+    :param statistics: what the entries say in numbers.
     :param objects: the parts, newest first.
     :param requests: how many requests the export sent, in all its attempts, repeated ones included.
     :param rate_limit: the hourly request budget after the last response.
@@ -108,6 +110,7 @@ class Manifest:
     end: str
     entries: int
     bytes: int
+    statistics: LogStatistics
     requests: int
     rate_limit: RateLimit | None
     format: str
@@ -118,7 +121,12 @@ class Manifest:
 
     @classmethod
     def of(
-        cls, plan: ExportPlan, objects: Sequence[ExportedObject], requests: int, rate_limit: RateLimit | None
+        cls,
+        plan: ExportPlan,
+        objects: Sequence[ExportedObject],
+        statistics: LogStatistics,
+        requests: int,
+        rate_limit: RateLimit | None,
     ) -> Manifest:
         """The manifest of an export that is complete."""
         return cls(
@@ -128,6 +136,7 @@ class Manifest:
             end=format_time(plan.window.end),
             entries=sum(item.entries for item in objects),
             bytes=sum(item.bytes for item in objects),
+            statistics=statistics,
             requests=requests,
             rate_limit=rate_limit,
             format=plan.file_format.format,
@@ -142,13 +151,14 @@ class Manifest:
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     def summary(self, folder: str, plan: ExportPlan) -> dict[str, Any]:
-        """The manifest without its list of objects: small, whatever the window contains.
+        """The manifest without its lists of objects and hours: small, whatever the window contains.
 
         :param folder: the URL of the folder that contains the objects.
         """
         summary: dict[str, Any] = msgspec.to_builtins(self)
         for field in ("format", "format_version", "compression", "complete"):
             del summary[field]
+        del summary["statistics"]["hours"]
         return {
             **summary,
             "objects": len(self.objects),

@@ -22,6 +22,7 @@ from airflow_provider_supermetrics._api.calls import MAX_LIMIT
 from airflow_provider_supermetrics._api.entry import LogEntry, decode, read_line
 from airflow_provider_supermetrics._api.pager import PagerState
 from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._api.statistics import Statistics
 from airflow_provider_supermetrics._export.checkpoint import Checkpoint, Written
 from airflow_provider_supermetrics._export.manifest import (
     ExportedObject,
@@ -57,6 +58,7 @@ class ExportWriter:
         self._lines = 0
         self._written: list[Written] = []
         self._has_invalidated_manifest = False
+        self._statistics = Statistics.of(plan.window.end - plan.window.start)
         if checkpoint is not None:
             self._open = [(read_line(line).time, line) for line in checkpoint.open]
             # Of a page's length, because a format may decode a run at once.
@@ -65,6 +67,7 @@ class ExportWriter:
             self._runs = [b"\n".join(run) + b"\n" for run in runs][::-1]
             self._lines = len(checkpoint.pending)
             self._written = list(checkpoint.written)
+            self._statistics = checkpoint.statistics
 
     @property
     def entries(self) -> int:
@@ -81,6 +84,7 @@ class ExportWriter:
 
         :param repeated: entries up to this time can still follow; None when there are no more.
         """
+        self._statistics.add(entries)
         # Plain tuples of plain values, which the garbage collector does not track.
         self._open += [(entry.time, entry.line) for entry in entries]
         self._open.sort()
@@ -102,6 +106,7 @@ class ExportWriter:
             written=self._written,
             pending=b"".join(reversed(self._runs)).split(b"\n")[:-1],
             open=[line for _, line in self._open],
+            statistics=self._statistics,
             requests=requests,
             waits=waits,
             manifest=self._previous_export[1],
@@ -117,7 +122,7 @@ class ExportWriter:
         if self._runs:
             self._write_part()
         objects = [part.item for part in self._written]
-        manifest = Manifest.of(self._plan, objects, requests, rate_limit)
+        manifest = Manifest.of(self._plan, objects, self._statistics.summary(), requests, rate_limit)
         is_unchanged = self._previous_export[0] == objects
         if not is_unchanged:
             self._invalidate_manifest()

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -38,7 +39,7 @@ from airflow_provider_supermetrics.operators.supermetrics import (
 from dev.simulator import Connector, Fault, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.support.compat import AirflowFailException, Asset, OutletEventAccessors
-from tests.support.export import Exported, context
+from tests.support.export import Exported, context, require_statistics
 from tests.support.model import page_of
 
 pytestmark = pytest.mark.airflow_2
@@ -94,8 +95,10 @@ def test_the_manifest_matches_the_objects(simulate: Simulate, export: Export, ex
         assert item["last_log_time"] == entries[-1]["log_time"]
     assert manifest["entries"] == sum(item["entries"] for item in manifest["objects"])
     assert manifest["bytes"] == sum(item["bytes"] for item in manifest["objects"])
+    require_statistics(manifest["statistics"], exported.entries())
     left_out = ("format", "format_version", "compression", "objects")
     summary = {k: v for k, v in manifest.items() if k not in left_out}
+    assert manifest["statistics"].pop("hours") == []
     assert result == {
         **summary,
         "objects": len(manifest["objects"]),
@@ -232,6 +235,25 @@ def test_a_window_within_a_second(simulate: Simulate, export: Export, exported: 
     export(start=start, end=end)
     assert exported.names[-1] == f"_manifest-{CONNECTOR}-20260101T000500.250000Z-20260101T000600.000001Z.json"
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, start, end)) > 0
+
+
+def test_the_statistics_of_a_day(simulate: Simulate, export: Export, exported: Exported) -> None:
+    """The manifest has the hours, whose sums are those of the day; the result leaves them out."""
+    day = 24 * HOUR
+    sim = simulate(generate_entries(count=5000, start=START, end=START + day, seed=5, error_rate=0.1))
+    result = export(start=START, end=START + day, entries_per_file=700)
+    [manifest] = exported.manifests
+    truth = sim.truth(CONNECTOR, START, START + day)
+    exported.require_complete(truth)
+    hours = manifest["statistics"].pop("hours")
+    assert manifest["statistics"] == result["statistics"]
+    assert [hour["start"] for hour in hours] == [f"2026-01-01T{hour:02}:00:00Z" for hour in range(24)]
+    counts = Counter(entry["log_time"][:13] for entry in truth)
+    failed = Counter(entry["log_time"][:13] for entry in truth if (entry["status"] or 0) >= 400)
+    assert {h["start"][:13]: (h["entries"], h["errors"]) for h in hours} == {
+        hour: (count, failed[hour]) for hour, count in counts.items()
+    }
+    assert result["statistics"]["errors"] == sum(failed.values()) > 400
 
 
 def test_outlet_events_carry_the_summary(simulate: Simulate, export: Export, exported: Exported) -> None:

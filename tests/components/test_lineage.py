@@ -87,3 +87,23 @@ def test_the_schema_that_openlineage_reports(
     [log], [folder] = lineage.inputs, lineage.outputs
     assert [field.name for field in folder.facets["schema"].fields] == COLUMNS[: 8 if has_extra else 7]
     assert [field.name for field in log.facets["schema"].fields] == COLUMNS[:7]
+
+
+def test_the_statistics_that_openlineage_reports(simulate: Simulate, exported: Exported) -> None:
+    """Those of the manifest, as metrics of the log's columns."""
+    simulate(generate_entries(count=3000, start=START, end=START + HOUR, seed=5))
+    operator = SupermetricsExportLogsOperator(
+        task_id="e", connector_identifier=CONNECTOR, path=f"file://{exported.folder}"
+    )
+    statistics = operator.execute(context())["statistics"]
+    lineage: Any = operator.get_openlineage_facets_on_complete(None)
+    metrics = lineage.inputs[0].inputFacets["dataQualityMetrics"]
+    status, duration = metrics.columnMetrics["status"], metrics.columnMetrics["duration_ms"]
+    assert (metrics.rowCount, status.nullCount) == (3000, statistics["statuses"].get("none", 0))
+    found = statistics["duration_ms"]
+    assert (duration.count, duration.nullCount, duration.max) == (
+        found["entries"],
+        3000 - found["entries"],
+        found["max"],
+    )
+    assert duration.quantiles == {"0.5": found["p50"], "0.95": found["p95"]}

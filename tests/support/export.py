@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -67,6 +69,19 @@ def by_id(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: entry["id"])
 
 
+def require_statistics(statistics: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> None:
+    """Check those of a manifest or a result against its entries, which have usual values."""
+    statuses = [entry.get("status") for entry in entries]
+    assert statistics["errors"] == sum(status is not None and status >= 400 for status in statuses)
+    assert statistics["statuses"] == Counter("none" if s is None else str(s) for s in statuses)
+    durations = sorted(entry["duration_ms"] for entry in entries if entry.get("duration_ms") is not None)
+    found = statistics["duration_ms"]
+    assert (found["entries"], found["max"]) == (len(durations), max(durations, default=None))
+    for percent in (50, 95) if durations else ():
+        exact = durations[math.ceil(len(durations) * percent / 100) - 1]
+        assert abs(found[f"p{percent}"] - exact) <= max(1, 0.0101 * exact)
+
+
 class Exported:
     """The folder of an export, read back."""
 
@@ -110,6 +125,8 @@ class Exported:
         for manifest in self.manifests:
             assert manifest["complete"]
             assert manifest["entries"] == sum(item["entries"] for item in manifest["objects"])
+            of_manifest = [entry for item in manifest["objects"] for entry in self.entries(item["name"])]
+            require_statistics(manifest["statistics"], of_manifest)
         # Nothing else: no checkpoint, no part that no manifest lists.
         manifests = [name for name in self.names if name.startswith("_manifest-")]
         assert sorted([*manifests, *(item["name"] for item in listed)]) == self.names
