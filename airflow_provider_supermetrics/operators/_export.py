@@ -1,0 +1,276 @@
+"""Export a connector's logs to object storage."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.exceptions import AirflowRescheduleException
+
+from airflow_provider_supermetrics._api.calls import valid_integer
+from airflow_provider_supermetrics._compat import Asset, ObjectStoragePath
+from airflow_provider_supermetrics._export.formats import file_format
+from airflow_provider_supermetrics._wait import MIN_DEFERRAL_SECONDS, utcnow
+from airflow_provider_supermetrics.exceptions import (
+    SupermetricsError,
+    SupermetricsValidationError,
+    invalid,
+    public_errors,
+)
+from airflow_provider_supermetrics.operators._base import SupermetricsOperator, path_or_template
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_supermetrics._compat import Context
+    from airflow_provider_supermetrics._export.formats import FileFormat
+    from airflow_provider_supermetrics._export.job import ExportJob
+    from airflow_provider_supermetrics._export.manifest import Manifest
+    from airflow_provider_supermetrics._export.storage import Destination
+    from airflow_provider_supermetrics._schedule import Window
+    from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+
+# The clocks of a worker and the scheduler may differ by this much.
+_SECONDS_OF_SKEW = 60.0
+
+
+def export_logs(
+    hook: SupermetricsHook,
+    connector_identifier: str,
+    path: str | os.PathLike[str] | ObjectStoragePath,
+    *,
+    start: datetime | str,
+    end: datetime | str,
+    team_id: int | str | None = None,
+    format: str = "jsonl",
+    compression: str | None = "auto",
+    entries_per_file: int = 100_000,
+) -> dict[str, Any]:
+    """
+    Export a window of a connector's logs from any Python task; return the summary of its manifest.
+
+    Like :class:`SupermetricsExportLogsOperator`, it writes parts and a manifest, and resumes from the
+    checkpoint of an earlier attempt. It neither defers nor retries the export: set the task's ``retries`` for
+    errors that a later attempt may not meet.
+
+    :param hook: the hook that reads the log.
+    :param connector_identifier: the connector, such as ``"T3S70"``.
+    :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``.
+    :param start: first time of the window, an aware datetime or an ISO 8601 string.
+    :param end: the time at which the window ends, likewise. It must be in the past.
+    :param team_id: the team; by default the Connection's.
+    :param format: ``"jsonl"``, ``"csv"`` or ``"parquet"``.
+    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
+        gzip, inside Parquet zstd.
+    :param entries_per_file: entries in each object but the last; bounds the memory used.
+    :raises SupermetricsError: where the export fails; the subclass says whether a retry can help.
+    :raises OSError: where the store refuses a request or fails.
+    """
+    from airflow_provider_supermetrics._context import resolve_window
+
+    window = resolve_window(start, end, None, {})
+    _require_past(window, "give an earlier end")
+    kind = file_format(format, compression)
+    job = _new_job(hook, path, connector_identifier, team_id, window, kind, entries_per_file)
+    manifest = _run(job, hook)
+    return manifest.summary(str(job.destination), job.plan)
+
+
+class SupermetricsExportLogsOperator(SupermetricsOperator):
+    """
+    Export all entries of a window of a connector's logs to object storage, or fail.
+
+    Writes ``{connector}-{start}-{end}-{part}.jsonl.gz`` objects (or ``.csv.gz``, ``.parquet``, …), each
+    visible whole or not at all. The last object is the manifest ``_manifest-{connector}-{start}-{end}.json``:
+    if it exists, the window is complete. A rerun replaces the objects of the window. Returns the summary of
+    the manifest, which is also added to the events of outlet assets.
+
+    The window is ``[start, end)`` by ``log_time``. Without ``start`` and ``end``, a run for a partition
+    exports a window that starts at the partition's date and is ``window`` long. For any other run, ``end``
+    defaults to the end of the run's data interval, else its logical date, else the time when the run was due;
+    ``start`` defaults to ``end - window``, else to the start of the data interval.
+
+    :param connector_identifier: the connector, such as ``"T3S70"``. (templated)
+    :param path: folder on any Airflow object storage, such as ``"s3://conn@bucket/logs"``, as a string or a
+        path object. (templated)
+    :param team_id: the team; by default the Connection's. (templated)
+    :param start: first time of the window, an aware datetime or an ISO 8601 string. (templated)
+    :param end: the time at which the window ends, likewise. (templated)
+    :param window: length of the window if ``start`` is not given: a ``timedelta`` or a
+        ``pendulum.duration(months=1)``. Days, weeks, months and years are calendar units in the time zone of
+        the DAG's schedule; anything shorter than a day is elapsed time.
+    :param align: whether a run that the schedule has not created, such as a manual one, exports the last
+        complete window instead of the ``window`` before the time when the run was due.
+    :param settle: how long to wait after the window's end before reading it, because entries can appear
+        late in the log. The wait occupies no worker slot.
+    :param format: ``"jsonl"`` (one JSON object per line), ``"csv"`` or ``"parquet"``.
+    :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
+        gzip, inside Parquet zstd.
+    :param entries_per_file: entries in each object but the last; bounds the memory used.
+    :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
+    :param wait_policy: settings for waiting that replace the Connection's, such as
+        ``{"max_inline_wait": 300}``.
+    :param deferrable: whether to defer, without occupying a worker slot, while the API requires a wait; by
+        default Airflow's ``[operators] default_deferrable``.
+    """
+
+    template_fields: Sequence[str] = (
+        "connector_identifier",
+        "path",
+        "team_id",
+        "start",
+        "end",
+        "supermetrics_conn_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        connector_identifier: str,
+        path: str | os.PathLike[str] | ObjectStoragePath,
+        team_id: int | str | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        window: timedelta | None = None,
+        align: bool = True,
+        settle: timedelta | None = None,
+        format: str = "jsonl",
+        compression: str | None = "auto",
+        entries_per_file: int = 100_000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.connector_identifier = connector_identifier
+        self.path = path_or_template(path)
+        self.team_id = team_id
+        self.start = start
+        self.end = end
+        self.window = window
+        self.align = align
+        self.settle = settle
+        self.format = format
+        self.compression = compression
+        self.entries_per_file = entries_per_file
+        self._file_format = file_format(format, compression)
+        self._exported: tuple[str, Destination, Manifest] | None = None
+        self._job: ExportJob | None = None
+        if start is not None and window is not None:
+            raise SupermetricsValidationError("give start or window, not both")
+        if window is not None and not isinstance(window, timedelta):
+            raise SupermetricsValidationError(
+                f"window must be a timedelta or a pendulum.duration, not {window!r}"
+            )
+        if not isinstance(align, bool):
+            raise SupermetricsValidationError(f"align must be True or False, not {align!r}")
+        if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
+            raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
+        with public_errors():
+            valid_integer("entries_per_file", entries_per_file, 1)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Export the window; return the summary of its manifest."""
+        from airflow_provider_supermetrics._context import resolve_window
+
+        # It is set here because a mapped task keeps a map_index_template only if the DAG sets one.
+        if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
+            context["map_index_template"] = "{{ task.connector_identifier }}"
+        with self._log_remedy(), self._hook() as hook:
+            window = resolve_window(self.start, self.end, self.window, context, align=self.align)
+            job = _new_job(
+                hook,
+                self.path,
+                self.connector_identifier,
+                self.team_id,
+                window,
+                self._file_format,
+                self.entries_per_file,
+            )
+            self._wait_for_end(window)
+            self._job = job
+            try:
+                manifest = _run(job, hook)
+            except SupermetricsError as error:
+                if not job.waits:
+                    raise
+                self._defer_or_raise(error, job.waits)
+            self._exported = (hook.base_url, job.destination, manifest)
+        summary = manifest.summary(str(job.destination), job.plan)
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(summary)
+        return summary
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
+        """Resume after a deferral, from the checkpoint."""
+        return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Save a checkpoint, because the task is about to end; called by Airflow."""
+        if self._job is not None:
+            self._job.prepare_for_kill()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002  # Airflow's call
+        """Return the inputs and outputs of the export; called by Airflow's OpenLineage provider."""
+        from airflow_provider_supermetrics._lineage import openlineage_facets
+
+        return openlineage_facets(*self._exported) if self._exported else None
+
+    def _wait_for_end(self, window: Window) -> None:
+        """Wait until ``settle`` has passed since the window's end; a long wait occupies no worker slot."""
+        if self.settle is None:
+            _require_past(
+                window,
+                "give an earlier end (CronPartitionTimetable: run_offset=-1), or settle=timedelta(0) to wait "
+                "for its end",
+            )
+            return
+        try:
+            seconds = (window.end + self.settle - utcnow()).total_seconds()
+        except OverflowError:
+            raise invalid(f"settle {self.settle} is out of range", "give a shorter one") from None
+        if seconds <= 0:
+            return
+        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle)
+        if seconds <= MIN_DEFERRAL_SECONDS:
+            time.sleep(seconds)
+        elif self.deferrable:
+            self._defer(seconds)
+        else:
+            raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
+
+
+def _new_job(
+    hook: SupermetricsHook,
+    path: Any,
+    connector_identifier: str,
+    team_id: int | str | None,
+    window: Window,
+    file_format: FileFormat,
+    entries_per_file: int,
+) -> ExportJob:
+    from airflow_provider_supermetrics._export.job import ExportJob
+    from airflow_provider_supermetrics._export.manifest import ExportPlan
+    from airflow_provider_supermetrics._export.storage import Destination
+
+    destination = Destination.at(path)
+    with public_errors():
+        team = hook.resolve_team_id(team_id)
+        plan = ExportPlan(connector_identifier, team, window, file_format, entries_per_file)
+    return ExportJob(hook, destination, plan)
+
+
+def _run(job: ExportJob, hook: SupermetricsHook) -> Manifest:
+    """Export the window, and report the parts to Airflow."""
+    from airflow_provider_supermetrics._lineage import report_hook_lineage
+
+    manifest = job.run()
+    report_hook_lineage(hook, job.destination, manifest)
+    return manifest
+
+
+def _require_past(window: Window, remedy: str) -> None:
+    if (window.end - utcnow()).total_seconds() > _SECONDS_OF_SKEW:
+        raise invalid(f"the window is not over, so its export would not be complete: {window}", remedy)
