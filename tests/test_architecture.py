@@ -33,12 +33,15 @@ ROOMS: dict[str, set[str]] = {
     "_export": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_context": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_lineage": {"_api", "_export"},
+    "_health": {"_api", "_coverage", "_export", "_schedule"},
     "retry_policies": {"_compat", "_wait", "exceptions"},
     "hooks": _COMMON | {"_client", "provider_info"},
     "triggers": _COMMON | {"_client", "hooks", "provider_info"},
     "sensors": _COMMON | {"_client", "_export", "hooks", "provider_info", "triggers"},
     "operators": _COMMON
-    | {"_client", "_coverage", "_export", "_lineage", "_schedule", "hooks", "provider_info", "triggers"},
+    | {"_client", "_coverage", "_export", "_health", "_lineage", "_schedule", "hooks"}
+    | {"provider_info", "triggers"},
+    "_ui": {"_compat", "_health", "_schedule", "_wait"},
 }
 #: Imports against this order, within a function, for a reason that stands there.
 LAZY = {("_wait", "retry_policies")}

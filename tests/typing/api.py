@@ -32,6 +32,7 @@ from airflow_provider_supermetrics.hooks.supermetrics import (
 )
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
+    SupermetricsHealthReportOperator,
     SupermetricsListConnectorsOperator,
     export_logs,
 )

@@ -1,0 +1,1 @@
+"""The health of connectors, from the manifests of their exports to one HTML page."""

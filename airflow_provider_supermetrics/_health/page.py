@@ -1,0 +1,121 @@
+"""The health of connectors as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from airflow_provider_supermetrics import __version__
+from airflow_provider_supermetrics._health import plots, words
+from airflow_provider_supermetrics._health.model import ConnectorCoverage, ConnectorHealth, Level, Report
+from airflow_provider_supermetrics._schedule import Window
+
+#: What a level is called, and the character that stands for it beside the colour.
+LEVELS: Final = {
+    Level.CRITICAL: ("Critical", "✖"),
+    Level.WARNING: ("Warning", "▲"),
+    Level.NOTICE: ("Notice", "●"),
+    Level.HEALTHY: ("Healthy", "✔"),
+}
+_NAMES: Final = {
+    "complete": "Exported once",
+    "missing": "Missing",
+    "overlapping": "More than once",
+    "awaited": "Not due yet",
+}
+# A missing hour of a month must be seen, also in the small strip of the first table.
+_NARROWEST: Final = 4.0
+_NARROWEST_OF_MINI: Final = 24.0
+# Ranges that are written out; the table has the rest by day.
+_MOST_RANGES: Final = 5
+# An error rate of a few per mille would otherwise look like an outage.
+_LEAST_TOP_RATE: Final = 0.05
+
+
+def render(
+    report: Report,
+    *,
+    folder_link: Callable[[str, str], str | None] | None = None,
+    age: timedelta | None = None,
+) -> str:
+    """Return the page.
+
+    :param folder_link: what the folder of a path's objects is linked to; by default, each folder below the
+        page's own.
+    :param age: how old the picture is when it is sent; None where that is not known.
+    """
+    levels = [
+        (level, name, sum(each.level == level for each in report.connectors))
+        for level, (name, _) in LEVELS.items()
+    ]
+    return _template().render(
+        report=report,
+        numbers=report.numbers,
+        levels=levels,
+        age=age,
+        version=__version__,
+        bar=words.length(report.bar),
+        ticks=plots.ticks(report.window),
+        has_paths=len({each.path for each in report.connectors}) > 1,
+        connectors=[(each, _figures(each, report)) for each in report.connectors],
+        folder_link=folder_link or _below,
+    )
+
+
+def _below(path: str, folder: str) -> str | None:  # noqa: ARG001  # other links need the path
+    return quote(f"./{folder}/" if folder else "./")
+
+
+def _figures(health: ConnectorHealth, report: Report) -> dict[str, Any]:
+    """The shapes of a connector's plots, and what they show in words."""
+    return {
+        "strip": _strip(health.coverage, report.window, _NARROWEST),
+        "mini": _strip(health.coverage, report.window, _NARROWEST_OF_MINI),
+        "entries": plots.bars([each.entries for each in health.bars]),
+        "rate": plots.bars([each.rate for each in health.bars], _LEAST_TOP_RATE),
+        "durations": plots.lines(health.bars),
+    }
+
+
+def _strip(coverage: ConnectorCoverage, window: Window, narrowest: float) -> dict[str, list[plots.Stretch]]:
+    spans = {
+        "complete": coverage.complete,
+        "awaited": (coverage.awaited,) if coverage.awaited else (),
+        "overlapping": coverage.overlapping,
+        "missing": coverage.missing,
+    }
+    return {name: plots.stretches(found, window, narrowest) for name, found in spans.items()}
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("airflow_provider_supermetrics._health", ""),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "count": words.count,
+        "length": words.length,
+        "length_of": len,
+        "milliseconds": words.milliseconds,
+        "moment": words.moment,
+        "percent": words.percent,
+        "period": words.period,
+        "span": lambda time: words.length(time) if time else "-",
+    }
+    environment.globals |= {
+        "HEIGHT": plots.HEIGHT,
+        "LEVELS": LEVELS,
+        "MOST_RANGES": _MOST_RANGES,
+        "NAMES": _NAMES,
+        "WIDTH": plots.WIDTH,
+    }
+    return environment.get_template("page.html.j2")

@@ -1,0 +1,69 @@
+"""Numbers and times as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow_provider_supermetrics._schedule import Window
+
+_DAY = timedelta(days=1)
+_UNITS = (
+    ("day", _DAY),
+    ("hour", timedelta(hours=1)),
+    ("minute", timedelta(minutes=1)),
+    ("second", timedelta(seconds=1)),
+)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number of things, such as ``1,234 entries``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def percent(share: float | None) -> str:
+    """A share, such as ``4.2 %``; what is not zero does not look like it, nor what is not all like all."""
+    if share is None:
+        return "-"
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if 0.999 < share < 1:
+        return "> 99.9 %"
+    return f"{100 * share:.1f} %" if 0 < share < 1 else f"{100 * share:.0f} %"
+
+
+def milliseconds(number: float | None) -> str:
+    """A duration, such as ``248 ms`` or ``1.2 s``."""
+    if number is None:
+        return "-"
+    if number < 1000:
+        return f"{number:.0f} ms"
+    if number < 600_000:
+        return f"{number / 1000:.1f} s"
+    return f"{number / 60_000:,.0f} min"
+
+
+def length(time: timedelta) -> str:
+    """A length of time in its largest two units, such as ``2 days 5 hours``."""
+    parts = []
+    for unit, size in _UNITS:
+        number, time = divmod(time, size)
+        if number:
+            parts.append(count(number, unit))
+        if len(parts) == 2 or (parts and not time):
+            break
+    return " ".join(parts) or "less than a second"
+
+
+def moment(time: datetime) -> str:
+    """A time in UTC, to the minute where it is whole, such as ``2026-01-01 09:00``."""
+    time = time.astimezone(timezone.utc)
+    is_whole = not (time.second or time.microsecond)
+    return time.replace(tzinfo=None).isoformat(" ", "minutes" if is_whole else "seconds")
+
+
+def period(window: Window) -> str:
+    """A window, such as ``2026-01-01 09:00 to 10:00``."""
+    end = moment(window.end)
+    if window.start.date() == window.end.date():
+        end = end.partition(" ")[2]
+    return f"{moment(window.start)} to {end}"

@@ -1,0 +1,99 @@
+"""Write a page about the health of the connectors beside their exports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_supermetrics._api.times import format_time, parse_time
+from airflow_provider_supermetrics._compat import ObjectStoragePath
+from airflow_provider_supermetrics._wait import utcnow
+from airflow_provider_supermetrics.exceptions import invalid, public_errors
+from airflow_provider_supermetrics.operators._base import StorageOperator, is_template, path_or_template
+
+if TYPE_CHECKING:
+    from airflow_provider_supermetrics._compat import Context
+    from airflow_provider_supermetrics._schedule import Window
+
+_NAME = "_health.html"
+_DEFAULT_LENGTH = timedelta(days=30)
+
+
+class SupermetricsHealthReportOperator(StorageOperator):
+    """
+    Write a page about the health of connectors, ``_health.html``, into the folder of their exports.
+
+    The page shows for each connector which time has been exported, entries and error rates over time,
+    durations, statuses, and what needs attention. It is read from the manifests in the folder and the folders
+    below it: no request is sent to the API. Returns its numbers, such as the connectors that need attention.
+
+    :param path: the folder that the exports write to, as a string or a path object. (templated)
+    :param start: first time of the report, an aware datetime or an ISO 8601 string; by default, 30 days
+        before its end. (templated)
+    :param end: the time at which the report ends, likewise; by default, the time when the run was due.
+        (templated)
+    """
+
+    template_fields: Sequence[str] = ("path", "start", "end")
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike[str] | ObjectStoragePath,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path_or_template(path)
+        self.start = start
+        self.end = end
+        with public_errors():
+            for name, value in (("start", start), ("end", end)):
+                if not is_template(value):
+                    parse_time(name, value)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the page; return its numbers."""
+        from airflow_provider_supermetrics._export.storage import Destination
+        from airflow_provider_supermetrics._health.page import render
+        from airflow_provider_supermetrics._health.reader import HealthReader
+
+        with self._log_remedy():
+            now = utcnow()
+            window = self._window(context, now)
+            destination = Destination.at(self.path)
+            report = HealthReader([self.path]).report(window, now)
+            for note in report.notes:
+                self.log.warning("%s", note)
+            destination.write(render(report).encode(), _NAME)
+        for connector in report.connectors:
+            for finding in connector.findings:
+                self.log.info("%s: %s", connector.connector_identifier, finding.text)
+        url = destination.url(_NAME)
+        self.log.info("Report: %s", url)
+        return {
+            "path": str(destination),
+            "report": url,
+            "start": format_time(window.start),
+            "end": format_time(window.end),
+            **report.numbers,
+        }
+
+    def _window(self, context: Context, now: datetime) -> Window:
+        from airflow_provider_supermetrics._context import run_end
+        from airflow_provider_supermetrics._schedule import Window
+
+        with public_errors():
+            start, end = parse_time("start", self.start), parse_time("end", self.end)
+        # What is still to come is not missing.
+        end = min(end or run_end(context), now)
+        window = Window(start or end - _DEFAULT_LENGTH, end)
+        if window.start >= window.end:
+            raise invalid(
+                f"the report has no time, because its start is not before its end: {window}",
+                "give an earlier start, or a later end that is in the past",
+            )
+        return window
