@@ -72,6 +72,30 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONNECTION_FIELDS,
             }
         ],
+        "config": {
+            "supermetrics": {
+                "description": "The page about the health of Supermetrics connectors in Airflow's UI.",
+                "options": {
+                    "health_paths": {
+                        "description": (
+                            "Paths of exports that the page shows, separated by commas or line breaks: URLs "
+                            "as the export operator's ``path``. Without any, there is no page."
+                        ),
+                        "version_added": __version__,
+                        "type": "string",
+                        "example": "s3://aws_default@my-bucket/supermetrics-logs",
+                        "default": "",
+                    },
+                    "health_days": {
+                        "description": "How many days the page shows, from 1 to 400.",
+                        "version_added": __version__,
+                        "type": "integer",
+                        "example": None,
+                        "default": "30",
+                    },
+                },
+            }
+        },
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from airflow_provider_supermetrics import __version__
 from airflow_provider_supermetrics._health import plots, words
@@ -37,33 +38,31 @@ _MOST_RANGES: Final = 5
 _LEAST_TOP_RATE: Final = 0.05
 
 
-def render(
-    report: Report,
-    *,
-    folder_link: Callable[[str, str], str | None] | None = None,
-    age: timedelta | None = None,
-) -> str:
+def render(report: Report, body: str | None = None, *, age: timedelta | None = None) -> str:
     """Return the page.
 
-    :param folder_link: what the folder of a path's objects is linked to; by default, each folder below the
-        page's own.
-    :param age: how old the picture is when it is sent; None where that is not known.
+    :param body: what :func:`render_body` returned for the report; by default, with its links.
+    :param age: how old the report is when the page is sent; None where that is not known.
     """
-    levels = [
-        (level, name, sum(each.level == level for each in report.connectors))
-        for level, (name, _) in LEVELS.items()
-    ]
-    return _template().render(
-        report=report,
-        numbers=report.numbers,
-        levels=levels,
-        age=age,
-        version=__version__,
+    content = Markup(render_body(report) if body is None else body)  # noqa: S704  # the template has escaped it
+    return _template("page.html.j2").render(report=report, age=age, version=__version__, body=content)
+
+
+def render_body(report: Report, *, folder_link: Callable[[str, str], str | None] | None = None) -> str:
+    """Return the part of the page that takes most of the time, and does not depend on its age.
+
+    :param folder_link: the link of the folder of a path's objects, if any; by default, one that is relative
+        to a page beside the exports.
+    """
+    levels = [(level, sum(each.level == level for each in report.connectors)) for level in LEVELS]
+    return _template("body.html.j2").render(
         bar=words.length(report.bar),
-        ticks=plots.ticks(report.window),
-        has_paths=len({each.path for each in report.connectors}) > 1,
         connectors=[(each, _figures(each, report)) for each in report.connectors],
         folder_link=folder_link or _below,
+        has_paths=len({each.path for each in report.connectors}) > 1,
+        levels=levels,
+        numbers=report.numbers,
+        ticks=plots.ticks(report.window),
     )
 
 
@@ -93,7 +92,7 @@ def _strip(coverage: ConnectorCoverage, window: Window, narrowest: float) -> dic
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         autoescape=True,
         loader=PackageLoader("airflow_provider_supermetrics._health", ""),
@@ -118,4 +117,4 @@ def _template() -> Template:
         "NAMES": _NAMES,
         "WIDTH": plots.WIDTH,
     }
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: A hundred connectors' hours of six weeks.
 MOST_MANIFESTS = 100_000
+# What is read before the clock is looked at.
+_BATCH = 256
 # What else is wrong has the same cause, mostly.
 _MOST_NOTES = 5
 
@@ -101,23 +103,20 @@ class HealthReader:
             name for name, key in zip(names, keys) if key not in found and is_within(name.window, window)
         ]
         unread.sort(key=lambda name: name.window.end, reverse=True)
-        left = len(unread)
         problems = []
-        reading = catalog.read(unread)
-        for name, manifest in reading:
-            left -= 1
-            facts = _facts(manifest) if isinstance(manifest, Manifest) else None
-            found[name.path, name.version] = _exported(name, facts)
-            if not isinstance(manifest, Manifest):
-                problems.append(f"{catalog.destination.url(name.path)} {manifest.reason}")
-            if deadline is not None and monotonic() > deadline:
-                break
-        # Ends its threads.
-        reading.close()
+        read = 0
+        while read < len(unread) and (deadline is None or not read or monotonic() < deadline):
+            batch = unread[read : read + _BATCH]
+            read += len(batch)
+            for name, manifest in catalog.read(batch):
+                facts = _facts(manifest) if isinstance(manifest, Manifest) else None
+                found[name.path, name.version] = _exported(name, facts)
+                if not isinstance(manifest, Manifest):
+                    problems.append(f"{catalog.destination.url(name.path)} {manifest.reason}")
         notes += problems[:_MOST_NOTES]
         if len(problems) > _MOST_NOTES:
             notes.append(f"So {count(len(problems) - _MOST_NOTES, 'other manifest')}")
-        if left:
+        if left := len(unread) - read:
             notes.append(
                 f"{count(left, 'manifest')} under {self._paths[index]} not read yet: their windows are shown "
                 "as exported, without their entries. Load the page again to read more"
