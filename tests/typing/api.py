@@ -104,6 +104,9 @@ def operators(start: datetime, end: datetime) -> None:
     SupermetricsListConnectorsOperator(
         task_id="list", team_id="936506", supermetrics_conn_id="supermetrics_default", wait_policy={}
     )
+    SupermetricsHealthReportOperator(
+        task_id="health", path=Path("/logs"), start=start, end="{{ data_interval_end }}"
+    )
     with SupermetricsHook() as hook:
         exported = export_logs(
             hook, "T3S70", Path("/logs"), start=start, end="2026-01-01T00:00:00Z", team_id=None, format="csv"
