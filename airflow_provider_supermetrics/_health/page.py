@@ -45,7 +45,9 @@ def render(report: Report, body: str | None = None, *, age: timedelta | None = N
     :param age: how old the report is when the page is sent; None where that is not known.
     """
     content = Markup(render_body(report) if body is None else body)  # noqa: S704  # the template has escaped it
-    return _template("page.html.j2").render(report=report, age=age, version=__version__, body=content)
+    html = _template("page.html.j2").render(report=report, age=age, version=__version__, body=content)
+    # A name on a disk can contain what no encoding has.
+    return html.encode("utf-8", "replace").decode("utf-8")
 
 
 def render_body(report: Report, *, folder_link: Callable[[str, str], str | None] | None = None) -> str:
@@ -67,7 +69,7 @@ def render_body(report: Report, *, folder_link: Callable[[str, str], str | None]
 
 
 def _below(path: str, folder: str) -> str | None:  # noqa: ARG001  # other links need the path
-    return quote(f"./{folder}/" if folder else "./")
+    return quote(f"./{folder}/" if folder else "./", errors="replace")
 
 
 def _figures(health: ConnectorHealth, report: Report) -> dict[str, Any]:

@@ -89,4 +89,4 @@ class Picture:
         window = Window(floor(now, timedelta(hours=1)) - self._length, now)
         report = self._reader.report(window, now)
         # A browser cannot open the folders of a store.
-        self._last = report, render_body(report, folder_link=lambda path, folder: None)  # noqa: ARG005
+        self._last = report, render_body(report, folder_link=lambda *_: None)

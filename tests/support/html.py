@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+_CELLS = {"th", "td", "p", "li"}
 _VOID = {"meta", "link", "br", "img", "hr", "input", "rect", "path"}
 
 
@@ -45,6 +46,8 @@ class Page(HTMLParser):
         """It ends what was begun last."""
         if tag not in _VOID:
             assert self._open.pop().tag == tag
+        if tag in _CELLS:
+            self.handle_data(" ")
 
     def handle_data(self, data: str) -> None:
         """Text belongs to all elements that it is in."""
