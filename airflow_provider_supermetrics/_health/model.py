@@ -56,8 +56,11 @@ class Hour(msgspec.Struct, frozen=True, gc=False):
     errors: int
 
 
-class WindowStatistics(msgspec.Struct, frozen=True):
-    """See :class:`LogStatistics`; smaller in memory, because a page keeps tens of thousands."""
+class WindowStatistics(msgspec.Struct, frozen=True, gc=False):
+    """See :class:`LogStatistics`; smaller in memory, because a page keeps tens of thousands.
+
+    ``gc=False``: none of them is part of a cycle, and the collector need not look for one.
+    """
 
     errors: int
     statuses: dict[str, int]
@@ -65,7 +68,7 @@ class WindowStatistics(msgspec.Struct, frozen=True):
     hours: tuple[Hour, ...] = ()
 
 
-class WindowFacts(msgspec.Struct, frozen=True):
+class WindowFacts(msgspec.Struct, frozen=True, gc=False):
     """What the page needs of a manifest's content.
 
     :param statistics: None in a manifest of an older release.
@@ -76,8 +79,7 @@ class WindowFacts(msgspec.Struct, frozen=True):
     statistics: WindowStatistics | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedWindow:
+class ExportedWindow(msgspec.Struct, frozen=True, gc=False):
     """A window whose manifest exists.
 
     :param folder: the folder of its objects, below the path of the exports; "" is that path itself.
@@ -250,22 +252,34 @@ def report(
     window: Window,
     now: datetime,
     notes: Sequence[str] = (),
+    memo: Memo | None = None,
 ) -> Report:
     """Make the report of the windows under some paths.
 
     :param exports: the paths, and the windows whose manifests are there, in any order.
     :param window: the time that the report is about.
     :param now: when the manifests were listed.
+    :param memo: what an earlier report has counted, which is used again where nothing has changed, and
+        replaced.
     """
     unit = _HOUR if window.end - window.start <= _LONGEST_BY_HOUR else _DAY
     bar = next((bar for bar in _BARS if window.end - window.start <= _MOST_BARS * bar), _BARS[-1])
     scale = _Scale(window, unit, max(bar, unit))
     connectors = []
+    counted: Memo = {}
     for path, windows in exports:
         by_connector = defaultdict(list)
         for each in windows:
             by_connector[each.connector_identifier].append(each)
-        connectors += [_health(path, name, found, scale, now) for name, found in by_connector.items()]
+        for name, found in by_connector.items():
+            series = (memo or {}).get((path, name))
+            if series is None or not series.is_of(scale, found):
+                series = _Series(scale, found)
+            counted[path, name] = series
+            connectors.append(_health(path, name, series, scale, now))
+    if memo is not None:
+        memo.clear()
+        memo.update(counted)
     connectors.sort(key=_urgency)
     return Report(window, now, max(bar, unit), tuple(connectors), tuple(notes))
 
@@ -315,10 +329,20 @@ class _Scale:
 
 
 class _Series:
-    """A connector's numbers by unit."""
+    """A connector's numbers by unit, and the folders of each day.
 
-    def __init__(self, scale: _Scale) -> None:
+    :param scale: the report's time.
+    :param windows: the connector's windows, in any order.
+    """
+
+    def __init__(self, scale: _Scale, windows: list[ExportedWindow]) -> None:
         self._scale = scale
+        self._listed = windows
+        # The earliest first, of those the longest; the folder, so that the order of the listing is no matter.
+        self.windows = sorted(windows, key=attrgetter("folder"))
+        self.windows.sort(key=attrgetter("window.end"), reverse=True)
+        self.windows.sort(key=attrgetter("window.start"))
+        self.folders = self._folders()
         size = len(scale.starts)
         self.entries = [0] * size
         self.errors = [0] * size
@@ -328,8 +352,14 @@ class _Series:
         self._max: list[Number] = [0] * size
         self.statuses: dict[str, int] = {}
         self.last_error: Window | None = None
+        for window, facts, statistics in _counted_once(self.windows):
+            self._count(window, facts, statistics)
 
-    def add(self, window: Window, facts: WindowFacts, statistics: WindowStatistics) -> None:
+    def is_of(self, scale: _Scale, windows: list[ExportedWindow]) -> bool:
+        """Whether it would be the same for these."""
+        return scale.starts == self._scale.starts and windows == self._listed
+
+    def _count(self, window: Window, facts: WindowFacts, statistics: WindowStatistics) -> None:
         """Count the entries of a window."""
         first, end = self._scale.units(window)
         size = len(self.entries)
@@ -378,23 +408,31 @@ class _Series:
             max=max(self._max[first:end], default=0) if timed else None,
         )
 
+    def _folders(self) -> list[set[str]]:
+        """The folders of the windows of each day."""
+        scale, size = self._scale, len(self._scale.starts)
+        folders: list[set[str]] = [set() for _ in scale.days]
+        for each in self.windows:
+            first, end = scale.units(each.window)
+            if end > 0 and first < size:
+                for day in range(scale.day_of[max(first, 0)], scale.day_of[min(end, size) - 1] + 1):
+                    folders[day].add(each.folder)
+        return folders
+
     def first_with_entries(self) -> int:
         """The first unit that has any; without one, 0."""
         return next((index for index, entries in enumerate(self.entries) if entries), 0)
 
 
+Memo = dict[tuple[str, str], _Series]
+
+
 def _health(
-    path: str, connector_identifier: str, windows: list[ExportedWindow], scale: _Scale, now: datetime
+    path: str, connector_identifier: str, series: _Series, scale: _Scale, now: datetime
 ) -> ConnectorHealth:
-    # The earliest first, of those the longest; the folder, so that the order of the listing is no matter.
-    windows.sort(key=attrgetter("folder"))
-    windows.sort(key=attrgetter("window.end"), reverse=True)
-    windows.sort(key=attrgetter("window.start"))
+    windows = series.windows
     coverage = _coverage([each.window for each in windows], scale.window, now)
     of_report = [each for each in windows if is_within(each.window, scale.window)]
-    series = _Series(scale)
-    for window, facts, statistics in _counted_once(windows):
-        series.add(window, facts, statistics)
     newest = max(each.window.end for each in windows)
     end = scale.first_after(min(newest, scale.window.end))
     day = scale.first_after(min(newest, scale.window.end) - _DAY)
@@ -416,7 +454,7 @@ def _health(
         numbers=series.numbers(0, len(scale.starts)),
         recent=recent,
         bars=tuple(series.numbers(*units) for units in scale.bars),
-        days=tuple(_days(series, windows, coverage, scale)),
+        days=tuple(_days(series, coverage, scale)),
         statuses=tuple(sorted(series.statuses.items())),
         last_error=series.last_error,
         windows=len(of_report),
@@ -553,16 +591,7 @@ def _urgency(health: ConnectorHealth) -> tuple[float | str, ...]:
     return (-health.level, -score, health.connector_identifier, health.path)
 
 
-def _days(
-    series: _Series, windows: Sequence[ExportedWindow], coverage: ConnectorCoverage, scale: _Scale
-) -> Iterator[Day]:
-    folders: list[set[str]] = [set() for _ in scale.days]
-    size = len(scale.starts)
-    for each in windows:
-        first, end = scale.units(each.window)
-        if end > 0 and first < size:
-            for day in range(scale.day_of[max(first, 0)], scale.day_of[min(end, size) - 1] + 1):
-                folders[day].add(each.folder)
+def _days(series: _Series, coverage: ConnectorCoverage, scale: _Scale) -> Iterator[Day]:
     complete, missing, overlapping = (
         _by_day(spans) for spans in (coverage.complete, coverage.missing, coverage.overlapping)
     )
@@ -575,7 +604,7 @@ def _days(
             complete=complete.get(start, timedelta()),
             missing=missing.get(start, timedelta()),
             overlapping=overlapping.get(start, timedelta()),
-            folders=tuple(sorted(folders[day])),
+            folders=tuple(sorted(series.folders[day])),
         )
 
 

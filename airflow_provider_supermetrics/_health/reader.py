@@ -17,6 +17,7 @@ from airflow_provider_supermetrics._health.model import (
     Durations,
     ExportedWindow,
     Hour,
+    Memo,
     Report,
     WindowFacts,
     WindowStatistics,
@@ -60,6 +61,8 @@ class HealthReader:
         # By path, then by the manifest's own path and version.
         self._known: list[dict[tuple[str, str], ExportedWindow]] = [{} for _ in paths]
 
+        self._memo: Memo = {}
+
     def report(self, window: Window, now: datetime) -> Report:
         """Read what is not known yet, and make the report.
 
@@ -81,7 +84,7 @@ class HealthReader:
                 notes.append(
                     f"{path} could not be read, so its connectors are not shown: {one_line(str(error))}"
                 )
-        return report(exports, window, now, notes)
+        return report(exports, window, now, notes, self._memo)
 
     def _windows(
         self, index: int, window: Window, notes: list[str], deadline: float | None

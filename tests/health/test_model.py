@@ -268,3 +268,22 @@ def test_floor(time: datetime, unit: timedelta) -> None:
     assert found <= at < found + unit
     assert found.hour % max(unit // HOUR % 24, 1) == 0
     assert unit != 7 * DAY or found.weekday() == 0
+
+
+@settings(max_examples=examples(100))
+@given(st.lists(st.tuples(st.sampled_from(["add", "drop", "swap", "later"]), st.integers(0, 71)), max_size=8))
+def test_what_was_counted_before_changes_nothing(steps: list[tuple[str, int]]) -> None:
+    """A report with the memo of the one before is the same as from scratch."""
+    windows, memo = hourly(10, 60), {}
+    span = Window(START, START + 3 * DAY)
+    for step, hour in steps:
+        if step == "add":
+            windows.append(exported(START + hour * HOUR, errors=hour))
+        elif step == "drop" and len(windows) > 1:
+            windows.pop(hour % len(windows))
+        elif step == "swap":
+            windows[0] = exported(windows[0].window.start, errors=hour)
+        else:
+            span = Window(span.start + timedelta(minutes=hour), span.end + timedelta(minutes=hour))
+        of = [("/logs", list(windows))]
+        assert report(of, span, span.end, memo=memo) == report(of, span, span.end)
