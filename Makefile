@@ -127,6 +127,10 @@ bench-triggers: $(AIRFLOW_3)/installed  ## 200 deferred sensors in one event loo
 bench-parse: $(AIRFLOW_3)/installed  ## a DAG file with our operators, beside one with HttpOperator: CPU of reading it
 	$(AIRFLOW_3)/bin/python -m benchmarks.parse
 
+.PHONY: bench-health
+bench-health: $(AIRFLOW_3)/installed  ## the health page of 100 connectors and 72,000 manifests: CPU and memory of a view
+	$(AIRFLOW_3)/bin/python -m benchmarks.health
+
 .PHONY: bench-formats
 bench-formats: $(AIRFLOW_3)/installed  ## the same 100,000 entries in every format: size, CPU, memory
 	$(AIRFLOW_3)/bin/python -m benchmarks.formats

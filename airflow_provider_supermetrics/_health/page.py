@@ -9,7 +9,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from airflow_provider_supermetrics import __version__
 from airflow_provider_supermetrics._health import plots, words
@@ -44,7 +43,7 @@ def render(report: Report, body: str | None = None, *, age: timedelta | None = N
     :param body: what :func:`render_body` returned for the report; by default, with its links.
     :param age: how old the report is when the page is sent; None where that is not known.
     """
-    content = Markup(render_body(report) if body is None else body)  # noqa: S704  # the template has escaped it
+    content = render_body(report) if body is None else body
     html = _template("page.html.j2").render(report=report, age=age, version=__version__, body=content)
     # A name on a disk can contain what no encoding has.
     return html.encode("utf-8", "replace").decode("utf-8")

@@ -38,7 +38,7 @@ class SupermetricsPlugin(AirflowPlugin):
             return
         days = conf.getint(_SECTION, "health_days", fallback=30)
         if not 1 <= days <= 400:
-            raise ValueError(f"[{_SECTION}] health_days must be from 1 to 400, not {days}")
+            raise ValueError(f"[supermetrics] health_days must be from 1 to 400, not {days}")
         cls.fastapi_apps = [{"name": "Supermetrics", "url_prefix": _PREFIX, "app": LazyApp(paths, days)}]
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         cls.external_views = [
