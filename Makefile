@@ -56,7 +56,7 @@ smoke-2.11: $(AIRFLOW_2)/installed  ## some quick tests on Airflow 2.11 with the
 # The properties once more, with more examples.
 .PHONY: test-full
 test-full: export MAX_EXAMPLES := 1500
-test-full: $(AIRFLOW_3)/installed $(AZURITE)/installed  ## the other tests, on Airflow 3.3: real services, all emulators of stores, more examples
+test-full: $(AIRFLOW_3)/installed $(AZURITE)/installed .venv/chromium  ## the other tests, on Airflow 3.3: real services, all emulators of stores, more examples
 	$(AIRFLOW_3)/bin/python $(PYTEST) -m 'full or hypothesis' $(ARGS)
 
 .PHONY: test-2.11
@@ -215,6 +215,10 @@ $(SERVICES)/installed: dev/fleet.sh
 	$(UV) pip install --quiet --compile-bytecode --python $(@D)/bin/python --constraint $(@D)/constraints.txt \
 	    --editable '.[$(EXTRAS)]' --group test --group readers --group build 'apache-airflow==$*' pytest==9.0.0
 	@touch $@
+
+# For the tests of the UI.
+.venv/chromium: $(UV) dev/chromium.sh
+	dev/chromium.sh $@
 
 # Microsoft's emulator of Azure's blobs, and its Node.js from PyPI. --before: what it depends on, as of then.
 $(AZURITE)/installed: $(UV) constraints/azurite.txt

@@ -512,9 +512,9 @@ def _joined(windows: Iterable[Window]) -> Iterator[Window]:
 def _errors(recent: Numbers, before: Numbers, series: _Series, scale: _Scale) -> Iterator[Finding]:
     if not recent.errors or recent.rate is None:
         return
-    has_risen = recent.rate >= _RISEN_RATE and (
-        before.rate is None or recent.rate >= _RISEN_TIMES * before.rate
-    )
+    # Of a connector that is new, nobody knows what is usual.
+    is_known = before.rate is not None and recent.rate >= _RISEN_TIMES * before.rate
+    has_risen = is_known and recent.rate >= _RISEN_RATE
     if recent.rate < _NOTABLE_RATE and not has_risen:
         return
     level = Level.CRITICAL if recent.rate >= _FAILING_RATE else Level.WARNING

@@ -62,6 +62,11 @@ def export() -> int:
         _print_result(rows, end, folder / "export")
         _step("example_dags/supermetrics_error_alert.py: report the errors of one connector")
         text, problem = demo.alert(_CONNECTORS[0][0])
+        _step("example_dags/supermetrics_health_report.py: a page about all connectors, from the manifests")
+        demo.run("dags", "test", "supermetrics_health_report", end.isoformat())
+        page = folder / "export" / "_health.html"
+        problem = problem or ("" if page.is_file() else "there is no health page")
+        print(f"\nThe page of the connectors' health, for any browser: {page}")
     print(f"\nAll of it took {monotonic() - begun:.0f} s.")
     print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection.")
     _print_alert(text, problem)

@@ -8,11 +8,13 @@ from pathlib import Path
 from time import sleep
 from typing import Any, Final
 
-from dev.demo.airflow import AIRFLOW, EXAMPLE_DAGS, KEY, ROOT, TEAM_ID, connection, environment
+from dev.demo.airflow import AIRFLOW, EXAMPLE_DAGS, KEY, ROOT, TEAM_ID, connection, environment, variables
 from dev.demo.processes import own_folder
 from dev.demo.services import COMMANDS, Processes, Site, api_settings, free_port
 
 _PREFERRED_PORT: Final = 8080
+# As far back as the simulator's logs reach.
+_HOURS: Final = 48
 
 
 def serve() -> int:
@@ -21,7 +23,7 @@ def serve() -> int:
         logs, exported = folder / "logs", folder / "export"
         print(f"Starting Airflow, which takes about a minute. Its logs: {logs.relative_to(ROOT)}/")
         port, simulator_port = free_port(_PREFERRED_PORT), free_port()
-        with Processes(logs, _environment(folder, port)) as processes:
+        with Processes(logs, _environment(folder, port, exported)) as processes:
             processes.start(
                 "simulator",
                 sys.executable,
@@ -35,7 +37,13 @@ def serve() -> int:
                 processes.start(name, *command)
             site = Site(f"http://127.0.0.1:{port}", processes.check)
             site.log_in()
-            _set_up(site, connection(f"http://127.0.0.1:{simulator_port}"), exported)
+            to_simulator = connection(f"http://127.0.0.1:{simulator_port}")
+            _set_up(site, to_simulator, exported)
+            print(f"Exporting the {_HOURS - 1} hours before the last one, so that the health page is filled")
+            filling = {**processes.environment, **variables(to_simulator, exported)}
+            fill = (sys.executable, "-m", "dev.demo.fill", f"file://{exported}", str(_HOURS))
+            with Processes(logs, filling) as once:
+                once.run("fill", *fill)
             for dag_id in sorted(file.stem for file in EXAMPLE_DAGS.glob("*.py")):
                 if dag_id in _WITHOUT_FIRST_RUN:
                     site.unpause(dag_id)
@@ -70,11 +78,12 @@ def _first_run(site: Site, dag_id: str) -> str:
     return site.wait(f"the end of the first run of {dag_id}", ended)
 
 
-def _environment(folder: Path, port: int) -> dict[str, str]:
+def _environment(folder: Path, port: int, exported: Path) -> dict[str, str]:
     return environment(
         folder,
         AIRFLOW__CORE__PARALLELISM="4",
         AIRFLOW__CORE__TEST_CONNECTION="Enabled",
+        AIRFLOW__SUPERMETRICS__HEALTH_PATHS=f"file://{exported}",
         **api_settings(port),
     )
 
@@ -90,6 +99,8 @@ Airflow is up, for everyone on this machine, without login: {url}
 
   {url}/dags
       The example DAGs run every hour, or when errors are logged; the simulated API keeps logging.
+  {url}/plugin/supermetrics
+      The health of the connectors, "Supermetrics" in the navigation; an hour is missing on purpose.
   {url}/connections
       Edit supermetrics_default to see its form and to test it.
   {exported.relative_to(ROOT)}/

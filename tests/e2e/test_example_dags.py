@@ -113,6 +113,7 @@ def test_examples_parse():
     for_airflow_3 = set() if AIRFLOW_2 else {"supermetrics_error_events"}
     assert set(bag.dag_ids) == for_airflow_3 | {
         "supermetrics_error_alert",
+        "supermetrics_health_report",
         "supermetrics_hourly_export",
         "supermetrics_quality_gate",
         "supermetrics_team_export",

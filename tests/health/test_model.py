@@ -67,6 +67,7 @@ def test_errors_say_since_when() -> None:
 def test_a_rate_that_has_risen_is_a_warning_before_it_is_high() -> None:
     """Two of a hundred are few, unless it was none before."""
     assert findings(hourly(0, 72, errors=2)) == []
+    assert findings(hourly(48, 72, errors=2)) == []
     assert findings([*hourly(0, 48), *hourly(48, 72, errors=2)]) == [
         (Level.WARNING, "2.0 % of the last day's entries are errors, since 2026-01-03 00:00")
     ]
