@@ -66,7 +66,8 @@ def _end(process: subprocess.Popen[str]) -> None:
         deadline = monotonic() + _SECONDS_TO_END
         while monotonic() < deadline:
             if not _session(process.pid):
-                process.poll()  # reaps the process if it has just ended
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_SECONDS_TO_END)  # reaps the process, which has just ended
                 return
             sleep(0.1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 import requests
 
+from airflow_provider_supermetrics._export.storage import Destination
 from dev.demo.airflow import AIRFLOW, environment
 from dev.demo.services import Processes, Site, api_settings, free_port
 from tests.conftest import HOUR
 from tests.support.browser import Browser
-from tests.support.manifests import write_manifest
+from tests.support.emulators import S3
+from tests.support.manifests import manifest_of, write_manifest
 from tests.support.release import RELEASE
 
 if RELEASE < (3, 1):
@@ -32,9 +35,10 @@ class Server:
     """An API server whose users have roles: ``viewer`` may read, ``nobody`` has no role.
 
     :param paths: the configured paths; None leaves the configuration out.
+    :param variables: further environment variables.
     """
 
-    def __init__(self, folder: Path, paths: str | None) -> None:
+    def __init__(self, folder: Path, paths: str | None, **variables: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         passwords = folder / "passwords.json"
@@ -46,6 +50,7 @@ class Server:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "viewer:viewer,nobody:",
+            **variables,
         }
         if paths is not None:
             settings["AIRFLOW__SUPERMETRICS__HEALTH_PATHS"] = paths
@@ -92,14 +97,23 @@ def now() -> datetime:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, now: datetime) -> Iterator[Server]:
-    """A server with a folder of three days, in which an hour is missing, and a store that is not there."""
+    """A server with a folder of three days without one hour, a bucket, and a store that is not there."""
     folder = tmp_path_factory.mktemp("health")
     for hour in range(72, 0, -1):
         write_manifest(folder / "logs" / HOSTILE_FOLDER, now - hour * HOUR, connector="K2M41")
         if hour != MISSING:
             write_manifest(folder / "logs", now - hour * HOUR, errors=70 if hour <= 6 else 0)
-    with Server(folder / "server", f"{folder / 'logs'}, s3://nowhere@bucket/logs") as running:
-        yield running
+    with S3.run() as store:
+        bucket = f"bucket-{uuid.uuid4().hex}"
+        store.create(bucket)
+        connection = {"AIRFLOW_CONN_STORE": json.dumps(store.connection(store.url))}
+        name, data = manifest_of(now - HOUR, connector="IN-S3")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AIRFLOW_CONN_STORE", connection["AIRFLOW_CONN_STORE"])
+            Destination.at(f"s3://store@{bucket}/logs").write(data, name)
+        paths = f"{folder / 'logs'}, s3://nowhere@bucket/logs, s3://store@{bucket}/logs"
+        with Server(folder / "server", paths, **connection) as running:
+            yield running
 
 
 def test_without_the_right_there_is_no_page(server: Server) -> None:
@@ -124,6 +138,11 @@ def test_a_store_that_cannot_be_read_is_a_sentence(server: Server) -> None:
     assert "T3S70" in response.text
     assert "script-src" not in response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+def test_stores_are_read_with_airflow_s_connections(server: Server) -> None:
+    """A bucket of a store with a key."""
+    assert ">IN-S3</a>" in server.get("/supermetrics/health", "viewer").text
 
 
 def test_the_page_opens_from_the_navigation(server: Server, now: datetime) -> None:
@@ -151,7 +170,7 @@ def test_the_page_opens_from_the_navigation(server: Server, now: datetime) -> No
     assert f"1 hour missing: {gap:%Y-%m-%d %H:%M}" in text
     assert f"errors, since {now - 6 * HOUR:%Y-%m-%d %H:%M}" in text
     assert text.index("T3S70") < text.index("K2M41")
-    assert (images, sections) == (0, 2)
+    assert (images, sections) == (0, 3)
     assert errors == []
 
 
