@@ -32,10 +32,11 @@ ROOMS: dict[str, set[str]] = {
     "_export": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_context": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_lineage": {"_api", "_export"},
+    "_reports": {"_api", "_compat"},
     "retry_policies": {"_compat", "_wait", "exceptions"},
     "hooks": _COMMON | {"_client", "provider_info"},
     "triggers": _COMMON | {"_client", "hooks", "provider_info"},
-    "sensors": _COMMON | {"_client", "_export", "hooks", "provider_info", "triggers"},
+    "sensors": _COMMON | {"_client", "_export", "_reports", "hooks", "provider_info", "triggers"},
     "operators": _COMMON
     | {"_client", "_export", "_lineage", "_schedule", "hooks", "provider_info", "triggers"},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
 from airflow_provider_supermetrics._api.pager import PageRequest
+from airflow_provider_supermetrics._api.reports import Report, short_key, unreported
 from airflow_provider_supermetrics._api.tail import LogTail, TailState
-from airflow_provider_supermetrics._api.times import format_time
+from airflow_provider_supermetrics._api.times import AwareTime, format_time
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,19 @@ class CounterState:
     :param tail: how far the log has been read.
     :param matches: what has matched in the polls that have ended.
     :param pending: what has matched in the poll that has not.
+    :param reports: what other runs have reported, which does not count; None where each run counts all.
+    :param reported: the entries that count and that another run may meet, by their short keys.
+    :param pending_reported: those of the poll that has not ended.
+    :param others: short keys of the entries that do not count for being among the ``keys`` of a report.
     """
 
     tail: TailState
     matches: Matches = field(default_factory=Matches)
     pending: Matches = field(default_factory=Matches)
+    reports: tuple[Report, ...] | None = None
+    reported: dict[str, AwareTime] = field(default_factory=dict, repr=False)
+    pending_reported: dict[str, AwareTime] = field(default_factory=dict, repr=False)
+    others: frozenset[str] = frozenset()
 
 
 class ErrorCounter:
@@ -43,11 +52,23 @@ class ErrorCounter:
         self.matches = state.matches
         self._tail = LogTail(state.tail)
         self._pending = state.pending
+        self._reports = state.reports
+        self._reported: Mapping[str, datetime] = state.reported
+        self._pending_reported: Mapping[str, datetime] = state.pending_reported
+        self._others = state.others
 
     @property
     def state(self) -> CounterState:
         """How far it is, for a later one to resume from."""
-        return CounterState(self._tail.state, self.matches, self._pending)
+        return CounterState(
+            self._tail.state,
+            self.matches,
+            self._pending,
+            self._reports,
+            dict(self._reported),
+            dict(self._pending_reported),
+            self._others,
+        )
 
     @property
     def next(self) -> PageRequest | None:
@@ -69,8 +90,14 @@ class ErrorCounter:
         :raises ContractViolation: see :meth:`LogTail.receive`.
         """
         new = self._tail.receive(page)
-        matching = list(filter(self.filter.matches, (entry.fields for entry in new)))
-        self._pending = self._pending.plus(matching, self.max_entries)
+        matching = [(entry, fields) for entry in new if self.filter.matches(fields := entry.fields)]
+        if (reports := self._reports) is not None:
+            keys = {short_key(entry) for entry, _ in matching}
+            self._others |= keys & frozenset().union(*(report.keys for report in reports))
+            matching = [pair for pair in matching if not any(report.has(pair[0]) for report in reports)]
+            times = {short_key(entry): entry.time for entry, _ in matching}
+            self._pending_reported = {**self._pending_reported, **times}
+        self._pending = self._pending.plus([fields for _, fields in matching], self.max_entries)
         return new
 
     def finish_poll(self, now: datetime) -> None:
@@ -78,11 +105,26 @@ class ErrorCounter:
         self._tail.finish_poll(now)
         self.matches = self.matches.merged(self._pending, self.max_entries)
         self._pending = Matches()
+        reported, tail = {**self._reported, **self._pending_reported}, self._tail.state
+        if reported and tail.watermark is not None:
+            ranges = unreported(self._reports or (), tail.since, tail.watermark - tail.overlap)
+            # An entry in none of them lies in a range of another report, among its ``others``.
+            is_covered = {key for key, time in reported.items() if any(s <= time < e for s, e in ranges)}
+            reported = {key: time for key, time in reported.items() if key not in is_covered}
+        self._reported, self._pending_reported = reported, {}
 
     def abandon_poll(self) -> None:
         """See :meth:`LogTail.abandon_poll`; what has matched in the poll does not count."""
         self._tail.abandon_poll()
-        self._pending = Matches()
+        self._pending, self._pending_reported = Matches(), {}
+
+    def report(self) -> Report | None:
+        """What has been counted, for other runs; None where nothing has been read, or each run counts all."""
+        tail = self._tail.state
+        if self._reports is None or tail.watermark is None:
+            return None
+        ranges = unreported(self._reports, tail.since, tail.watermark - tail.overlap)
+        return Report(tuple(ranges), frozenset(self._reported), self._others)
 
     def result(self) -> dict[str, Any]:
         """What has matched, as plain JSON values; ``until`` is the newest time read, or None."""

@@ -42,7 +42,10 @@ from airflow_provider_supermetrics.provider_info import DEFAULT_CONN_NAME
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._api.counter import ErrorCounter
+    from airflow_provider_supermetrics._api.filter import ErrorFilter
+    from airflow_provider_supermetrics._api.reports import Report
     from airflow_provider_supermetrics._compat import Context
+    from airflow_provider_supermetrics._reports import ReportStore
 
 __all__ = ["SupermetricsErrorLogSensor"]
 
@@ -50,6 +53,7 @@ _STORE_KEY = "supermetrics_error_log"
 # Airflow ends a deferral that its trigger does not end. The trigger may still be waiting for a response at
 # its deadline, so it is given this much longer.
 _GRACE = timedelta(minutes=15)
+_LONGEST_LOOKBACK = timedelta(days=31)
 _LONGEST_TIMEOUT = timedelta(days=3650).total_seconds()
 
 
@@ -65,6 +69,10 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     :param since: count entries from this time on, an aware datetime or ISO 8601 string; by default the
         start of the run's data interval, else the time the run was due. Retries and reschedules do not
         change it. (templated)
+    :param since_last_run: count the errors that no other run of this task has reported, in place of
+        ``since``. Together, the results of the successful runs contain each error once: what a failed or
+        skipped run has missed is in the next one's. Give the DAG ``max_active_runs=1``.
+    :param max_lookback: how far back the first run begins, and any run at most; up to 31 days.
     :param min_status: the lowest status that counts as an error.
     :param statuses: the statuses that count, in place of ``min_status``. (templated)
     :param events: the event types that count; by default all. (templated)
@@ -98,6 +106,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         connector_identifier: str,
         team_id: int | str | None = None,
         since: datetime | str | None = None,
+        since_last_run: bool = False,
+        max_lookback: timedelta = timedelta(hours=24),
         min_status: int = 400,
         statuses: Collection[int] | None = None,
         events: Collection[str] | None = None,
@@ -115,6 +125,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self.connector_identifier = connector_identifier
         self.team_id = team_id
         self.since = since
+        self.since_last_run = since_last_run
+        self.max_lookback = max_lookback
         self.min_status = min_status
         self.statuses = statuses
         self.events = events
@@ -133,6 +145,13 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             valid_integer("max_consecutive_failures", max_consecutive_failures, 1)
         if not isinstance(overlap, timedelta) or overlap < timedelta():
             raise SupermetricsValidationError(f"overlap must be a timedelta of 0 or more, not {overlap!r}")
+        if not isinstance(max_lookback, timedelta) or not timedelta() < max_lookback <= _LONGEST_LOOKBACK:
+            raise SupermetricsValidationError(
+                f"max_lookback must be a timedelta of more than 0, up to {_LONGEST_LOOKBACK.days} days, not "
+                f"{max_lookback!r}"
+            )
+        if since_last_run and since is not None:
+            raise SupermetricsValidationError("give since or since_last_run=True, not both")
         if self.poke_interval < 1:
             raise SupermetricsValidationError(
                 f"poke_interval must be 1 second or more, not {self.poke_interval} s"
@@ -145,16 +164,15 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         """Poll until enough errors are found; between polls sleep, reschedule the task, or defer it."""
         with self._log_remedy():
             self._begin(context)
-            is_resumed = self.reschedule and not self.deferrable
-            first_start = first_start_of_sensor(context, self.retries or 0) if is_resumed else None
-            deadline = (first_start or utcnow()) + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
+            deadline = self._started + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
             while not (poked := self._poke_or_skip(context)).is_done:
-                pause = self._pause_before(deadline)
+                pause = self._pause_before(deadline, context)
                 if self.deferrable:
                     self._defer(pause, deadline)
                 if self.reschedule:
                     raise AirflowRescheduleException(utcnow() + timedelta(seconds=pause))
                 time.sleep(pause)
+            self._add_report(context, self._counter.report(), self._counter.matches.count)
             return poked.xcom_value
 
     @contextmanager
@@ -219,17 +237,23 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             self._stored("deleted", self._store.delete, _STORE_KEY)
         return PokeReturnValue(is_done=is_done, xcom_value=result if is_done else None)
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Return the trigger's result, or raise its error; also raise an error if the event is not valid."""
+        from airflow_provider_supermetrics._api.reports import Report
         from airflow_provider_supermetrics.triggers.supermetrics import error_of
 
         if not isinstance(event, Mapping):
             raise SupermetricsError(f"The trigger fired with {type(event).__name__}, not with a result")
         status, result = event.get("status"), event.get("result")
+        stored, report = event.get("report"), None
+        if stored is not None:
+            report = from_json(stored, Report)
         if status == "error":
             with self._log_remedy():
                 raise error_of(event)
         if status == "timeout":
+            if result and not result["matches"]:
+                self._add_report(context, report, 0)
             has_succeeded = event.get("polls_succeeded") != 0
             raise AirflowSensorTimeout(self._timeout_message(has_succeeded, event.get("last_failure")))
         if (
@@ -241,11 +265,11 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         ):
             raise SupermetricsError(f"The trigger fired with status {status!r} and without a result")
         self.log.info("%d matching entries since %s", result["matches"], result.get("since"))
+        self._add_report(context, report, result["matches"])
         return dict(result)
 
     def _begin(self, context: Context) -> None:
         from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
-        from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
         from airflow_provider_supermetrics._api.tail import FIRST_LIMIT, TailState
         from airflow_provider_supermetrics._context import run_start
         from airflow_provider_supermetrics.triggers.supermetrics import Progress
@@ -253,24 +277,22 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if self.reschedule and not self.deferrable:
             self._store = context.get("task_state_store")  # Airflow 3.3 and later
             self._is_forgetful = self._store is None
+        is_resumed = self.reschedule and not self.deferrable
+        self._started = (is_resumed and first_start_of_sensor(context, self.retries or 0)) or utcnow()
+        error_filter = self._error_filter()
         with public_errors():
-            valid_connector_identifier(self.connector_identifier)
-            since = parse_time("since", self.since) or run_start(context)
-            error_filter = ErrorFilter.of(
-                min_status=self.min_status,
-                statuses=as_list("statuses", self.statuses, int),
-                events=as_list("events", self.events, str),
-                request_contains=self.request_contains or None,
-            )
+            since, reports = parse_time("since", self.since), None
+        if self.since_last_run:
+            since, reports = self._begin_after_other_runs(context, error_filter)
         # If no state is kept between polls, each poll reads everything again, so larger pages save requests.
         tail = TailState(
-            since,
+            since or run_start(context),
             self.overlap,
             MAX_LIMIT if self._is_forgetful else FIRST_LIMIT,
             # An earlier poll has checked this; Airflow 2 does not say whether there was one.
             is_known=self._is_forgetful and context.get("task_reschedule_count", 0) > 0,
         )
-        self._counter = ErrorCounter(CounterState(tail), error_filter, self.max_entries)
+        self._counter = ErrorCounter(CounterState(tail, reports=reports), error_filter, self.max_entries)
         # Without stored state, failures cannot be counted, so the first failure fails the task.
         self._pace = Pace(self.poke_interval, 1 if self._is_forgetful else self.max_consecutive_failures)
         state = None if self._store is None else self._stored("read", self._store.get, _STORE_KEY)
@@ -278,8 +300,58 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if state and state.get("fingerprint") == self._fingerprint(self._counter):
             with suppress(ContractViolation):
                 progress = from_json(state, Progress)
+                if progress.counter.tail.since < tail.since:  # longer ago than max_lookback
+                    return
                 self._pace.state = progress.pace
                 self._counter = ErrorCounter(progress.counter, error_filter, self.max_entries)
+
+    def _error_filter(self) -> ErrorFilter:
+        """Return which entries count; for templates that are rendered.
+
+        :raises SupermetricsValidationError: if an argument is not valid.
+        """
+        from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
+
+        with public_errors():
+            valid_connector_identifier(self.connector_identifier)
+            return ErrorFilter.of(
+                min_status=self.min_status,
+                statuses=as_list("statuses", self.statuses, int),
+                events=as_list("events", self.events, str),
+                request_contains=self.request_contains or None,
+            )
+
+    # The reports of other runs, with since_last_run
+
+    def _begin_after_other_runs(
+        self, context: Context, error_filter: ErrorFilter
+    ) -> tuple[datetime, tuple[Report, ...]]:
+        """Return the first time that other runs have not reported, and all that they have."""
+        from airflow_provider_supermetrics._api.reports import unreported
+
+        if getattr(context.get("dag"), "max_active_runs", 1) != 1:
+            self.log.warning(
+                "Two runs at one time may report the same errors: give the DAG max_active_runs=1"
+            )
+        earliest = self._started - self.max_lookback
+        reports = self._report_store(context, error_filter).of_other_runs(earliest, utcnow())
+        return unreported(reports, earliest)[0][0], reports
+
+    def _report_store(self, context: Context, error_filter: ErrorFilter) -> ReportStore:
+        from airflow_provider_supermetrics._reports import ReportStore
+
+        looked_for = {
+            "connector_identifier": self.connector_identifier,
+            "team_id": str(self.team_id),
+            "supermetrics_conn_id": self.supermetrics_conn_id,
+            **error_filter.to_arguments(),
+        }
+        return ReportStore(context, looked_for)
+
+    def _add_report(self, context: Context, report: Report | None, matches: int) -> None:
+        """Let later runs know what this one reports: ``matches`` errors, or that there were none."""
+        if report is not None:
+            self._report_store(context, self._error_filter()).add(report, matches, utcnow())
 
     # Between two polls
 
@@ -299,7 +371,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _pause_before(self, deadline: datetime) -> float:
+    def _pause_before(self, deadline: datetime, context: Context) -> float:
         """Return the seconds until the next poll; the last poll is at the deadline.
 
         :raises AirflowSensorTimeout: if the deadline has passed, or no poll is allowed before it.
@@ -313,6 +385,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             )
             left = 0.0
         if left <= 0:
+            if not self._counter.matches.count:
+                self._add_report(context, self._counter.report(), 0)
             message = self._timeout_message(state.succeeded > 0, state.last_failure)
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         pause = self._pause
@@ -382,11 +456,17 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             "connector_identifier": self.connector_identifier,
             "team_id": str(self.team_id),
             "supermetrics_conn_id": self.supermetrics_conn_id,
-            "since": format_time(counter.state.tail.since),
+            "since": self._since_fingerprint(counter),
             "max_entries": self.max_entries,
             "overlap": self.overlap.total_seconds(),
             **counter.filter.to_arguments(),
         }
+
+    @staticmethod
+    def _since_fingerprint(counter: ErrorCounter) -> Any:
+        state = counter.state
+        # Without the reports of other runs, the state would count what these have reported meanwhile.
+        return format_time(state.tail.since) if state.reports is None else to_json(state.reports)
 
     def _save(self) -> None:
         if self._store is not None:

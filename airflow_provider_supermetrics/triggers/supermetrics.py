@@ -149,7 +149,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             if left <= 0 or (not_before is not None and not_before > self._deadline):
                 return {
                     "status": "timeout",
-                    "result": self._counter.result(),
+                    **self._found(),
                     "polls_succeeded": self._pace.state.succeeded,
                     "last_failure": self._pace.state.last_failure,
                 }
@@ -170,8 +170,11 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             else:
                 self._counter.finish_poll(utcnow())
                 if self._counter.matches.count >= self._min_matches:
-                    return {"status": "success", "result": self._counter.result()}
+                    return {"status": "success", **self._found()}
                 pause = self._pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
+
+    def _found(self) -> dict[str, Any]:
+        return {"result": self._counter.result(), "report": to_json(self._counter.report())}
 
 
 @dataclass(frozen=True)
