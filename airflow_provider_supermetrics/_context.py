@@ -85,6 +85,13 @@ def resolve_window(
     return resolved
 
 
+def name_if_mapped(context: Any) -> None:
+    """Name a mapped task by its connector, unless the DAG names it."""
+    # At run time, because a mapped task keeps a map_index_template only if the DAG sets one.
+    if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
+        context["map_index_template"] = "{{ task.connector_identifier }}"
+
+
 def run_start(context: Mapping[str, Any]) -> datetime:
     """The start of a run's data interval, or without one, the time when the run was due."""
     return _run_time(context, "data_interval_start") or _run_end(context)

@@ -122,6 +122,7 @@ def sensor(since: datetime) -> None:
         events=["data.fetch"],
         request_contains="customers",
         min_matches=2,
+        within=timedelta(hours=1),
         max_entries=5,
         deferrable=True,
         supermetrics_conn_id="supermetrics_default",
@@ -132,7 +133,12 @@ def sensor(since: datetime) -> None:
 def triggers(since: datetime) -> None:
     """The one for an `AssetWatcher`, and the sensor's, which Airflow makes of what it has stored."""
     SupermetricsErrorLogEventTrigger(
-        connector_identifier="T3S70", team_id=936506, poll_interval=60, lookback=timedelta(minutes=10)
+        connector_identifier="T3S70",
+        team_id=936506,
+        min_matches=6,
+        within=timedelta(hours=1),
+        poll_interval=60,
+        lookback=timedelta(minutes=10),
     )
     trigger = SupermetricsErrorLogTrigger(
         connector_identifier="T3S70",
