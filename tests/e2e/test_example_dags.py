@@ -212,6 +212,7 @@ def test_error_events(tmp_path, monkeypatch, caplog):
 
     event = SimpleNamespace(extra={"from_trigger": True, "payload": payload})
     dag.get_task("alert").python_callable(triggering_asset_events=Events({asset.name: [event, event]}))
-    assert caplog.text.count(f"T3S70: {len(reported):,} errors from {payload['since']} to ") == 2
-    for entry in reported:
-        assert f"{entry['log_time']}, status {entry['status']}, {entry['request']}" in caplog.text
+    first_line = payload["message"].partition("\n")[0]
+    assert first_line == f"T3S70: {len(reported)} errors from {payload['since']} to {payload['until']}"
+    assert caplog.text.count(payload["message"]) == 2
+    assert f"Newest: log entry {reported[0]['id']}, " in caplog.text
