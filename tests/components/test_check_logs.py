@@ -567,6 +567,8 @@ def test_the_snippets_of_the_documentation(
             namespace: dict[str, Any] = {
                 "SupermetricsCheckLogsOperator": SupermetricsCheckLogsOperator,
                 "timedelta": timedelta,
+                "load": SupermetricsListConnectorsOperator(task_id="load"),
+                "export_logs": SupermetricsListConnectorsOperator(task_id="export_logs"),
             }
             exec(code, namespace)
         found.update(namespace)
