@@ -35,6 +35,7 @@ FORBIDDEN = {
 OF_TRIGGERS = {
     "airflow_provider_supermetrics._api.pager": "only a run reads pages",
     "airflow_provider_supermetrics._api.counter": "only a run counts entries",
+    "airflow_provider_supermetrics._api.check": "only a run counts entries",
     "airflow.triggers": "a task imports its trigger when it defers",
     "airflow.providers.standard.triggers": "a task imports its trigger when it defers",
     "airflow_provider_supermetrics.triggers.supermetrics": "a task imports its trigger when it defers",
@@ -64,6 +65,9 @@ with DAG("tasks", schedule=None):
             deferrable=True,
         )
     SupermetricsListConnectorsOperator(task_id="list")
+    SupermetricsCheckLogsOperator(
+        task_id="check", connector_identifier="T3S70", max_error_rate="{{ params.rate }}", deferrable=True
+    )
     SupermetricsErrorLogSensor(task_id="wait", connector_identifier="T3S70", deferrable=True)
 """
 WATCHER = """

@@ -113,7 +113,7 @@ class Statistics:
             self.statuses[label] = self.statuses.get(label, 0) + count
             errors += count if _is_error(status) else 0
         self.errors += errors
-        self._add_durations([entry.duration_ms for entry in entries])
+        self._add_durations(durations(entries))
         if self.by_hour and entries:
             self._add_hours([entry.time for entry in entries], statuses, errors)
 
@@ -128,9 +128,7 @@ class Statistics:
             hours=[HourStatistics(hour, *numbers) for hour, numbers in sorted(self.hours.items())],
         )
 
-    def _add_durations(self, durations: Sequence[Any]) -> None:
-        if not (_INTEGER.issuperset(map(type, durations)) and _are_in_range(durations)):
-            durations = [d for d in durations if type(d) in (int, float) and 0 <= d < _TOO_LONG]
+    def _add_durations(self, durations: Sequence[Number]) -> None:
         if not durations:
             return
         # All of it in C: this runs for each entry.
@@ -156,12 +154,25 @@ class Statistics:
         """The duration at this rank, rounded to milliseconds."""
         if self.longest is None:
             return None
-        rank = ceil(sum(self.durations) * percent / 100)
+        left = rank(sum(self.durations), percent)
         for bucket, count in enumerate(self.durations):
-            rank -= count
-            if rank <= 0:
+            left -= count
+            if left <= 0:
                 return min(round(expm1((bucket + 0.5) / _BUCKETS)), self.longest)
         raise AssertionError("the ranks add up")
+
+
+def durations(entries: Sequence[LogEntry]) -> Sequence[Number]:
+    """The durations of the entries that have one."""
+    found: list[Any] = [entry.duration_ms for entry in entries]
+    if _INTEGER.issuperset(map(type, found)) and _are_in_range(found):
+        return found
+    return [d for d in found if type(d) in (int, float) and 0 <= d < _TOO_LONG]
+
+
+def rank(number: int, percent: int) -> int:
+    """Which of so many values, the smallest first, is the one at this percentile; the first is 1."""
+    return ceil(number * percent / 100)
 
 
 def _are_in_range(durations: Sequence[int]) -> bool:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics._api.calls import valid_integer
 from airflow_provider_supermetrics._compat import Asset, ObjectStoragePath
 from airflow_provider_supermetrics._export.formats import file_format
-from airflow_provider_supermetrics._wait import MIN_DEFERRAL_SECONDS, utcnow
-from airflow_provider_supermetrics.exceptions import (
-    SupermetricsError,
-    SupermetricsValidationError,
-    invalid,
-    public_errors,
-)
-from airflow_provider_supermetrics.operators._base import SupermetricsOperator, path_or_template
+from airflow_provider_supermetrics.exceptions import SupermetricsError, public_errors
+from airflow_provider_supermetrics.operators._base import path_or_template
+from airflow_provider_supermetrics.operators._window import SupermetricsWindowOperator, require_past
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -32,9 +24,6 @@ if TYPE_CHECKING:
     from airflow_provider_supermetrics._export.storage import Destination
     from airflow_provider_supermetrics._schedule import Window
     from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-
-# The clocks of a worker and the scheduler may differ by this much.
-_SECONDS_OF_SKEW = 60.0
 
 
 def export_logs(
@@ -72,14 +61,14 @@ def export_logs(
     from airflow_provider_supermetrics._context import resolve_window
 
     window = resolve_window(start, end, None, {})
-    _require_past(window, "give an earlier end")
+    require_past(window, "give an earlier end")
     kind = file_format(format, compression)
     job = _new_job(hook, path, connector_identifier, team_id, window, kind, entries_per_file)
     manifest = _run(job, hook)
     return manifest.summary(str(job.destination), job.plan)
 
 
-class SupermetricsExportLogsOperator(SupermetricsOperator):
+class SupermetricsExportLogsOperator(SupermetricsWindowOperator):
     """
     Export all entries of a window of a connector's logs to object storage, or fail.
 
@@ -129,56 +118,27 @@ class SupermetricsExportLogsOperator(SupermetricsOperator):
     def __init__(
         self,
         *,
-        connector_identifier: str,
         path: str | os.PathLike[str] | ObjectStoragePath,
-        team_id: int | str | None = None,
-        start: datetime | str | None = None,
-        end: datetime | str | None = None,
-        window: timedelta | None = None,
-        align: bool = True,
-        settle: timedelta | None = None,
         format: str = "jsonl",
         compression: str | None = "auto",
         entries_per_file: int = 100_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.connector_identifier = connector_identifier
         self.path = path_or_template(path)
-        self.team_id = team_id
-        self.start = start
-        self.end = end
-        self.window = window
-        self.align = align
-        self.settle = settle
         self.format = format
         self.compression = compression
         self.entries_per_file = entries_per_file
         self._file_format = file_format(format, compression)
         self._exported: tuple[str, Destination, Manifest] | None = None
         self._job: ExportJob | None = None
-        if start is not None and window is not None:
-            raise SupermetricsValidationError("give start or window, not both")
-        if window is not None and not isinstance(window, timedelta):
-            raise SupermetricsValidationError(
-                f"window must be a timedelta or a pendulum.duration, not {window!r}"
-            )
-        if not isinstance(align, bool):
-            raise SupermetricsValidationError(f"align must be True or False, not {align!r}")
-        if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
-            raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
         with public_errors():
             valid_integer("entries_per_file", entries_per_file, 1)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the summary of its manifest."""
-        from airflow_provider_supermetrics._context import resolve_window
-
-        # It is set here because a mapped task keeps a map_index_template only if the DAG sets one.
-        if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
-            context["map_index_template"] = "{{ task.connector_identifier }}"
         with self._log_remedy(), self._hook() as hook:
-            window = resolve_window(self.start, self.end, self.window, context, align=self.align)
+            window = self._begin(context)
             job = _new_job(
                 hook,
                 self.path,
@@ -218,29 +178,6 @@ class SupermetricsExportLogsOperator(SupermetricsOperator):
 
         return openlineage_facets(*self._exported) if self._exported else None
 
-    def _wait_for_end(self, window: Window) -> None:
-        """Wait until ``settle`` has passed since the window's end; a long wait occupies no worker slot."""
-        if self.settle is None:
-            _require_past(
-                window,
-                "give an earlier end (CronPartitionTimetable: run_offset=-1), or settle=timedelta(0) to wait "
-                "for its end",
-            )
-            return
-        try:
-            seconds = (window.end + self.settle - utcnow()).total_seconds()
-        except OverflowError:
-            raise invalid(f"settle {self.settle} is out of range", "give a shorter one") from None
-        if seconds <= 0:
-            return
-        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle)
-        if seconds <= MIN_DEFERRAL_SECONDS:
-            time.sleep(seconds)
-        elif self.deferrable:
-            self._defer(seconds)
-        else:
-            raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
-
 
 def _new_job(
     hook: SupermetricsHook,
@@ -269,8 +206,3 @@ def _run(job: ExportJob, hook: SupermetricsHook) -> Manifest:
     manifest = job.run()
     report_hook_lineage(hook, job.destination, manifest)
     return manifest
-
-
-def _require_past(window: Window, remedy: str) -> None:
-    if (window.end - utcnow()).total_seconds() > _SECONDS_OF_SKEW:
-        raise invalid(f"the window is not over, so its export would not be complete: {window}", remedy)

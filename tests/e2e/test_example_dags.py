@@ -54,7 +54,7 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> C
     """Run an Airflow command, with the example DAGs, a Connection, and a folder to export to."""
     home = tmp_path_factory.mktemp("airflow")
 
-    def run(exported: Path, *arguments: str, dags: Path = EXAMPLE_DAGS) -> str:
+    def run(exported: Path, *arguments: str, dags: Path = EXAMPLE_DAGS, code: int = 0) -> str:
         settings = variables(connection(simulator.url, KEY, TEAM), exported)
         done = subprocess.run(
             [AIRFLOW, *arguments],
@@ -64,7 +64,7 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> C
             text=True,
             timeout=300,
         )
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == code, done.stdout
         assert KEY not in "".join(line for line in done.stdout.splitlines() if not printed_by_airflow(line))
         return done.stdout
 
@@ -170,24 +170,51 @@ def test_quality_gate_skips_after_errors(airflow, simulator, tmp_path):
     newest = errors(simulator, END - HOUR, END)[0]
     sent = len(simulator.requests)
     output = airflow(tmp_path, "dags", "test", "supermetrics_quality_gate", END.isoformat())
-    line = f"Skipping the load: {newest['log_time']}, status {newest['status']}, {newest['request']}"
-    assert line in output
-    assert "Skipping downstream tasks" in output
+    assert re.search(
+        r"T3S70: at least \d+ errors, more than max_errors=0, in 2026-03-01T09:00:00Z to ", output
+    )
+    assert f"The newest: {newest['log_time']}, log entry {newest['id']}, " in output
+    assert "starting task_id=check_logs" in output
+    assert "starting task_id=load" not in output
     assert len(simulator.requests) - sent == 1
 
 
-def test_quality_gate_lets_pass(simulator, tmp_path, monkeypatch):
-    """Errors before and after the hour do not count."""
-    for name, value in variables(connection(simulator.url, KEY, TEAM), tmp_path).items():
-        monkeypatch.setenv(name, value)
-    dag = DagBag(str(EXAMPLE_DAGS / "supermetrics_quality_gate.py")).dags["supermetrics_quality_gate"]
-    has_no_errors = dag.get_task("has_no_errors").python_callable
+@pytest.mark.parametrize(("end", "requests"), [(END - 2 * HOUR, 2), (END + 2 * HOUR, 1)], ids=str)
+def test_quality_gate_lets_pass(airflow, simulator, tmp_path, end, requests):
+    """Errors before and after the hour do not count; where there is no entry, the connectors are listed."""
     sent = len(simulator.requests)
-    assert has_no_errors(str(END - 2 * HOUR))
-    assert has_no_errors(str(END + 2 * HOUR))
-    assert not has_no_errors(str(END))
-    # One each; the first finds no entry at all, and checks whether there is such a connector.
-    assert len(simulator.requests) - sent == 4
+    output = airflow(tmp_path, "dags", "test", "supermetrics_quality_gate", end.isoformat())
+    assert "T3S70: passed, 0 errors in 0 entries, in " in output
+    assert "starting task_id=load" in output
+    assert len(simulator.requests) - sent == requests
+
+
+def test_a_check_that_fails_has_a_result(airflow, simulator, tmp_path):
+    """Its XCom is there for a callback and for a task that runs in any case; Airflow does not retry it."""
+    example = (EXAMPLE_DAGS / "supermetrics_quality_gate.py").read_text()
+    failing = example.replace('on_violation="skip"', "on_failure_callback=tell")
+    assert failing != example
+    tell = """def tell(context):
+    print("Told:", context["ti"].xcom_pull(task_ids="check_logs")["message"])
+"""
+    report = """
+    @dag.task(trigger_rule="all_done")
+    def report(ti=None):
+        print("Reported:", ti.xcom_pull(task_ids="check_logs")["violations"])
+
+    check >> report()
+"""
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "gate.py").write_text(failing.replace("with DAG(", f"{tell}\nwith DAG(") + report)
+    sent = len(simulator.requests)
+    arguments = ("dags", "test", "supermetrics_quality_gate", END.isoformat())
+    output = airflow(tmp_path, *arguments, dags=tmp_path / "dags", code=1)
+    told = r"Told: T3S70: at least (\d+) errors, more than max_errors=0, in 2026-03-01T09:00:00Z to "
+    [count] = set(re.findall(told, output))
+    assert 0 < int(count) <= len(errors(simulator, END - HOUR, END))
+    assert f"Reported: [{{'bound': 'max_errors', 'limit': 0, 'value': {count}}}]" in output
+    assert "starting task_id=load" not in output
+    assert len(simulator.requests) - sent == 1
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 starts no runs by events")

@@ -16,6 +16,8 @@ FULL: Final = (
     "tests/e2e/test_example_dags.py::test_examples_export_the_last_hour",
     "tests/e2e/test_example_dags.py::test_alert_reports_each_error_once",
     "tests/e2e/test_example_dags.py::test_quality_gate_skips_after_errors",
+    "tests/e2e/test_example_dags.py::test_quality_gate_lets_pass",
+    "tests/e2e/test_example_dags.py::test_a_check_that_fails_has_a_result",
     "tests/e2e/test_partitions.py",
     "tests/e2e/test_services.py",
     "tests/e2e/test_stores.py",

@@ -14,6 +14,7 @@ from typing_extensions import assert_type
 
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics.exceptions import (
+    SupermetricsCheckError,
     SupermetricsConflictError,
     SupermetricsConnectionError,
     SupermetricsError,
@@ -31,6 +32,7 @@ from airflow_provider_supermetrics.hooks.supermetrics import (
     SupermetricsHook,
 )
 from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsCheckLogsOperator,
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
     export_logs,
@@ -103,6 +105,24 @@ def operators(start: datetime, end: datetime) -> None:
     SupermetricsListConnectorsOperator(
         task_id="list", team_id="936506", supermetrics_conn_id="supermetrics_default", wait_policy={}
     )
+    SupermetricsCheckLogsOperator(
+        task_id="check",
+        connector_identifier="T3S70",
+        team_id="{{ params.team_id }}",
+        start=start,
+        end=end,
+        settle=timedelta(minutes=5),
+        max_errors=None,
+        max_error_rate=0.05,
+        min_entries="{{ params.min_entries }}",
+        max_p95_duration_ms=5000,
+        on_violation="skip",
+        min_status=500,
+        statuses=[403, 404],
+        events=["data.fetch"],
+        request_contains="customers",
+    )
+    assert_type(SupermetricsCheckError("too many").result, dict[str, Any])
     with SupermetricsHook() as hook:
         exported = export_logs(
             hook, "T3S70", Path("/logs"), start=start, end="2026-01-01T00:00:00Z", team_id=None, format="csv"
@@ -167,6 +187,7 @@ def errors(error: SupermetricsError) -> float | None:
     assert_type(error.rate_limit, RateLimit | None)
     assert_type(error.retryable, bool)
     kinds: list[type[SupermetricsError]] = [
+        SupermetricsCheckError,
         SupermetricsConflictError,
         SupermetricsConnectionError,
         SupermetricsPaginationError,
