@@ -17,6 +17,7 @@ if TYPE_CHECKING or _AIRFLOW >= (3, 0):
     from airflow.sdk import (
         Asset,
         BaseOperator,
+        BaseOperatorLink,
         BaseSensorOperator,
         Connection,
         Context,
@@ -27,6 +28,7 @@ else:
     from airflow.datasets import Dataset as Asset
     from airflow.io.path import ObjectStoragePath
     from airflow.models.baseoperator import BaseOperator
+    from airflow.models.baseoperatorlink import BaseOperatorLink
     from airflow.models.connection import Connection
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     from airflow.utils.context import Context
@@ -64,6 +66,7 @@ __all__ = [
     "Asset",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "Connection",
     "Context",
@@ -72,6 +75,7 @@ __all__ = [
     "conf",
     "first_start_of_sensor",
     "session_config",
+    "task_result",
 ]
 
 
@@ -91,6 +95,17 @@ def first_start_of_sensor(context: Context, retries: int) -> datetime | None:
         map_index=ti.map_index,
         try_number=(ti.max_tries or 0) - retries + 1,
     )
+
+
+def task_result(operator: BaseOperator, ti_key: Any) -> Any:
+    """Return what a task has returned, where Airflow makes its extra links; None without a result."""
+    if _AIRFLOW >= (3, 0):
+        # The task's own process, at its end: an operator with links keeps its result.
+        return getattr(operator, "result", None)
+    # The web server, which has the task's DAG without its operators.
+    from airflow.models.xcom import XCom
+
+    return XCom.get_value(ti_key=ti_key, key="return_value")
 
 
 # http 6.0.1: SessionConfig, and an HttpAsyncHook that uses it
