@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -83,9 +83,21 @@ class SupermetricsOperator(BaseOperator):
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
 
+def is_template(value: Any) -> bool:
+    """Whether a run replaces the argument: a Jinja template, or another task's output."""
+    return hasattr(value, "iter_references") or (isinstance(value, str) and bool(_TEMPLATE.search(value)))
+
+
+def check_unless_template(read: Callable[..., object], *arguments: Any) -> None:
+    """Let arguments be read as a run will read them, unless the run replaces one of them first."""
+    if not any(map(is_template, arguments)):
+        with public_errors():
+            read(*arguments)
+
+
 def path_or_template(path: Any) -> Any:
     """Return the path as a string, checked unless it is a template, or another task's output unchanged."""
     if hasattr(path, "iter_references"):
         return path
     text = path_text(path)
-    return text if _TEMPLATE.search(text) else valid_path(text)
+    return text if is_template(text) else valid_path(text)
