@@ -18,6 +18,7 @@ if TYPE_CHECKING or _AIRFLOW >= (3, 0):
     from airflow.sdk import (
         Asset,
         BaseOperator,
+        BaseOperatorLink,
         BaseSensorOperator,
         Connection,
         Context,
@@ -28,6 +29,7 @@ else:
     from airflow.datasets import Dataset as Asset
     from airflow.io.path import ObjectStoragePath
     from airflow.models.baseoperator import BaseOperator
+    from airflow.models.baseoperatorlink import BaseOperatorLink
     from airflow.models.connection import Connection
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     from airflow.utils.context import Context
@@ -65,6 +67,7 @@ __all__ = [
     "Asset",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "Connection",
     "Context",
@@ -74,6 +77,7 @@ __all__ = [
     "first_start_of_sensor",
     "session_config",
     "states_of_task",
+    "task_result",
     "xcoms_of_task",
 ]
 
@@ -162,6 +166,17 @@ def states_of_task(context: Context, run_ids: Collection[str]) -> Mapping[tuple[
         query = session.query(TaskInstance.run_id, TaskInstance.map_index, TaskInstance.state)
         rows = query.filter_by(dag_id=ti.dag_id, task_id=ti.task_id).filter(TaskInstance.run_id.in_(run_ids))
         return {(run_id, map_index): state for run_id, map_index, state in rows}
+
+
+def task_result(operator: BaseOperator, ti_key: Any) -> Any:
+    """Return what a task has returned, where Airflow makes its extra links; None without a result."""
+    if _AIRFLOW >= (3, 0):
+        # The task's own process, at its end: an operator with links keeps its result.
+        return getattr(operator, "result", None)
+    # The web server, which has the task's DAG without its operators.
+    from airflow.models.xcom import XCom
+
+    return XCom.get_value(ti_key=ti_key, key="return_value")
 
 
 # http 6.0.1: SessionConfig, and an HttpAsyncHook that uses it

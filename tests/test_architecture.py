@@ -31,14 +31,16 @@ ROOMS: dict[str, set[str]] = {
     "_client": {"_api", "_compat", "_wait", "exceptions"},
     "_export": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_context": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
-    "_lineage": {"_api", "_export"},
+    "_assets": {"_api", "_compat", "exceptions"},
+    "_lineage": {"_api", "_assets", "_export"},
     "_reports": {"_api", "_compat"},
     "retry_policies": {"_compat", "_wait", "exceptions"},
+    "links": {"_compat"},
     "hooks": _COMMON | {"_client", "provider_info"},
     "triggers": _COMMON | {"_client", "hooks", "provider_info"},
     "sensors": _COMMON | {"_client", "_export", "_reports", "hooks", "provider_info", "triggers"},
     "operators": _COMMON
-    | {"_client", "_export", "_lineage", "_schedule", "hooks", "provider_info", "triggers"},
+    | {"_client", "_export", "_lineage", "_schedule", "hooks", "links", "provider_info", "triggers"},
 }
 #: Imports against this order, within a function, for a reason that stands there.
 LAZY = {("_wait", "retry_policies")}

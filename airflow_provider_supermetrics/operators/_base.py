@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -90,6 +90,13 @@ def is_template(value: Any) -> bool:
     if isinstance(value, (list, tuple, set)):
         return any(map(is_template, value))
     return hasattr(value, "iter_references")
+
+
+def check_unless_template(read: Callable[..., object], *arguments: Any) -> None:
+    """Let arguments be read as a run will read them, unless the run replaces one of them first."""
+    if not any(map(is_template, arguments)):
+        with public_errors():
+            read(*arguments)
 
 
 def path_or_template(path: Any) -> Any:

@@ -27,7 +27,7 @@ from airflow_provider_supermetrics.exceptions import (
     reason,
 )
 from airflow_provider_supermetrics.operators._base import is_template
-from airflow_provider_supermetrics.operators._window import SupermetricsWindowOperator
+from airflow_provider_supermetrics.operators._window import WINDOW_FIELDS, SupermetricsWindowOperator
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._api.check import CheckProgress
@@ -55,12 +55,11 @@ class SupermetricsCheckLogsOperator(SupermetricsWindowOperator):
     :param team_id: the team; by default the Connection's. (templated)
     :param start: first time of the window, an aware datetime or an ISO 8601 string. (templated)
     :param end: the time at which the window ends, likewise. (templated)
-    :param window: length of the window if ``start`` is not given: a ``timedelta`` or a
-        ``pendulum.duration(months=1)``.
+    :param window: length of the window if ``start`` is not given, as of the export. (templated)
     :param align: whether a run that the schedule has not created, such as a manual one, checks the last
-        complete window instead of the ``window`` before the time when the run was due.
+        complete window instead of the ``window`` before the time when the run was due. (templated)
     :param settle: how long to wait after the window's end before reading it, because entries can appear
-        late in the log. The wait occupies no worker slot.
+        late in the log; written as ``window`` is. The wait occupies no worker slot. (templated)
     :param max_errors: the most errors that are accepted; None for any number. (templated)
     :param max_error_rate: the greatest share of errors among the entries that is accepted, from 0 to 1; None
         for any share. (templated)
@@ -82,10 +81,7 @@ class SupermetricsCheckLogsOperator(SupermetricsWindowOperator):
     """
 
     template_fields: Sequence[str] = (
-        "connector_identifier",
-        "team_id",
-        "start",
-        "end",
+        *WINDOW_FIELDS,
         *_BOUNDS,
         "on_violation",
         *_FILTERS,

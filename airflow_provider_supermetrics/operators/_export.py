@@ -7,12 +7,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_supermetrics._api.calls import valid_integer
+from airflow_provider_supermetrics._api.calls import parse_integer
 from airflow_provider_supermetrics._compat import Asset, ObjectStoragePath
 from airflow_provider_supermetrics._export.formats import file_format
 from airflow_provider_supermetrics.exceptions import SupermetricsError, public_errors
-from airflow_provider_supermetrics.operators._base import path_or_template
-from airflow_provider_supermetrics.operators._window import SupermetricsWindowOperator, require_past
+from airflow_provider_supermetrics.links.supermetrics import (
+    SupermetricsExportFolderLink,
+    SupermetricsManifestLink,
+)
+from airflow_provider_supermetrics.operators._base import check_unless_template, path_or_template
+from airflow_provider_supermetrics.operators._window import (
+    WINDOW_FIELDS,
+    SupermetricsWindowOperator,
+    require_past,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -88,17 +96,18 @@ class SupermetricsExportLogsOperator(SupermetricsWindowOperator):
     :param team_id: the team; by default the Connection's. (templated)
     :param start: first time of the window, an aware datetime or an ISO 8601 string. (templated)
     :param end: the time at which the window ends, likewise. (templated)
-    :param window: length of the window if ``start`` is not given: a ``timedelta`` or a
-        ``pendulum.duration(months=1)``. Days, weeks, months and years are calendar units in the time zone of
-        the DAG's schedule; anything shorter than a day is elapsed time.
+    :param window: length of the window if ``start`` is not given: a ``timedelta``, a
+        ``pendulum.duration(months=1)`` or an ISO 8601 duration such as ``"PT1H"``. Days, weeks, months and
+        years are calendar units in the time zone of the DAG's schedule; anything shorter than a day is
+        elapsed time. (templated)
     :param align: whether a run that the schedule has not created, such as a manual one, exports the last
-        complete window instead of the ``window`` before the time when the run was due.
+        complete window instead of the ``window`` before the time when the run was due. (templated)
     :param settle: how long to wait after the window's end before reading it, because entries can appear
-        late in the log. The wait occupies no worker slot.
-    :param format: ``"jsonl"`` (one JSON object per line), ``"csv"`` or ``"parquet"``.
+        late in the log; written as ``window`` is. The wait occupies no worker slot. (templated)
+    :param format: ``"jsonl"`` (one JSON object per line), ``"csv"`` or ``"parquet"``. (templated)
     :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
-        gzip, inside Parquet zstd.
-    :param entries_per_file: entries in each object but the last; bounds the memory used.
+        gzip, inside Parquet zstd. (templated)
+    :param entries_per_file: entries in each object but the last; bounds the memory used. (templated)
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
     :param wait_policy: settings for waiting that replace the Connection's, such as
         ``{"max_inline_wait": 300}``.
@@ -107,13 +116,14 @@ class SupermetricsExportLogsOperator(SupermetricsWindowOperator):
     """
 
     template_fields: Sequence[str] = (
-        "connector_identifier",
+        *WINDOW_FIELDS,
         "path",
-        "team_id",
-        "start",
-        "end",
+        "format",
+        "compression",
+        "entries_per_file",
         "supermetrics_conn_id",
     )
+    operator_extra_links = (SupermetricsExportFolderLink(), SupermetricsManifestLink())
 
     def __init__(
         self,
@@ -121,7 +131,7 @@ class SupermetricsExportLogsOperator(SupermetricsWindowOperator):
         path: str | os.PathLike[str] | ObjectStoragePath,
         format: str = "jsonl",
         compression: str | None = "auto",
-        entries_per_file: int = 100_000,
+        entries_per_file: int | str = 100_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -129,24 +139,22 @@ class SupermetricsExportLogsOperator(SupermetricsWindowOperator):
         self.format = format
         self.compression = compression
         self.entries_per_file = entries_per_file
-        self._file_format = file_format(format, compression)
+        #: The summary of the manifest; Airflow 3 makes the extra links of it.
+        self.result: dict[str, Any] | None = None
         self._exported: tuple[str, Destination, Manifest] | None = None
         self._job: ExportJob | None = None
-        with public_errors():
-            valid_integer("entries_per_file", entries_per_file, 1)
+        check_unless_template(file_format, format, compression)
+        check_unless_template(parse_integer, "entries_per_file", entries_per_file, 1)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the summary of its manifest."""
         with self._log_remedy(), self._hook() as hook:
             window = self._begin(context)
+            with public_errors():
+                kind = file_format(self.format, self.compression)
+                entries_per_file = parse_integer("entries_per_file", self.entries_per_file, 1)
             job = _new_job(
-                hook,
-                self.path,
-                self.connector_identifier,
-                self.team_id,
-                window,
-                self._file_format,
-                self.entries_per_file,
+                hook, self.path, self.connector_identifier, self.team_id, window, kind, entries_per_file
             )
             self._wait_for_end(window)
             self._job = job
@@ -157,11 +165,11 @@ class SupermetricsExportLogsOperator(SupermetricsWindowOperator):
                     raise
                 self._defer_or_raise(error, job.waits)
             self._exported = (hook.base_url, job.destination, manifest)
-        summary = manifest.summary(str(job.destination), job.plan)
+        self.result = manifest.summary(str(job.destination), job.plan)
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(summary)
-        return summary
+                context["outlet_events"][outlet].extra.update(self.result)
+        return self.result
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
         """Resume after a deferral, from the checkpoint."""

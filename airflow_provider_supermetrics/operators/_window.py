@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.exceptions import AirflowRescheduleException
 
+from airflow_provider_supermetrics._api.calls import parse_boolean
+from airflow_provider_supermetrics._api.times import parse_duration, parse_time
 from airflow_provider_supermetrics._wait import MIN_DEFERRAL_SECONDS, utcnow
-from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid
-from airflow_provider_supermetrics.operators._base import SupermetricsOperator
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, public_errors
+from airflow_provider_supermetrics.operators._base import SupermetricsOperator, check_unless_template
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Context
     from airflow_provider_supermetrics._schedule import Window
 
+#: The arguments that every operator of a window takes; all can be templates.
+WINDOW_FIELDS = ("connector_identifier", "team_id", "start", "end", "window", "align", "settle")
 # The clocks of a worker and the scheduler may differ by this much.
 _SECONDS_OF_SKEW = 60.0
 
@@ -30,9 +34,9 @@ class SupermetricsWindowOperator(SupermetricsOperator):
         team_id: int | str | None = None,
         start: datetime | str | None = None,
         end: datetime | str | None = None,
-        window: timedelta | None = None,
-        align: bool = True,
-        settle: timedelta | None = None,
+        window: timedelta | str | None = None,
+        align: bool | str = True,
+        settle: timedelta | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -43,29 +47,25 @@ class SupermetricsWindowOperator(SupermetricsOperator):
         self.window = window
         self.align = align
         self.settle = settle
-        if start is not None and window is not None:
-            raise SupermetricsValidationError("give start or window, not both")
-        if window is not None and not isinstance(window, timedelta):
-            raise SupermetricsValidationError(
-                f"window must be a timedelta or a pendulum.duration, not {window!r}"
-            )
-        if not isinstance(align, bool):
-            raise SupermetricsValidationError(f"align must be True or False, not {align!r}")
-        if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
-            raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
+        check_unless_template(parse_duration, "window", window)
+        check_unless_template(_read_window, start, window)
+        check_unless_template(_read_settle, settle)
+        check_unless_template(parse_boolean, "align", align)
 
     def _begin(self, context: Context) -> Window:
         """Name a mapped task by its connector; return the window of the run."""
-        from airflow_provider_supermetrics._context import resolve_window
+        from airflow_provider_supermetrics._context import name_if_mapped, resolve_window
 
-        # It is set here because a mapped task keeps a map_index_template only if the DAG sets one.
-        if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
-            context["map_index_template"] = "{{ task.connector_identifier }}"
-        return resolve_window(self.start, self.end, self.window, context, align=self.align)
+        name_if_mapped(context)
+        with public_errors():
+            length, align = _read_window(self.start, self.window), parse_boolean("align", self.align)
+        return resolve_window(self.start, self.end, length, context, align=align)
 
     def _wait_for_end(self, window: Window) -> None:
         """Wait until ``settle`` has passed since the window's end; a long wait occupies no worker slot."""
-        if self.settle is None:
+        with public_errors():
+            settle = _read_settle(self.settle)
+        if settle is None:
             require_past(
                 window,
                 "give an earlier end (CronPartitionTimetable: run_offset=-1), or settle=timedelta(0) to wait "
@@ -73,18 +73,32 @@ class SupermetricsWindowOperator(SupermetricsOperator):
             )
             return
         try:
-            seconds = (window.end + self.settle - utcnow()).total_seconds()
+            seconds = (window.end + settle - utcnow()).total_seconds()
         except OverflowError:
-            raise invalid(f"settle {self.settle} is out of range", "give a shorter one") from None
+            raise invalid(f"settle {settle} is out of range", "give a shorter one") from None
         if seconds <= 0:
             return
-        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle)
+        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, settle)
         if seconds <= MIN_DEFERRAL_SECONDS:
             time.sleep(seconds)
         elif self.deferrable:
             self._defer(seconds)
         else:
             raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
+
+
+def _read_window(start: Any, window: Any) -> timedelta | None:
+    length = parse_duration("window", window)
+    if length is not None and parse_time("start", start) is not None:
+        raise SupermetricsValidationError("give start or window, not both")
+    return length
+
+
+def _read_settle(settle: Any) -> timedelta | None:
+    length = parse_duration("settle", settle)
+    if length is not None and length < timedelta():
+        raise SupermetricsValidationError(f"settle must not be negative, but is {length}")
+    return length
 
 
 def require_past(window: Window, remedy: str) -> None:

@@ -406,6 +406,11 @@ class Services:
         )
         return json.loads(rows[0]["value"]) if rows else None
 
+    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
+        """Return the extra links in a task's page of Airflow 3, by their names."""
+        found = self._site.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links") or {}
+        return dict(found["extra_links"])
+
     def asset_events(self) -> list[tuple[str | None, dict[str, Any]]]:
         """The partition's key and the extra of each asset event, the earliest first."""
         rows = self._rows("SELECT partition_key, extra FROM asset_event ORDER BY id")

@@ -31,6 +31,10 @@ from airflow_provider_supermetrics.hooks.supermetrics import (
     SupermetricsAsyncHook,
     SupermetricsHook,
 )
+from airflow_provider_supermetrics.links.supermetrics import (
+    SupermetricsExportFolderLink,
+    SupermetricsManifestLink,
+)
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsCheckLogsOperator,
     SupermetricsExportLogsOperator,
@@ -102,6 +106,17 @@ def operators(start: datetime, end: datetime) -> None:
         align=False,
         end=end,
     )
+    templated = SupermetricsExportLogsOperator(
+        task_id="templated",
+        connector_identifier="T3S70",
+        path="/logs",
+        window="{{ params.window }}",
+        settle="PT5M",
+        align="{{ params.align }}",
+        entries_per_file="{{ params.entries_per_file }}",
+    )
+    for link in (SupermetricsExportFolderLink(), SupermetricsManifestLink()):
+        assert_type(link.get_link(templated, ti_key=None), str)
     SupermetricsListConnectorsOperator(
         task_id="list", team_id="936506", supermetrics_conn_id="supermetrics_default", wait_policy={}
     )
