@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "_schedule": {"_api", "exceptions"},
     "_coverage": {"_schedule"},
     "_client": {"_api", "_compat", "_wait", "exceptions"},
-    "_export": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
+    "_export": {"_api", "_compat", "_coverage", "_schedule", "_wait", "exceptions"},
     "_context": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_lineage": {"_api", "_export"},
     "retry_policies": {"_compat", "_wait", "exceptions"},
@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "triggers": _COMMON | {"_client", "hooks", "provider_info"},
     "sensors": _COMMON | {"_client", "_export", "hooks", "provider_info", "triggers"},
     "operators": _COMMON
-    | {"_client", "_coverage", "_export", "_lineage", "_schedule", "hooks", "provider_info", "triggers"},
+    | {"_client", "_export", "_lineage", "_schedule", "hooks", "provider_info", "triggers"},
 }
 #: Imports against this order, within a function, for a reason that stands there.
 LAZY = {("_wait", "retry_policies")}

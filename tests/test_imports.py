@@ -27,6 +27,7 @@ FORBIDDEN = {
     "airflow_provider_supermetrics._client": "it imports both HTTP libraries",
     "airflow_provider_supermetrics._context": "only a run has a window",
     "airflow_provider_supermetrics._schedule": "only a run has a window",
+    "airflow_provider_supermetrics._export.catalog": "only a run reads manifests",
     "airflow_provider_supermetrics._export.job": "only a run exports",
     "airflow_provider_supermetrics._export.storage": "only a run exports",
     "airflow_provider_supermetrics._lineage": "only a finished export is reported",
@@ -64,6 +65,7 @@ with DAG("tasks", schedule=None):
             deferrable=True,
         )
     SupermetricsListConnectorsOperator(task_id="list")
+    SupermetricsCheckExportsOperator(task_id="check", path="s3://conn@bucket/logs")
     SupermetricsErrorLogSensor(task_id="wait", connector_identifier="T3S70", deferrable=True)
 """
 WATCHER = """

@@ -87,9 +87,18 @@ class SupermetricsOperator(StorageOperator):
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
 
+def is_template(value: Any) -> bool:
+    """Whether Airflow replaces the value when the task runs: a template, another task's output, or a list."""
+    if isinstance(value, str):
+        return _TEMPLATE.search(value) is not None
+    if isinstance(value, (list, tuple, set)):
+        return any(map(is_template, value))
+    return hasattr(value, "iter_references")
+
+
 def path_or_template(path: Any) -> Any:
     """Return the path as a string, checked unless it is a template, or another task's output unchanged."""
     if hasattr(path, "iter_references"):
         return path
     text = path_text(path)
-    return text if _TEMPLATE.search(text) else valid_path(text)
+    return text if is_template(text) else valid_path(text)

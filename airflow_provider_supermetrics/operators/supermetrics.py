@@ -1,11 +1,17 @@
-"""Operators: export a connector's logs to object storage, and list a team's connectors."""
+"""Operators: export a connector's logs to object storage, check them, and list a team's connectors."""
 
 from __future__ import annotations
 
+from airflow_provider_supermetrics.operators._check_exports import SupermetricsCheckExportsOperator
 from airflow_provider_supermetrics.operators._connectors import SupermetricsListConnectorsOperator
 from airflow_provider_supermetrics.operators._export import SupermetricsExportLogsOperator, export_logs
 
-__all__ = ["SupermetricsExportLogsOperator", "SupermetricsListConnectorsOperator", "export_logs"]
+__all__ = [
+    "SupermetricsCheckExportsOperator",
+    "SupermetricsExportLogsOperator",
+    "SupermetricsListConnectorsOperator",
+    "export_logs",
+]
 
 # Airflow stores and shows where a class comes from, which is to be the public name.
 for _public in __all__:

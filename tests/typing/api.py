@@ -14,6 +14,7 @@ from typing_extensions import assert_type
 
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics.exceptions import (
+    SupermetricsCheckError,
     SupermetricsConflictError,
     SupermetricsConnectionError,
     SupermetricsError,
@@ -31,6 +32,7 @@ from airflow_provider_supermetrics.hooks.supermetrics import (
     SupermetricsHook,
 )
 from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsCheckExportsOperator,
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
     export_logs,
@@ -103,6 +105,15 @@ def operators(start: datetime, end: datetime) -> None:
     SupermetricsListConnectorsOperator(
         task_id="list", team_id="936506", supermetrics_conn_id="supermetrics_default", wait_policy={}
     )
+    SupermetricsCheckExportsOperator(
+        task_id="check",
+        path=Path("/logs"),
+        connector_identifiers=["T3S70"],
+        start=start,
+        end="{{ data_interval_end }}",
+        verify=True,
+    )
+    SupermetricsCheckExportsOperator(task_id="day", path="/logs", window=timedelta(days=1), align=False)
     with SupermetricsHook() as hook:
         exported = export_logs(
             hook, "T3S70", Path("/logs"), start=start, end="2026-01-01T00:00:00Z", team_id=None, format="csv"
@@ -160,7 +171,9 @@ def errors(error: SupermetricsError) -> float | None:
     assert_type(error.request_id, str | None)
     assert_type(error.rate_limit, RateLimit | None)
     assert_type(error.retryable, bool)
+    assert_type(SupermetricsCheckError("missing", result={"complete": False}).result, dict[str, Any])
     kinds: list[type[SupermetricsError]] = [
+        SupermetricsCheckError,
         SupermetricsConflictError,
         SupermetricsConnectionError,
         SupermetricsPaginationError,
