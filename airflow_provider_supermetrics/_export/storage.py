@@ -344,6 +344,7 @@ class ObjectStoreDestination(Destination):
 
     def _listing(self, folder: str) -> Iterator[Listed]:
         key = self._key(folder).rstrip("/")
+        # What others have written since the library has listed it.
         self._fs.invalidate_cache(key)
         try:
             found = self._fs.ls(key, detail=True)

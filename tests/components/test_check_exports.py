@@ -378,6 +378,14 @@ def test_a_window_that_ends_with_the_run(hours: Callable[..., None], check: Chec
     assert (result["start"], result["end"]) == ("2026-01-01T01:00:00Z", "2026-01-01T03:00:00Z")
 
 
+def test_a_partition(hours: Callable[..., None], check: Check) -> None:
+    """A run for one checks it, whenever it is due."""
+    hours(6, length=6)
+    run = context(partition_date=START + 6 * HOUR, partition_key="6", dag=a_dag("0 * * * *"))
+    result = check(run, window=6 * HOUR)
+    assert (result["start"], result["end"]) == ("2026-01-01T06:00:00Z", "2026-01-01T12:00:00Z")
+
+
 def test_templates(hours: Callable[..., None], exported: Exported) -> None:
     """The path, the connectors and the times."""
     hours(0, length=12)
