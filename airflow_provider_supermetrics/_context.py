@@ -92,6 +92,32 @@ def name_if_mapped(context: Any) -> None:
         context["map_index_template"] = "{{ task.connector_identifier }}"
 
 
+def resolve_last_window(
+    start: datetime | str | None,
+    end: datetime | str | None,
+    window: timedelta | None,
+    context: Mapping[str, Any],
+    *,
+    align: bool = True,
+) -> Window:
+    """The last complete window before a run, of the schedule or not; else as :func:`resolve_window`.
+
+    For what looks back, such as a check at two o'clock of the day that ended at midnight.
+
+    :param align: whether the window ends at the last multiple of ``window``.
+    """
+    with public_errors():
+        is_given = any(parse_time(name, time) for name, time in (("start", start), ("end", end)))
+    if window is not None and align and not is_given:
+        length, schedule = Length.of(window), Schedule.of(context.get("dag"))
+        due = _run_end(context)
+        wall = schedule.last_multiple(due, length)
+        if wall is not None and _partition_window(context, schedule, length) is None:
+            end = schedule.at(wall, not_after=due)
+            start, window = schedule.moved(end, -length, wall), None
+    return resolve_window(start, end, window, context, align=False)
+
+
 def run_start(context: Mapping[str, Any]) -> datetime:
     """The start of a run's data interval, or without one, the time when the run was due."""
     return _run_time(context, "data_interval_start") or _run_end(context)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from itertools import islice, pairwise
 from typing import Any
 
@@ -16,6 +18,7 @@ from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 _DAY = timedelta(days=1)
 # Enough to tell weekdays from days, and a long month from a short one.
 _RUNS_COMPARED = 13
+_SLUG = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,17 @@ class Window:
     def slug(self) -> str:
         """The window as a part of object names, such as ``20260101T000000Z-20260101T010000Z``."""
         return f"{compact_time(self.start)}-{compact_time(self.end)}"
+
+    @staticmethod
+    @lru_cache(maxsize=8192)
+    def of_slug(slug: str) -> Window | None:
+        """The window that has this :attr:`slug`, or None for any other string."""
+        match = _SLUG.fullmatch(slug)
+        try:
+            start, end = (_compact(text) for text in match.groups()) if match else (None, None)
+        except ValueError:
+            return None
+        return Window(start, end) if start and end and start < end else None
 
     def share_behind(self, oldest: datetime | None) -> float:
         """How much of the window has been read, from 0 to 1, after reading back to ``oldest``."""
@@ -204,6 +218,14 @@ class Schedule:
         offset = pendulum.instance(time).in_timezone(self.zone).utcoffset()
         assert offset is not None
         return offset
+
+
+def _compact(text: str) -> datetime:
+    """Read a time of a slug. By its digits: strptime would take most of the time of a long listing."""
+    year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
+    hour, minute, second = int(text[9:11]), int(text[11:13]), int(text[13:15])
+    fraction = int(text[16:-1] or 0) if text[15] == "." else 0
+    return datetime(year, month, day, hour, minute, second, fraction, timezone.utc)
 
 
 def _part(holder: Any, name: str) -> Any:

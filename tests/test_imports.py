@@ -27,6 +27,7 @@ FORBIDDEN = {
     "airflow_provider_supermetrics._client": "it imports both HTTP libraries",
     "airflow_provider_supermetrics._context": "only a run has a window",
     "airflow_provider_supermetrics._schedule": "only a run has a window",
+    "airflow_provider_supermetrics._export.catalog": "only a run reads manifests",
     "airflow_provider_supermetrics._export.job": "only a run exports",
     "airflow_provider_supermetrics._export.storage": "only a run exports",
     "airflow_provider_supermetrics._lineage": "only a finished export is reported",
@@ -68,6 +69,7 @@ with DAG("tasks", schedule=None):
     SupermetricsCheckLogsOperator(
         task_id="check", connector_identifier="T3S70", max_error_rate="{{ params.rate }}", deferrable=True
     )
+    SupermetricsCheckExportsOperator(task_id="check", path="s3://conn@bucket/logs")
     SupermetricsErrorLogSensor(task_id="wait", connector_identifier="T3S70", deferrable=True)
 """
 WATCHER = """

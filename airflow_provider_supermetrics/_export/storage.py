@@ -10,6 +10,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -19,12 +20,28 @@ from airflow_provider_supermetrics._export.path import valid_path
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, make_error
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
+# Objects are read in pieces of this size to compute their digests.
+_PIECE = 2**23
 # The version of no object.
 _NO_VERSION = "gone"
 # Characters of a URI's path, besides letters, digits and "_.-~".
 _SAFE = "/:@!$&'()*+,;="
 # The query of a URL: it may contain a signature, or the name of an upload that others could continue.
 _QUERY = re.compile(r"\?[\w.~-]+=\S*")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the listing of a folder says of an object or a folder in it.
+
+    :param size: its bytes; of a folder, 0.
+    :param version: as of :meth:`Destination.version`; of a folder, empty.
+    """
+
+    name: str
+    is_folder: bool
+    size: int = 0
+    version: str = ""
 
 
 class Destination(ABC):
@@ -108,6 +125,18 @@ class Destination(ABC):
         data = self.read(name)
         return None if data is None else hashlib.sha256(data).hexdigest()
 
+    def digest(self, name: str, size: int) -> str | None:
+        """The sha256 of the object ``name``, read in pieces, or None without it.
+
+        :param size: its bytes.
+        """
+        digest = hashlib.sha256()
+        with suppress(FileNotFoundError), self._translated("read", name):
+            for piece in self._pieces(name, size):
+                digest.update(piece)
+            return digest.hexdigest()
+        return None
+
     def version(self, name: str) -> str | None:
         """A string that changes when the object ``name`` is replaced, or None without it."""
         with suppress(FileNotFoundError), self._translated("check", name):
@@ -119,6 +148,11 @@ class Destination(ABC):
         with self._translated("list", ""):
             found = sorted(self._versions(prefix))
         return {name: version for name, version in found if "/" not in name and name.startswith(prefix)}
+
+    def listing(self, folder: str = "") -> list[Listed]:
+        """The objects and folders in this folder, or in one below it; empty where there is no such folder."""
+        with self._translated("list", folder):
+            return list(self._listing(folder))
 
     def remove(self, name: str) -> None:
         """Remove the object ``name``, if there is one."""
@@ -142,10 +176,16 @@ class Destination(ABC):
     def _read(self, name: str) -> bytes: ...
 
     @abstractmethod
+    def _pieces(self, name: str, size: int) -> Iterable[bytes]: ...
+
+    @abstractmethod
     def _version(self, name: str) -> str: ...
 
     @abstractmethod
     def _versions(self, prefix: str) -> Iterable[tuple[str, str]]: ...
+
+    @abstractmethod
+    def _listing(self, folder: str) -> Iterable[Listed]: ...
 
     @abstractmethod
     def _remove(self, name: str) -> None: ...
@@ -210,9 +250,13 @@ class LocalDestination(Destination):
     def _read(self, name: str) -> bytes:
         return (self._folder / name).read_bytes()
 
+    def _pieces(self, name: str, size: int) -> Iterator[bytes]:  # noqa: ARG002  # only stores need it
+        with (self._folder / name).open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
     def _version(self, name: str) -> str:
-        stat = (self._folder / name).stat()
-        return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
+        return _version_of_file((self._folder / name).stat())
 
     def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
         with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
@@ -221,6 +265,17 @@ class LocalDestination(Destination):
                 with suppress(FileNotFoundError):
                     if entry.name.startswith(prefix) and entry.is_file():
                         yield entry.name, self._version(entry.name)
+
+    def _listing(self, folder: str) -> Iterator[Listed]:
+        with suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    # A link to a folder above would never end.
+                    if entry.is_dir(follow_symlinks=False):
+                        yield Listed(entry.name, is_folder=True)
+                    elif entry.is_file():
+                        stat = entry.stat()
+                        yield Listed(entry.name, False, stat.st_size, _version_of_file(stat))
 
     def _remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)
@@ -273,6 +328,10 @@ class ObjectStoreDestination(Destination):
         data: bytes = self._fs.cat_file(self._key(name))
         return data
 
+    def _pieces(self, name: str, size: int) -> Iterator[bytes]:
+        for start in range(0, size, _PIECE):
+            yield self._fs.cat_file(self._key(name), start=start, end=min(start + _PIECE, size))
+
     def _version(self, name: str) -> str:
         self._forget_listing()
         return _version_of(self._fs.info(self._key(name)))
@@ -282,6 +341,27 @@ class ObjectStoreDestination(Destination):
         found = self._fs.find(self._key("").rstrip("/"), prefix=prefix, detail=True)
         for key, info in found.items():
             yield key.removeprefix(self._key("")), _version_of(info)
+
+    def _listing(self, folder: str) -> Iterator[Listed]:
+        key = self._key(folder).rstrip("/")
+        # What others have written since the library has listed it.
+        self._fs.invalidate_cache(key)
+        try:
+            found = self._fs.ls(key, detail=True)
+        except FileNotFoundError:
+            # Of the bucket, or of the folder alone: only the latter is no failure.
+            found = list(self._fs.find(key, prefix="_manifest-", detail=True).values())
+        # The library would keep it.
+        self._fs.invalidate_cache(key)
+        for info in found:
+            path, _, name = info["name"].rstrip("/").rpartition("/")
+            if path == key and name:
+                is_folder = info["type"] == "directory"
+                yield (
+                    Listed(name, is_folder=True)
+                    if is_folder
+                    else Listed(name, False, info["size"], _version_of(info))
+                )
 
     def _remove(self, name: str) -> None:
         try:
@@ -339,6 +419,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _version_of_file(stat: os.stat_result) -> str:
+    return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def _version_of(info: Mapping[str, Any]) -> str:

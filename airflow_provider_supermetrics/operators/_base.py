@@ -21,10 +21,24 @@ if TYPE_CHECKING:
 _TEMPLATE = re.compile(r"\{[{%#]")
 
 
-class SupermetricsOperator(BaseOperator):
-    """Base class: holds the Connection, waits without occupying a worker slot, and logs remedies."""
+class StorageOperator(BaseOperator):
+    """Base class of all operators, which is enough for those without requests to the API: logs remedies."""
 
     ui_color = "#e8f0fe"
+
+    @contextmanager
+    def _log_remedy(self) -> Iterator[None]:
+        """Log what to do about an error on a line of its own, so that no log view cuts it off."""
+        try:
+            yield
+        except Exception as error:
+            if remedy := getattr(error, "remedy", None):
+                self.log.error("%s", remedy[0].upper() + remedy[1:])
+            raise
+
+
+class SupermetricsOperator(StorageOperator):
+    """Base class: holds the Connection, waits without occupying a worker slot, and logs remedies."""
 
     def __init__(
         self,
@@ -46,16 +60,6 @@ class SupermetricsOperator(BaseOperator):
         from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 
         return SupermetricsHook(self.supermetrics_conn_id, wait_policy=self.wait_policy)
-
-    @contextmanager
-    def _log_remedy(self) -> Iterator[None]:
-        """Log what to do about an error on a line of its own, so that no log view cuts it off."""
-        try:
-            yield
-        except Exception as error:
-            if remedy := getattr(error, "remedy", None):
-                self.log.error("%s", remedy[0].upper() + remedy[1:])
-            raise
 
     def _defer_or_raise(
         self, error: SupermetricsError, waits: int, kwargs: dict[str, Any] | None = None

@@ -48,7 +48,7 @@ class SupermetricsWindowOperator(SupermetricsOperator):
         self.align = align
         self.settle = settle
         check_unless_template(parse_duration, "window", window)
-        check_unless_template(_read_window, start, window)
+        check_unless_template(read_window, start, window)
         check_unless_template(_read_settle, settle)
         check_unless_template(parse_boolean, "align", align)
 
@@ -58,7 +58,7 @@ class SupermetricsWindowOperator(SupermetricsOperator):
 
         name_if_mapped(context)
         with public_errors():
-            length, align = _read_window(self.start, self.window), parse_boolean("align", self.align)
+            length, align = read_window(self.start, self.window), parse_boolean("align", self.align)
         return resolve_window(self.start, self.end, length, context, align=align)
 
     def _wait_for_end(self, window: Window) -> None:
@@ -87,7 +87,8 @@ class SupermetricsWindowOperator(SupermetricsOperator):
             raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
 
 
-def _read_window(start: Any, window: Any) -> timedelta | None:
+def read_window(start: Any, window: Any) -> timedelta | None:
+    """Return the length of a window that has no start, as the user or a template gave it."""
     length = parse_duration("window", window)
     if length is not None and parse_time("start", start) is not None:
         raise SupermetricsValidationError("give start or window, not both")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from airflow_provider_supermetrics.operators._check_exports import SupermetricsCheckExportsOperator
 from airflow_provider_supermetrics.operators._check_logs import SupermetricsCheckLogsOperator
 from airflow_provider_supermetrics.operators._connectors import SupermetricsListConnectorsOperator
 from airflow_provider_supermetrics.operators._export import SupermetricsExportLogsOperator, export_logs
 
 __all__ = [
+    "SupermetricsCheckExportsOperator",
     "SupermetricsCheckLogsOperator",
     "SupermetricsExportLogsOperator",
     "SupermetricsListConnectorsOperator",

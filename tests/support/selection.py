@@ -13,6 +13,7 @@ FULL: Final = (
     "tests/components/test_large_export.py",
     "tests/e2e/test_alerts.py",
     "tests/e2e/test_backfill.py",
+    "tests/e2e/test_daily_rollup.py",
     "tests/e2e/test_example_dags.py::test_examples_export_the_last_hour",
     "tests/e2e/test_example_dags.py::test_alert_reports_each_error_once",
     "tests/e2e/test_example_dags.py::test_quality_gate_skips_after_errors",

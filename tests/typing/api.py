@@ -36,6 +36,7 @@ from airflow_provider_supermetrics.links.supermetrics import (
     SupermetricsManifestLink,
 )
 from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsCheckExportsOperator,
     SupermetricsCheckLogsOperator,
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
@@ -120,6 +121,15 @@ def operators(start: datetime, end: datetime) -> None:
     SupermetricsListConnectorsOperator(
         task_id="list", team_id="936506", supermetrics_conn_id="supermetrics_default", wait_policy={}
     )
+    SupermetricsCheckExportsOperator(
+        task_id="check",
+        path=Path("/logs"),
+        connector_identifiers=["T3S70"],
+        start=start,
+        end="{{ data_interval_end }}",
+        verify=True,
+    )
+    SupermetricsCheckExportsOperator(task_id="day", path="/logs", window=timedelta(days=1), align=False)
     SupermetricsCheckLogsOperator(
         task_id="check",
         connector_identifier="T3S70",
@@ -201,6 +211,7 @@ def errors(error: SupermetricsError) -> float | None:
     assert_type(error.request_id, str | None)
     assert_type(error.rate_limit, RateLimit | None)
     assert_type(error.retryable, bool)
+    assert_type(SupermetricsCheckError("missing", result={"complete": False}).result, dict[str, Any])
     kinds: list[type[SupermetricsError]] = [
         SupermetricsCheckError,
         SupermetricsConflictError,

@@ -1,0 +1,146 @@
+"""The manifests under a folder: found by their names, and read where they are needed.
+
+The name of a manifest has its connector and its window, so a listing says which ones to read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from airflow_provider_supermetrics._api.text import one_line
+from airflow_provider_supermetrics._api.times import format_time
+from airflow_provider_supermetrics._export.manifest import Manifest
+from airflow_provider_supermetrics._export.storage import Destination, Listed
+from airflow_provider_supermetrics._schedule import Window
+from airflow_provider_supermetrics.exceptions import invalid
+
+#: The most folders that one listing reads.
+MOST_FOLDERS = 10_000
+# A store takes most of the time to respond. Results of one batch are in memory at once.
+_THREADS = 16
+_BATCH = 256
+# The identifier may contain hyphens, too, so the window is what the name ends with.
+_NAME = re.compile(r"_manifest-([A-Za-z0-9_-]{1,100})-([0-9TZ.]{16,23}-[0-9TZ.]{16,23})\.json")
+
+
+@dataclass(frozen=True)
+class ManifestName:
+    """What a listing says of a manifest.
+
+    :param path: its path within the catalog's folder.
+    :param version: changes when the manifest is replaced.
+    """
+
+    path: str
+    connector_identifier: str
+    window: Window
+    version: str
+
+    def beside(self, name: str) -> str:
+        """The path of another object in the manifest's folder."""
+        return _join(self.path.rpartition("/")[0], name)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A manifest that says nothing, and why.
+
+    :param reason: continues a sentence that begins with the manifest.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a listing says of one folder, without the folders in it.
+
+    :param manifests: in the order of the listing.
+    :param sizes: the bytes of each object, by its path within the catalog's folder.
+    """
+
+    manifests: list[ManifestName]
+    sizes: dict[str, int]
+
+
+class Catalog:
+    """The manifests in a folder and in all folders below it.
+
+    :param destination: the folder; it need not exist.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+
+    def folders(self) -> Iterator[Folder]:
+        """List one folder after another, so that only one listing is in memory.
+
+        :raises SupermetricsValidationError: where there are more than :data:`MOST_FOLDERS`.
+        :raises OSError: where the store refuses or fails.
+        """
+        pending = [""]
+        count = 0
+        while pending:
+            count += 1
+            if count > MOST_FOLDERS:
+                raise invalid(
+                    f"path has more than {MOST_FOLDERS:,} folders: {self.destination}",
+                    "give a folder nearer to the manifests",
+                )
+            folder = pending.pop()
+            found = self.destination.listing(folder)
+            pending += [_join(folder, item.name) for item in found if item.is_folder]
+            manifests = (_manifest_name(folder, item) for item in found if not item.is_folder)
+            yield Folder(
+                [manifest for manifest in manifests if manifest],
+                {_join(folder, item.name): item.size for item in found if not item.is_folder},
+            )
+
+    def names(self) -> Iterator[ManifestName]:
+        """List the manifests; see :meth:`folders`."""
+        for folder in self.folders():
+            yield from folder.manifests
+
+    def read(self, names: Iterable[ManifestName]) -> Iterator[tuple[ManifestName, Manifest | Unreadable]]:
+        """Read manifests, several at a time, in their order.
+
+        :raises OSError: where the store refuses or fails.
+        """
+        remaining = iter(names)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            while batch := list(islice(remaining, _BATCH)):
+                yield from zip(batch, pool.map(self._read, batch), strict=True)
+
+    def _read(self, name: ManifestName) -> Manifest | Unreadable:
+        data = self.destination.read(name.path)
+        if data is None:
+            return Unreadable("was removed meanwhile")
+        try:
+            manifest = msgspec.json.decode(data, type=Manifest)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return Unreadable(f"is damaged, or of another version of this package: {one_line(str(error))}")
+        if not manifest.complete:
+            return Unreadable("says that its window is not complete")
+        says = (manifest.connector_identifier, manifest.start, manifest.end)
+        if says != (name.connector_identifier, format_time(name.window.start), format_time(name.window.end)):
+            return Unreadable(f"is of another window: {one_line(' '.join(says))}")
+        return manifest
+
+
+def _manifest_name(folder: str, item: Listed) -> ManifestName | None:
+    """What the name of an object says, or None where it is not a manifest's."""
+    match = _NAME.fullmatch(item.name)
+    window = match and Window.of_slug(match[2])
+    if not match or not window:
+        return None
+    return ManifestName(_join(folder, item.name), match[1], window, item.version)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
