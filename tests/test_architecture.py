@@ -18,7 +18,7 @@ PACKAGE = Path(airflow_provider_supermetrics.__file__).parent
 ROOT = PACKAGE.parent
 NAME = PACKAGE.name
 
-_COMMON = {"_api", "_compat", "_context", "_wait", "exceptions"}
+_COMMON = {"_api", "_compat", "_context", "_templates", "_wait", "exceptions"}
 #: The rooms, from the inside out, and which others each may import, as docs/design.md says. A room is a
 #: module or a folder of the package; the package itself (its version) is open to all.
 ROOMS: dict[str, set[str]] = {
@@ -26,6 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "_compat": set(),
     "provider_info": set(),
     "exceptions": {"_api", "_compat"},
+    "_templates": {"exceptions"},
     "_wait": {"_api", "_compat", "exceptions"},
     "_schedule": {"_api", "exceptions"},
     "_coverage": {"_schedule"},

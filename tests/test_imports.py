@@ -69,7 +69,7 @@ with DAG("tasks", schedule=None):
     SupermetricsCheckLogsOperator(
         task_id="check", connector_identifier="T3S70", max_error_rate="{{ params.rate }}", deferrable=True
     )
-    SupermetricsCheckExportsOperator(task_id="check", path="s3://conn@bucket/logs")
+    SupermetricsCheckExportsOperator(task_id="check_exports", path="s3://conn@bucket/logs")
     SupermetricsErrorLogSensor(task_id="wait", connector_identifier="T3S70", deferrable=True)
 """
 WATCHER = """

@@ -159,6 +159,21 @@ def as_list(name: str, value: Any, kind: type) -> Any:
     return value
 
 
+def read_filter(
+    min_status: Any = 400, statuses: Any = None, events: Any = None, request_contains: Any = None
+) -> ErrorFilter:
+    """The filter of arguments that templates may have given.
+
+    :raises InvalidRequest: see :meth:`ErrorFilter.of`.
+    """
+    return ErrorFilter.of(
+        min_status=as_integer(min_status),
+        statuses=as_list("statuses", statuses, int),
+        events=as_list("events", events, str),
+        request_contains=request_contains or None,
+    )
+
+
 def as_integer(value: Any) -> Any:
     """The integer that a template gave as a string of digits; anything else is left to who checks it."""
     return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value

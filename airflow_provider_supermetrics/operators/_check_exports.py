@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_supermetrics._api.calls import parse_boolean, valid_connector_identifier
 from airflow_provider_supermetrics._api.times import parse_duration
 from airflow_provider_supermetrics._compat import ObjectStoragePath
+from airflow_provider_supermetrics._templates import check_unless_template, is_template
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsCheckError,
     invalid,
@@ -18,8 +19,6 @@ from airflow_provider_supermetrics.exceptions import (
 )
 from airflow_provider_supermetrics.operators._base import (
     StorageOperator,
-    check_unless_template,
-    is_template,
     path_or_template,
 )
 from airflow_provider_supermetrics.operators._window import read_window

@@ -7,18 +7,18 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_supermetrics._api.bounds import Bounds, as_number, counted, read_bound
+from airflow_provider_supermetrics._api.bounds import Bounds, counted, read_bound
 from airflow_provider_supermetrics._api.calls import (
     valid_connector_identifier,
-    valid_integer,
     valid_team_id,
 )
 from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest
-from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
+from airflow_provider_supermetrics._api.filter import read_filter
 from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.text import quoted
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import AirflowSkipException
+from airflow_provider_supermetrics._templates import is_template
 from airflow_provider_supermetrics._wait import Log, utcnow
 from airflow_provider_supermetrics.exceptions import (
     SupermetricsCheckError,
@@ -26,7 +26,6 @@ from airflow_provider_supermetrics.exceptions import (
     public_errors,
     reason,
 )
-from airflow_provider_supermetrics.operators._base import is_template
 from airflow_provider_supermetrics.operators._window import WINDOW_FIELDS, SupermetricsWindowOperator
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 _BOUNDS = ("max_errors", "max_error_rate", "min_entries", "max_p95_duration_ms")
 _FILTERS = ("min_status", "statuses", "events", "request_contains")
 _ACTIONS = ("fail", "skip")
-_HIGHEST_STATUS = 999
 _STORE_KEY = "supermetrics_check_logs"
 # As of an export's checkpoint: what was read before may lack entries that were logged late.
 _MAX_AGE = timedelta(days=3)
@@ -119,7 +117,7 @@ class SupermetricsCheckLogsOperator(SupermetricsWindowOperator):
                 read_bound(name, known.get(name))
             if known.keys() >= set(_BOUNDS):
                 _bounds(known)
-            _error_filter(known)
+            read_filter(**{name: known[name] for name in _FILTERS if name in known})
             _require_action(known.get("on_violation", "fail"))
             if "connector_identifier" in known:
                 valid_connector_identifier(self.connector_identifier)
@@ -164,7 +162,10 @@ class SupermetricsCheckLogsOperator(SupermetricsWindowOperator):
         arguments = {name: getattr(self, name) for name in self.template_fields}
         with public_errors():
             valid_connector_identifier(self.connector_identifier)
-            bounds, error_filter = _bounds(arguments), _error_filter(arguments)
+            bounds, error_filter = (
+                _bounds(arguments),
+                read_filter(**{name: arguments[name] for name in _FILTERS}),
+            )
             _require_action(self.on_violation)
         with self._hook() as hook:
             window = self._begin(context)
@@ -265,20 +266,6 @@ def _progress(stored: Any, of: dict[str, Any]) -> CheckProgress | None:
 
 def _bounds(arguments: Mapping[str, Any]) -> Bounds:
     return Bounds.of(**{name: arguments[name] for name in _BOUNDS})
-
-
-def _error_filter(arguments: Mapping[str, Any]) -> ErrorFilter:
-    """The filter; of what is not among the arguments, the default."""
-    error_filter = ErrorFilter.of(
-        min_status=as_number(arguments.get("min_status", 400)),
-        statuses=as_list("statuses", arguments.get("statuses"), int),
-        events=as_list("events", arguments.get("events"), str),
-        request_contains=arguments.get("request_contains") or None,
-    )
-    for name, statuses in (("min_status", [error_filter.min_status]), ("statuses", error_filter.statuses)):
-        for status in statuses or ():
-            valid_integer(name, status, 0, _HIGHEST_STATUS)
-    return error_filter
 
 
 def _require_action(on_violation: Any) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_supermetrics._api.calls import parse_integer
 from airflow_provider_supermetrics._compat import Asset, ObjectStoragePath
 from airflow_provider_supermetrics._export.formats import file_format
+from airflow_provider_supermetrics._templates import check_unless_template
 from airflow_provider_supermetrics.exceptions import SupermetricsError, public_errors
 from airflow_provider_supermetrics.links.supermetrics import (
     SupermetricsExportFolderLink,
     SupermetricsManifestLink,
 )
-from airflow_provider_supermetrics.operators._base import check_unless_template, path_or_template
+from airflow_provider_supermetrics.operators._base import path_or_template
 from airflow_provider_supermetrics.operators._window import (
     WINDOW_FIELDS,
     SupermetricsWindowOperator,

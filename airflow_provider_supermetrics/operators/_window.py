@@ -10,9 +10,10 @@ from airflow.exceptions import AirflowRescheduleException
 
 from airflow_provider_supermetrics._api.calls import parse_boolean
 from airflow_provider_supermetrics._api.times import parse_duration, parse_time
+from airflow_provider_supermetrics._templates import check_unless_template
 from airflow_provider_supermetrics._wait import MIN_DEFERRAL_SECONDS, utcnow
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, public_errors
-from airflow_provider_supermetrics.operators._base import SupermetricsOperator, check_unless_template
+from airflow_provider_supermetrics.operators._base import SupermetricsOperator
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Context

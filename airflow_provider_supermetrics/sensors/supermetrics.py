@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from airflow_provider_supermetrics._api.calls import (
     valid_team_id,
 )
 from airflow_provider_supermetrics._api.errors import ContractViolation
-from airflow_provider_supermetrics._api.filter import ErrorFilter, as_integer, as_list
+from airflow_provider_supermetrics._api.filter import ErrorFilter, as_integer, read_filter
 from airflow_provider_supermetrics._api.spans import LONGEST_SPAN, Threshold, begin_of_spans
 from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.times import format_time, parse_time
@@ -32,6 +31,7 @@ from airflow_provider_supermetrics._compat import (
     conf,
     first_start_of_sensor,
 )
+from airflow_provider_supermetrics._templates import is_template
 from airflow_provider_supermetrics._wait import (
     MIN_DEFERRAL_SECONDS,
     Pace,
@@ -50,7 +50,6 @@ from airflow_provider_supermetrics.provider_info import DEFAULT_CONN_NAME
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._api.counter import ErrorCounter
-    from airflow_provider_supermetrics._api.filter import ErrorFilter
     from airflow_provider_supermetrics._api.reports import Report
     from airflow_provider_supermetrics._compat import Context
     from airflow_provider_supermetrics._reports import ReportStore
@@ -64,7 +63,6 @@ _GRACE = timedelta(minutes=15)
 _LONGEST_LOOKBACK = timedelta(days=31)
 _LONGEST_TIMEOUT = timedelta(days=3650).total_seconds()
 _FILTERS = ("min_status", "statuses", "events", "request_contains")
-_TEMPLATE = re.compile(r"\{[{%#]")
 
 
 class SupermetricsErrorLogSensor(BaseSensorOperator):
@@ -168,8 +166,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             raise SupermetricsValidationError(f"overlap must be a timedelta of 0 or more, not {overlap!r}")
         if not isinstance(max_lookback, timedelta) or not timedelta() < max_lookback <= _LONGEST_LOOKBACK:
             raise SupermetricsValidationError(
-                f"max_lookback must be a timedelta of more than 0, up to {_LONGEST_LOOKBACK.days} days, not "
-                f"{max_lookback!r}"
+                f"max_lookback must be a timedelta of more than 0, up to 31 days, not {max_lookback!r}"
             )
         if since_last_run and since is not None:
             raise SupermetricsValidationError("give since or since_last_run=True, not both")
@@ -359,7 +356,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     # Arguments, which templates may have given
 
     def _filter(self) -> ErrorFilter:
-        return _error_filter(**{name: getattr(self, name) for name in _FILTERS})
+        return read_filter(**{name: getattr(self, name) for name in _FILTERS})
 
     def _threshold(self) -> Threshold:
         within: Any = as_integer(self.within)
@@ -378,13 +375,13 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         """
         # Not the fields of a subclass, which it has not set yet.
         names = SupermetricsErrorLogSensor.template_fields
-        known = {name: value for name in names if not _has_template(value := getattr(self, name))}
+        known = {name: value for name in names if not is_template(value := getattr(self, name))}
         if "connector_identifier" in known:
             valid_connector_identifier(self.connector_identifier)
         if known.get("team_id") not in (None, "", "None"):
             valid_team_id(known["team_id"])
         parse_time("since", known.get("since"))
-        _error_filter(**{name: known[name] for name in _FILTERS if name in known})
+        read_filter(**{name: known[name] for name in _FILTERS if name in known})
         Threshold.of(as_integer(known.get("min_matches", 1)), known.get("within"))
         valid_integer("max_entries", as_integer(known.get("max_entries", 0)), 0)
 
@@ -564,22 +561,3 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
                 reason(error),
             )
             return None
-
-
-def _error_filter(
-    min_status: Any = 400, statuses: Any = None, events: Any = None, request_contains: Any = None
-) -> ErrorFilter:
-    """The filter of what templates may have given."""
-    return ErrorFilter.of(
-        min_status=as_integer(min_status),
-        statuses=as_list("statuses", statuses, int),
-        events=as_list("events", events, str),
-        request_contains=request_contains or None,
-    )
-
-
-def _has_template(value: Any) -> bool:
-    """Whether a run replaces the argument, or a part of it."""
-    if isinstance(value, (list, tuple, set)):
-        return any(map(_has_template, value))
-    return hasattr(value, "iter_references") or (isinstance(value, str) and bool(_TEMPLATE.search(value)))
