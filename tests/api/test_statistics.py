@@ -129,6 +129,7 @@ _FIELDS = st.fixed_dictionaries(
 @settings(max_examples=examples(500))
 @given(st.lists(st.lists(_FIELDS, max_size=8), max_size=5), st.booleans())
 @example([[{"log_time": "2026-01-01T00:30:00Z", "status": 500, "duration_ms": 2**63 - 1}]], True)
+@example([[{"log_time": "2026-01-01T00:30:00Z", "duration_ms": 173}]], False)
 def test_any_entries_in_any_pages(pages: list[list[dict[str, Any]]], resumes: bool) -> None:
     """Counts are exact and percentiles close, however the entries are divided, and after a resume."""
     statistics = Statistics.of(DAY)
@@ -150,4 +151,4 @@ def test_any_entries_in_any_pages(pages: list[list[dict[str, Any]]], resumes: bo
     assert (found.entries, found.max) == (len(durations), max(durations, default=None))
     for percentile, value in ((50, found.p50), (95, found.p95)):
         exact = durations[math.ceil(len(durations) * percentile / 100) - 1] if durations else None
-        assert value == exact or abs(value - exact) <= max(1, 0.0101 * exact)
+        assert value == exact or abs(value - exact) <= max(1, 0.01 * exact)
