@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
 from airflow_provider_supermetrics._api.entry import SCHEMA
+from airflow_provider_supermetrics._export.formats.rows import COLUMNS
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
 
@@ -65,7 +66,7 @@ def openlineage_facets(
         rowCount=manifest.entries, size=manifest.bytes, fileCount=len(manifest.objects)
     )
     namespace, name = destination.dataset
-    columns = SCHEMA if manifest.format == "jsonl" else {**SCHEMA, "extra": "string"}
+    columns = SCHEMA if manifest.format == "jsonl" else COLUMNS
     return OperatorLineage(
         inputs=[
             InputDataset(
