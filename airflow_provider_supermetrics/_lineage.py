@@ -10,6 +10,7 @@ from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collec
 
 from airflow_provider_supermetrics._api.entry import SCHEMA
 from airflow_provider_supermetrics._assets import dataset_of, log_uri
+from airflow_provider_supermetrics._export.formats.rows import COLUMNS
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
 
@@ -68,7 +69,7 @@ def openlineage_facets(
     )
     log_namespace, log_name = dataset_of(_log_uri(base_url, manifest))
     namespace, name = destination.dataset
-    columns = SCHEMA if manifest.format == "jsonl" else {**SCHEMA, "extra": "string"}
+    columns = SCHEMA if manifest.format == "jsonl" else COLUMNS
     return OperatorLineage(
         inputs=[
             InputDataset(

@@ -159,7 +159,7 @@ class ExportWriter:
 
     def _write_object(self, content: dict[str, Any]) -> Written:
         buffer = BytesIO()
-        self._plan.file_format.write(buffer, reversed(self._runs))
+        self._plan.file_format.write(buffer, reversed(self._runs), self._plan.source)
         data = buffer.getvalue()
         item = ExportedObject(**content, bytes=len(data), sha256=_sha256(data))
         name = item.name

@@ -13,7 +13,7 @@ from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExp
 from dev.simulator import Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.export import Exported, context
-from tests.support.table import COLUMNS
+from tests.support.table import COLUMNS, SOURCE
 
 pytestmark = pytest.mark.airflow_2
 
@@ -90,9 +90,9 @@ def test_a_folder_with_characters_that_uris_give_a_meaning(
     assert (dataset.namespace, dataset.name) == ("file", str(folder))
 
 
-@pytest.mark.parametrize(("format", "has_extra"), [("jsonl", False), ("csv", True), ("parquet", True)])
+@pytest.mark.parametrize(("format", "is_table"), [("jsonl", False), ("csv", True), ("parquet", True)])
 def test_the_schema_that_openlineage_reports(
-    simulate: Simulate, exported: Exported, format: str, has_extra: bool
+    simulate: Simulate, exported: Exported, format: str, is_table: bool
 ) -> None:
     """The columns that the objects have; the log has no column for what does not fit one."""
     simulate(generate_entries(count=30, start=START, end=START + HOUR, seed=5))
@@ -102,8 +102,13 @@ def test_the_schema_that_openlineage_reports(
     operator.execute(context())
     lineage: Any = operator.get_openlineage_facets_on_complete(None)
     [log], [folder] = lineage.inputs, lineage.outputs
-    assert [field.name for field in folder.facets["schema"].fields] == COLUMNS[: 8 if has_extra else 7]
-    assert [field.name for field in log.facets["schema"].fields] == COLUMNS[:7]
+    of_entry = [name for name in COLUMNS if name not in (*SOURCE, "extra")]
+    fields = {field.name: field.type for field in folder.facets["schema"].fields}
+    assert list(fields) == (COLUMNS if is_table else of_entry)
+    assert (fields.get("team_id"), fields.get("connector_identifier")) == (
+        ("integer", "string") if is_table else (None, None)
+    )
+    assert [field.name for field in log.facets["schema"].fields] == of_entry
 
 
 def test_the_statistics_that_openlineage_reports(simulate: Simulate, exported: Exported) -> None:
