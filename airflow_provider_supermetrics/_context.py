@@ -44,7 +44,7 @@ def resolve_window(
             context, schedule, length, align
         )
     if resolved is None:
-        end_time = end_time or _run_end(context)
+        end_time = end_time or run_end(context)
         if start_time is None and length is not None:
             start_time = schedule.moved(end_time, -length)
         if start_time is None:
@@ -110,7 +110,7 @@ def resolve_last_window(
         is_given = any(parse_time(name, time) for name, time in (("start", start), ("end", end)))
     if window is not None and align and not is_given:
         length, schedule = Length.of(window), Schedule.of(context.get("dag"))
-        due = _run_end(context)
+        due = run_end(context)
         wall = schedule.last_multiple(due, length)
         if wall is not None and _partition_window(context, schedule, length) is None:
             end = schedule.at(wall, not_after=due)
@@ -120,10 +120,11 @@ def resolve_last_window(
 
 def run_start(context: Mapping[str, Any]) -> datetime:
     """The start of a run's data interval, or without one, the time when the run was due."""
-    return _run_time(context, "data_interval_start") or _run_end(context)
+    return _run_time(context, "data_interval_start") or run_end(context)
 
 
-def _run_end(context: Mapping[str, Any]) -> datetime:
+def run_end(context: Mapping[str, Any]) -> datetime:
+    """The end of a run's data interval, or without one, the time when the run was due."""
     for name in ("data_interval_end", "logical_date"):
         if time := _run_time(context, name):
             return time
@@ -152,7 +153,7 @@ def _window_of_manual_run(
     """The last complete window of a run that the schedule has not created; None where its own times count."""
     if length is None or not align or _is_scheduled(context):
         return None
-    end = _run_end(context)
+    end = run_end(context)
     has_interval = _run_time(context, "data_interval_start") not in (None, end)
     if has_interval and schedule.has_intervals and _run_type(context) == "manual":
         return None  # Such a timetable gives the run the interval of the last scheduled one.

@@ -20,6 +20,8 @@ from airflow_provider_supermetrics._compat import states_of_task, xcoms_of_task
 _RUNS_AT_ONCE = 50
 # The clock of another worker may be fast.
 _SKEW = timedelta(hours=1)
+# More than any lookback; a run of long ago that is cleared need not find more.
+_MOST_DAYS = 40
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ class ReportStore:
         return ti.run_id, -1 if ti.map_index is None else ti.map_index
 
     def _stored(self, earliest: datetime, now: datetime) -> Iterator[_StoredReport]:
-        days = (now + _SKEW).date() - earliest.date()
-        keys = [self._key(earliest + timedelta(days=number)) for number in range(days.days + 1)]
+        last = now + _SKEW
+        days = min((last.date() - earliest.date()).days, _MOST_DAYS)
+        keys = [self._key(last - timedelta(days=number)) for number in range(days + 1)]
         for value in xcoms_of_task(self._context, keys):
             with suppress(ContractViolation):
                 yield from_json(value, _StoredReport)

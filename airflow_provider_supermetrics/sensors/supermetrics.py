@@ -81,7 +81,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     :param since_last_run: count the errors that no other run of this task has reported, in place of
         ``since``. Together, the results of the successful runs contain each error once: what a failed or
         skipped run has missed is in the next one's. Give the DAG ``max_active_runs=1``.
-    :param max_lookback: how far back the first run begins, and any run at most; up to 31 days.
+    :param max_lookback: how far before the time when it was due the first run begins, and any run at most; up
+        to 31 days.
     :param min_status: the lowest status that counts as an error. (templated)
     :param statuses: the statuses that count, in place of ``min_status``. (templated)
     :param events: the event types that count; by default all. (templated)
@@ -186,9 +187,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         with self._log_remedy():
             is_resumed = self.reschedule and not self.deferrable
             first_start = first_start_of_sensor(context, self.retries or 0) if is_resumed else None
-            started = first_start or utcnow()
-            self._begin(context, started)
-            deadline = started + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
+            self._begin(context)
+            deadline = (first_start or utcnow()) + timedelta(seconds=min(self.timeout, _LONGEST_TIMEOUT))
             while not (poked := self._poke_or_skip(context)).is_done:
                 pause = self._pause_before(deadline, context)
                 if self.deferrable:
@@ -227,7 +227,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
 
         if not hasattr(self, "_counter"):
-            self._begin(context, utcnow())
+            self._begin(context)
         counter, now, not_before = self._counter, utcnow(), self._pace.state.not_before
         self._pause = self.poke_interval
         if not_before is not None and now < not_before:
@@ -308,7 +308,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         self._add_report(context, report, result["matches"])
         return dict(result)
 
-    def _begin(self, context: Context, started: datetime) -> None:
+    def _begin(self, context: Context) -> None:
         from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
         from airflow_provider_supermetrics._api.tail import FIRST_LIMIT, TailState
         from airflow_provider_supermetrics._context import run_start
@@ -324,7 +324,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         since = since or run_start(context)
         if self.since_last_run:
             # A span holds no error that another run has reported, so it needs none from before.
-            begin, reports = self._begin_after_other_runs(context, error_filter, started)
+            begin, reports = self._begin_after_other_runs(context, error_filter)
             since = begin
         else:
             begin = begin_of_spans(since, threshold.within)
@@ -345,13 +345,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if stored and stored.get("fingerprint") == self._fingerprint(self._counter):
             with suppress(ContractViolation):
                 progress = from_json(stored, Progress)
-                later = progress.counter.tail.since - tail.since
-                if later < timedelta():  # it began longer ago than max_lookback
-                    return
                 self._pace.state = progress.pace
-                self._counter = ErrorCounter(
-                    progress.counter, error_filter, max_entries, threshold, since + later
-                )
+                self._counter = ErrorCounter(progress.counter, error_filter, max_entries, threshold, since)
 
     # Arguments, which templates may have given
 
@@ -388,16 +383,17 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     # The reports of other runs, with since_last_run
 
     def _begin_after_other_runs(
-        self, context: Context, error_filter: ErrorFilter, started: datetime
+        self, context: Context, error_filter: ErrorFilter
     ) -> tuple[datetime, tuple[Report, ...]]:
         """Return the first time that other runs have not reported, and all that they have."""
         from airflow_provider_supermetrics._api.reports import unreported
+        from airflow_provider_supermetrics._context import run_end
 
         if getattr(context.get("dag"), "max_active_runs", 1) != 1:
             self.log.warning(
                 "Two runs at one time may report the same errors: give the DAG max_active_runs=1"
             )
-        earliest = started - self.max_lookback
+        earliest = run_end(context) - self.max_lookback
         reports = self._report_store(context, error_filter).of_other_runs(earliest, utcnow())
         return unreported(reports, earliest)[0][0], reports
 
@@ -531,18 +527,14 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             "connector_identifier": self.connector_identifier,
             "team_id": str(self.team_id),
             "supermetrics_conn_id": self.supermetrics_conn_id,
-            "since": self._since_fingerprint(counter),
+            "since": format_time(counter.since),
+            # Without those of now, the state would count what other runs have reported meanwhile.
+            "reports": to_json(counter.state.reports),
             "max_entries": counter.max_entries,
             "overlap": self.overlap.total_seconds(),
             **counter.filter.to_arguments(),
             **({} if within is None else {"within": within.total_seconds(), "min_matches": min_matches}),
         }
-
-    @staticmethod
-    def _since_fingerprint(counter: ErrorCounter) -> Any:
-        state = counter.state
-        # Without the reports of other runs, the state would count what these have reported meanwhile.
-        return format_time(counter.since) if state.reports is None else to_json(state.reports)
 
     def _save(self) -> None:
         if self._store is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dev.simulator import Connector, Simulator, generate_entries
-from tests.conftest import HOUR, KEY, START, TEAM
+from tests.conftest import HOUR, KEY, TEAM
 from tests.e2e.services import Services
 from tests.support.release import AIRFLOW_2
 
@@ -73,7 +73,8 @@ def test_each_error_is_reported_once(services: Services, sim: Simulator) -> None
         sim.append(connector, [{"id": name, "log_time": at, "status": 500}])
 
     def run() -> list[list[str] | None]:
-        runs.append(services.trigger("alerts", logical_date=START + len(runs) * HOUR if AIRFLOW_2 else None))
+        date = datetime.now(timezone.utc) - timedelta(minutes=10 - len(runs))
+        runs.append(services.trigger("alerts", logical_date=date if AIRFLOW_2 else None))
         return ended(runs[-1])
 
     def ended(run_id: str) -> list[list[str] | None]:
