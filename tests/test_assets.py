@@ -81,11 +81,13 @@ def test_what_is_no_log_is_refused(uri: str) -> None:
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 removes it itself")
 # Airflow 3 warns of it, and leaves it out of the message.
 @pytest.mark.filterwarnings("ignore:An Asset URI should not contain auth info")
-def test_a_name_before_the_host_is_refused() -> None:
-    """It may be a key: a Connection's URI looks similar."""
-    with pytest.raises(SupermetricsValidationError) as refused:
-        Asset(URI.replace("//", "//SECRET@"))
-    assert "SECRET" not in str(refused.value)
+def test_a_name_before_the_host_is_not_kept() -> None:
+    """It may be a key: a Connection's URI looks similar. Airflow 3.0 leaves it out itself."""
+    try:
+        kept = Asset(URI.replace("//", "//SECRET@")).uri
+    except SupermetricsValidationError as refused:
+        kept = str(refused)
+    assert "SECRET" not in kept
 
 
 @settings(deadline=None)  # the first example loads the providers

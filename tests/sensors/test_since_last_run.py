@@ -15,14 +15,13 @@ from dev.simulator import Fault
 from tests.conftest import CONNECTOR, HOUR, START
 from tests.support.airflow import stored
 from tests.support.compat import AirflowSensorTimeout, AirflowSkipException
-from tests.support.release import AIRFLOW_2
+from tests.support.release import RELEASE
 from tests.support.sensors import MODES, Simulate, Wait, at, quiet
 
-pytestmark = [
-    pytest.mark.skipif(AIRFLOW_2, reason="its runs are in the database: tests/e2e/test_since_last_run.py"),
-    # Airflow 3.0 and 3.1, of their own code, where a task can ask for the runs.
-    pytest.mark.filterwarnings("ignore:Using Connection.get_connection_from_secrets:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(
+    RELEASE < (3, 2),
+    reason="a task that can ask for runs asks for its Connection, too: tests/e2e/test_since_last_run.py",
+)
 
 #: The seconds from START to the time when the runs are due.
 DUE = HOUR.total_seconds()
