@@ -127,13 +127,14 @@ def test_more_durations_than_wait() -> None:
     assert abs(summary.p50 - 499) <= 5 and abs(summary.p95 - 949) <= 10
 
 
-@pytest.mark.parametrize("minutes", [0, 45])
-def test_times_that_the_caller_knows(minutes: int) -> None:
+@pytest.mark.parametrize(("newest", "later"), [("00:30:00", 0), ("00:59:59", 0), ("01:00:00", 1)])
+def test_times_that_the_caller_knows(newest: str, later: int) -> None:
     """Bounds in one hour spare a look at each time; others do not decide anything."""
-    entries = entries_of({"status": 500}, {})
+    entries = entries_of({"log_time": f"2026-01-01T{newest}Z"}, {"status": 500})
     statistics = Statistics.of(DAY)
-    statistics.add(entries, oldest=START, newest=START + timedelta(minutes=minutes))
-    assert statistics.summary().hours == [HourStatistics("2026-01-01T00:00:00Z", 2, 1)]
+    statistics.add(entries, oldest=START, newest=entries[0].time)
+    found = {hour.start[11:13]: (hour.entries, hour.errors) for hour in statistics.summary().hours}
+    assert found == ({"00": (1, 1), "01": (1, 0)} if later else {"00": (2, 1)})
 
 
 _FIELDS = st.fixed_dictionaries(
