@@ -14,7 +14,7 @@ from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
 from airflow_provider_supermetrics._api.message import failures
 from airflow_provider_supermetrics._api.pager import LogPager, PageRequest, PagerState
-from airflow_provider_supermetrics._api.statistics import Statistics, durations, rank
+from airflow_provider_supermetrics._api.statistics import Statistics, rank
 from airflow_provider_supermetrics._api.times import AwareTime
 
 #: Of so many of the newest errors a message says which failures are the most frequent.
@@ -51,6 +51,7 @@ class CheckState:
 
     def compact(self) -> CheckState:
         """See :meth:`PagerState.compact`."""
+        self.statistics.fold()
         return replace(self, pager=self.pager.compact())
 
 
@@ -104,7 +105,7 @@ class LogCheck:
         new = self._pager.receive(page)
         errors = [fields for fields in (entry.fields for entry in new) if self._filter.matches(fields)]
         before, limit = self.state, self._bounds.max_p95_duration_ms
-        slow = [] if limit is None else [d for d in durations(new) if d > limit]
+        slow = [] if limit is None else [d for e in new if (d := e.duration_ms) is not None and d > limit]
         before.statistics.add(new)
         self.state = CheckState(
             self._pager.state,

@@ -84,10 +84,11 @@ class ExportWriter:
 
         :param repeated: entries up to this time can still follow; None when there are no more.
         """
-        self._statistics.add(entries)
         # Plain tuples of plain values, which the garbage collector does not track.
         self._open += [(entry.time, entry.line) for entry in entries]
         self._open.sort()
+        if entries:
+            self._statistics.add(entries, oldest=self._open[0][0], newest=self._open[-1][0])
         complete = 0 if repeated is None else bisect_right(self._open, repeated, key=itemgetter(0))
         lines = [line for _, line in self._open[complete:]]
         del self._open[complete:]
