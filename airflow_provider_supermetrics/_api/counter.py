@@ -169,8 +169,7 @@ class ErrorCounter:
     def _covered(self) -> Sequence[Range]:
         """The times of which this counter has counted all that no report has."""
         tail = self._tail.state
-        if tail.watermark is None:
-            return ()
+        assert tail.watermark is not None, "something was read"
         return unreported(self._reports or (), tail.since, tail.watermark - tail.overlap)
 
     def _forget_what_is_covered(self) -> None:

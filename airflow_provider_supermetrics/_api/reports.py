@@ -51,9 +51,7 @@ def unreported(reports: Iterable[Report], start: datetime, end: datetime | None 
     last = datetime.max.replace(tzinfo=start.tzinfo) if end is None else end
     found = []
     for first, following in sorted(part for report in reports for part in report.ranges):
-        if first >= last:
-            break
-        if start < first:
-            found.append((start, first))
+        if start < (begin := min(first, last)):
+            found.append((start, begin))
         start = max(start, following)
     return [*found, (start, last)] if start < last else found

@@ -6,12 +6,12 @@ wider than the one before, so that a percentile is within 1 % of the exact one, 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import repeat
+from itertools import accumulate, repeat
 from math import ceil, expm1, log1p
 from operator import mul
 from typing import Final
@@ -172,12 +172,9 @@ class Statistics:
         """The duration at this rank, rounded to milliseconds."""
         if self.longest is None:
             return None
-        left = rank(sum(self.durations), percent)
-        for bucket, count in enumerate(self.durations):
-            left -= count
-            if left <= 0:
-                return min(round(expm1((bucket + 0.5) / _BUCKETS)), self.longest)
-        raise AssertionError("the ranks add up")
+        counts = list(accumulate(self.durations))
+        bucket = bisect_left(counts, rank(counts[-1], percent))
+        return min(round(expm1((bucket + 0.5) / _BUCKETS)), self.longest)
 
 
 def rank(number: int, percent: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_supermetrics._api.errors import InvalidRequest
-from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
+from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list, read_filter
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,10 @@ def test_statuses_that_are_strings_of_digits() -> None:
         status: error_filter.matches({"status": status}) for status in ("400", " 503 ", "399", "5" * 5000)
     }
     assert list(counts.values()) == [True, True, False, False]
+
+
+def test_a_filter_of_templates() -> None:
+    """Strings of digits are integers, and an empty string is no restriction."""
+    read = read_filter(min_status="500", statuses="", events="a,b", request_contains="")
+    assert read == ErrorFilter.of(min_status=500, events=["a", "b"])
+    assert read_filter() == ErrorFilter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -126,6 +126,57 @@ def test_each_error_is_reported_once(history: tuple[list[Any], list[Any], int]) 
     errors = {f"e{number}": time for number, (_, time, status) in enumerate(log) if status == 500}
     missed = {entry for entry, time in errors.items() if time >= now - lookback} - set(reported)
     assert not missed
+
+
+LATE = (65, 58, 500)  # it appears when the first run has read what is newer
+
+
+@pytest.mark.parametrize("polls", [[60], [60, 62], [30, 60]], ids=str)
+def test_a_late_entry_and_one_of_the_same_second(polls: list[int]) -> None:
+    """The next run finds them, and nothing that was reported; a third one finds nothing."""
+    runs = Runs([(10, 10, 500), (20, 20, 200), (60, 60, 500), LATE, (66, 60, 500)], 1000 * SECOND)
+    runs.run("first", polls, 2, "success")
+    assert runs.results == {"first": ["e2", "e0"]}
+    runs.run("second", [70, 90], 1, "success")
+    assert sorted(runs.results["second"]) == ["e3", "e4"]
+    runs.run("third", [100], 1, "success")
+    assert "third" not in runs.results
+
+
+@pytest.mark.parametrize(("ends", "least"), [("failed", 1), ("killed", 1), ("success", 5)], ids=str)
+def test_a_run_that_has_reported_nothing(ends: str, least: int) -> None:
+    """The next one finds its errors."""
+    runs = Runs([(10, 10, 500), (20, 20, 500)], 1000 * SECOND)
+    runs.run("first", [30], least, ends)
+    runs.run("second", [40], 1, "success")
+    assert runs.results == {"second": ["e1", "e0"]}
+
+
+def test_runs_that_are_cleared() -> None:
+    """Each takes its own report back, and leaves the others theirs, also what lies within their ranges."""
+    runs = Runs([(10, 10, 500), (20, 20, 500), LATE, (66, 66, 500)], 1000 * SECOND)
+    runs.run("first", [15], 1, "success")
+    runs.run("second", [22], 1, "success")
+    runs.run("third", [70], 1, "success")
+    once = dict(runs.results)
+    assert once == {"first": ["e0"], "second": ["e1"], "third": ["e3", "e2"]}
+    for name in ("second", "first", "third", "second"):
+        runs.run(name, [90], 1, "success")
+        assert runs.results == once
+
+
+def test_nothing_was_read() -> None:
+    """An empty log leaves no report; nor does a poll that is dropped, nor a counter that counts all."""
+    runs = Runs([], 1000 * SECOND)
+    runs.run("first", [10], 1, "success")
+    assert not runs.reports
+    tail = TailState(at(0), OVERLAP)
+    counter = ErrorCounter(CounterState(tail, reports=()), ErrorFilter(), 10)
+    counter.begin_poll(at(1))
+    counter.abandon_poll()
+    assert counter.report() is None
+    counter = ErrorCounter(CounterState(replace(tail, watermark=at(5))), ErrorFilter(), 10)
+    assert counter.report() is None
 
 
 def test_what_no_report_covers() -> None:
