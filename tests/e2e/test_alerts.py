@@ -170,7 +170,7 @@ def expected_of(sim: Simulator, connector: str) -> dict[str, Any]:
     """What a sensor should return."""
     by_id = {entry["id"]: entry for entry in sim.truth(connector)}
     entries = [by_id[name] for name in NEWEST]
-    failures = "".join(f"\n  1 x {entry['status']} {entry['request']}" for entry in entries)
+    failures = "".join(f"\n  2 x {status} GET /v2/orders/match-…" for status in (503, 500))
     return {
         "connector_identifier": connector,
         "team_id": TEAM,

@@ -21,6 +21,7 @@ FULL: Final = (
     "tests/e2e/test_example_dags.py::test_a_check_that_fails_has_a_result",
     "tests/e2e/test_partitions.py",
     "tests/e2e/test_services.py",
+    "tests/e2e/test_since_last_run.py",
     "tests/e2e/test_stores.py",
     "tests/e2e/test_waiting.py",
     "tests/soak/test_soak.py",
