@@ -45,12 +45,12 @@ def measure(job: Job, rounds: int) -> Cost:
     try:
         for _ in range(rounds):
             inside = 0.0
-            Statistics.add = timed  # type: ignore[assignment, method-assign]
+            Statistics.add = timed  # type: ignore[assignment, method-assign]  # to measure it
             counted = cpu()
-            Statistics.add = nothing  # type: ignore[assignment, method-assign]
+            Statistics.add = nothing  # type: ignore[assignment, method-assign]  # to measure it
             costs.append((counted, cpu(), inside))
     finally:
-        Statistics.add = add  # type: ignore[method-assign]
+        Statistics.add = add  # type: ignore[method-assign]  # as before
     return Cost(*map(min, zip(*costs, strict=True)))
 
 

@@ -153,7 +153,7 @@ def test_a_run_that_has_reported_nothing(ends: str, least: int) -> None:
 
 
 def test_runs_that_are_cleared() -> None:
-    """Each takes its own report back, and leaves the others theirs, also what lies within their ranges."""
+    """Each takes its own report back, and no report of another run, even within its range of time."""
     runs = Runs([(10, 10, 500), (20, 20, 500), LATE, (66, 66, 500)], 1000 * SECOND)
     runs.run("first", [15], 1, "success")
     runs.run("second", [22], 1, "success")

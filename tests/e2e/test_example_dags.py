@@ -197,7 +197,7 @@ def test_a_check_that_fails_has_a_result(airflow, simulator, tmp_path):
     failing = example.replace('on_violation="skip"', "on_failure_callback=tell")
     assert failing != example
     tell = """def tell(context):
-    print("Told:", context["ti"].xcom_pull(task_ids="check_logs")["message"])
+    print("Reported:", context["ti"].xcom_pull(task_ids="check_logs")["message"])
 """
     report = """
     @dag.task(trigger_rule="all_done")
@@ -211,8 +211,8 @@ def test_a_check_that_fails_has_a_result(airflow, simulator, tmp_path):
     sent = len(simulator.requests)
     arguments = ("dags", "test", "supermetrics_quality_gate", END.isoformat())
     output = airflow(tmp_path, *arguments, dags=tmp_path / "dags", code=1)
-    told = r"Told: T3S70: at least (\d+) errors, more than max_errors=0, in 2026-03-01T09:00:00Z to "
-    [count] = set(re.findall(told, output))
+    reported = r"Reported: T3S70: at least (\d+) errors, more than max_errors=0, in 2026-03-01T09:00:00Z to "
+    [count] = set(re.findall(reported, output))
     assert 0 < int(count) <= len(errors(simulator, END - HOUR, END))
     assert f"Reported: [{{'bound': 'max_errors', 'limit': 0, 'value': {count}}}]" in output
     assert "starting task_id=load" not in output
