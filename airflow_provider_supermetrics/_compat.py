@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
@@ -17,6 +18,7 @@ if TYPE_CHECKING or _AIRFLOW >= (3, 0):
     from airflow.sdk import (
         Asset,
         BaseOperator,
+        BaseOperatorLink,
         BaseSensorOperator,
         Connection,
         Context,
@@ -27,6 +29,7 @@ else:
     from airflow.datasets import Dataset as Asset
     from airflow.io.path import ObjectStoragePath
     from airflow.models.baseoperator import BaseOperator
+    from airflow.models.baseoperatorlink import BaseOperatorLink
     from airflow.models.connection import Connection
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     from airflow.utils.context import Context
@@ -64,6 +67,7 @@ __all__ = [
     "Asset",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "Connection",
     "Context",
@@ -72,6 +76,9 @@ __all__ = [
     "conf",
     "first_start_of_sensor",
     "session_config",
+    "states_of_task",
+    "task_result",
+    "xcoms_of_task",
 ]
 
 
@@ -91,6 +98,85 @@ def first_start_of_sensor(context: Context, retries: int) -> datetime | None:
         map_index=ti.map_index,
         try_number=(ti.max_tries or 0) - retries + 1,
     )
+
+
+def xcoms_of_task(context: Context, keys: Iterable[str]) -> list[Any]:
+    """Return what a task has stored under these keys in all its runs, for whichever of its map indexes."""
+    ti: Any = context["ti"]
+    if _AIRFLOW >= (3, 0):
+        from airflow.sdk.execution_time.xcom import XCom
+
+        task = {"dag_id": ti.dag_id, "task_id": ti.task_id}
+        asked = [(_newest_dated_run(context), True), *((run_id, False) for run_id in _later_runs(context))]
+        return [
+            value
+            for key in keys
+            for run_id, and_prior in asked
+            for value in XCom.get_all(key=key, run_id=run_id, include_prior_dates=and_prior, **task) or []
+        ]
+    from airflow.models.xcom import XCom as Model
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        query = session.query(Model).filter_by(dag_id=ti.dag_id, task_id=ti.task_id)
+        rows = query.filter(Model.key.in_(list(keys))).with_entities(Model.value)
+        return [Model.deserialize_value(row) for row in rows]
+
+
+# Airflow 3 finds the XComs of one run, or of that and those before it by their logical dates.
+def _newest_dated_run(context: Context) -> str:
+    """Return the newest run with a logical date, if it is later than this run; else this run."""
+    from airflow.sdk.execution_time import comms, task_runner
+
+    ti: Any = context["ti"]
+    # `ti.get_previous_dagrun()` only knows the runs before this one.
+    after_all = datetime(9000, 1, 1, tzinfo=timezone.utc)
+    request = comms.GetPreviousDagRun(dag_id=ti.dag_id, logical_date=after_all)
+    response: Any = task_runner.SUPERVISOR_COMMS.send(request)
+    newest, own = response.dag_run, context.get("logical_date") or context["dag_run"].run_after
+    run_id: str = newest.run_id if newest and newest.logical_date > own else ti.run_id
+    return run_id
+
+
+def _later_runs(context: Context) -> Iterable[str]:
+    """Return runs that may be later than this one, if it is cleared; 100 at most."""
+    ti: Any = context["ti"]
+    if (ti.max_tries or 0) <= (ti.task.retries or 0):  # it is not: clearing a task adds to its tries
+        return ()
+    # For those without a logical date; the newest are the last, as a rule.
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id])
+    return [run_id for run_id in states if run_id != ti.run_id][-100:]
+
+
+def states_of_task(context: Context, run_ids: Collection[str]) -> Mapping[tuple[str, int], str | None]:
+    """Return the states of a task in these runs, by run and map index."""
+    ti: Any = context["ti"]
+    if _AIRFLOW >= (3, 0):
+        names = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=list(run_ids))
+        prefix = f"{ti.task_id}_"
+        return {
+            (run_id, -1 if name == ti.task_id else int(name.removeprefix(prefix))): state
+            for run_id, states in names.items()
+            for name, state in states.items()
+        }
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        query = session.query(TaskInstance.run_id, TaskInstance.map_index, TaskInstance.state)
+        rows = query.filter_by(dag_id=ti.dag_id, task_id=ti.task_id).filter(TaskInstance.run_id.in_(run_ids))
+        return {(run_id, map_index): state for run_id, map_index, state in rows}
+
+
+def task_result(operator: BaseOperator, ti_key: Any) -> Any:
+    """Return what a task has returned, where Airflow makes its extra links; None without a result."""
+    if _AIRFLOW >= (3, 0):
+        # The task's own process, at its end: an operator with links keeps its result.
+        return getattr(operator, "result", None)
+    # The web server, which has the task's DAG without its operators.
+    from airflow.models.xcom import XCom
+
+    return XCom.get_value(ti_key=ti_key, key="return_value")
 
 
 # http 6.0.1: SessionConfig, and an HttpAsyncHook that uses it

@@ -51,7 +51,7 @@ def resolve_window(
             start_time = _run_time(context, "data_interval_start")
         if start_time is None:
             raise invalid(
-                "no window to export, because this run has no data interval (an asset triggered it, or it "
+                "no window to read, because this run has no data interval (an asset triggered it, or it "
                 "has no logical date)",
                 f"write {schedule.advice(end_time)} in the task, or give start",
             )
@@ -59,12 +59,12 @@ def resolve_window(
     if resolved.start == resolved.end:
         if start is None and window is None:
             raise invalid(
-                f"the window has no length, so nothing would be exported: {resolved}. In Airflow 3, "
+                f"the window has no length, so it contains nothing: {resolved}. In Airflow 3, "
                 "schedules such as '@hourly' give every run a data interval of no length",
                 f"write {schedule.advice(resolved.end)} in the task, or give start and end",
             )
         raise SupermetricsValidationError(
-            "the window has no length, so nothing would be exported. Start and end are the same: "
+            "the window has no length, so it contains nothing. Start and end are the same: "
             f"{format_time(resolved.end)}"
         )
     if resolved.start > resolved.end:
@@ -85,13 +85,46 @@ def resolve_window(
     return resolved
 
 
+def name_if_mapped(context: Any) -> None:
+    """Name a mapped task by its connector, unless the DAG names it."""
+    # At run time, because a mapped task keeps a map_index_template only if the DAG sets one.
+    if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
+        context["map_index_template"] = "{{ task.connector_identifier }}"
+
+
+def resolve_last_window(
+    start: datetime | str | None,
+    end: datetime | str | None,
+    window: timedelta | None,
+    context: Mapping[str, Any],
+    *,
+    align: bool = True,
+) -> Window:
+    """The last complete window before a run, of the schedule or not; else as :func:`resolve_window`.
+
+    For what looks back, such as a check at two o'clock of the day that ended at midnight.
+
+    :param align: whether the window ends at the last multiple of ``window``.
+    """
+    with public_errors():
+        is_given = any(parse_time(name, time) for name, time in (("start", start), ("end", end)))
+    if window is not None and align and not is_given:
+        length, schedule = Length.of(window), Schedule.of(context.get("dag"))
+        due = run_end(context)
+        wall = schedule.last_multiple(due, length)
+        if wall is not None and _partition_window(context, schedule, length) is None:
+            end = schedule.at(wall, not_after=due)
+            start, window = schedule.moved(end, -length, wall), None
+    return resolve_window(start, end, window, context, align=False)
+
+
 def run_start(context: Mapping[str, Any]) -> datetime:
     """The start of a run's data interval, or without one, the time when the run was due."""
     return _run_time(context, "data_interval_start") or run_end(context)
 
 
 def run_end(context: Mapping[str, Any]) -> datetime:
-    """The end of a run's data interval, else its logical date, else the time when the run was due."""
+    """The end of a run's data interval, or without one, the time when the run was due."""
     for name in ("data_interval_end", "logical_date"):
         if time := _run_time(context, name):
             return time
@@ -128,7 +161,7 @@ def _window_of_manual_run(
     if wall is None:
         log.warning(
             "This run is not of the schedule (%s), and its window does not divide a day: it ends at %s, when "
-            "the run was due, and other runs may export the same entries. Give end to choose another one.",
+            "the run was due, and other runs may read the same entries. Give end to choose another one.",
             _run_type(context),
             format_time(end),
         )
@@ -136,14 +169,14 @@ def _window_of_manual_run(
     end = schedule.at(wall, not_after=end)
     window = Window(schedule.moved(end, -length, wall), end)
     log.info(
-        "This run is not of the schedule (%s), so it exports the last complete window, %s",
+        "This run is not of the schedule (%s), so its window is the last complete one, %s",
         _run_type(context),
         window,
     )
     if schedule.crons and not schedule.is_due(wall):
         log.warning(
             "The window %s overlaps those of scheduled runs, because %r has no run at its end. Give end to "
-            "export one of theirs again.",
+            "read one of theirs again.",
             window,
             schedule.crons[0],
         )
@@ -157,7 +190,7 @@ def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Le
     if start is None and key is None:
         if schedule.key_format and _is_scheduled(context):
             raise invalid(
-                "no window to export, because this run has lost its partition",
+                "no window to read, because this run has lost its partition",
                 "backfill or trigger the partition ('airflow dags clear' keeps it, 'airflow partitions "
                 "clear' does not)",
             )
@@ -169,13 +202,12 @@ def _partition_window(context: Mapping[str, Any], schedule: Schedule, length: Le
             start = datetime.strptime(str(key), _KEY_FORMAT).replace(tzinfo=timezone.utc)
     if start is None:
         raise invalid(
-            "no window to export, because Airflow does not say which time partition "
-            f"{str(key)[:100]!r} is for",
+            f"no window to read, because Airflow does not say which time partition {str(key)[:100]!r} is for",
             "give start and end",
         )
     if length is None:
         raise invalid(
-            f"no window to export, because the length of partition {key or format_time(start)!r} is unknown",
+            f"no window to read, because the length of partition {key or format_time(start)!r} is unknown",
             f"write {schedule.advice(start)} in the task, or give start and end",
         )
     return Window(start, schedule.moved(start, length))

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
 from airflow_provider_supermetrics._api.entry import SCHEMA
+from airflow_provider_supermetrics._assets import dataset_of, log_uri
+from airflow_provider_supermetrics._export.formats.rows import COLUMNS
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
 
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def report_hook_lineage(hook: Any, destination: Destination, manifest: Manifest) -> None:
-    """Report the parts to Airflow as outputs of the hook, and no manifest or checkpoint."""
+    """Report the log to Airflow as the input of the hook, the parts as outputs; no manifest or checkpoint."""
     collector = get_hook_lineage_collector()
+    collector.add_input_asset(context=hook, uri=_log_uri(hook.base_url, manifest))
     for item in manifest.objects:
         collector.add_output_asset(context=hook, uri=destination.uri(item.name))
 
@@ -64,13 +67,14 @@ def openlineage_facets(
     statistics = OutputStatisticsOutputDatasetFacet(
         rowCount=manifest.entries, size=manifest.bytes, fileCount=len(manifest.objects)
     )
+    log_namespace, log_name = dataset_of(_log_uri(base_url, manifest))
     namespace, name = destination.dataset
-    columns = SCHEMA if manifest.format == "jsonl" else {**SCHEMA, "extra": "string"}
+    columns = SCHEMA if manifest.format == "jsonl" else COLUMNS
     return OperatorLineage(
         inputs=[
             InputDataset(
-                namespace=f"supermetrics://{urlsplit(base_url).netloc}",
-                name=f"teams/{manifest.team_id}/connectors/{manifest.connector_identifier}/logs",
+                namespace=log_namespace,
+                name=log_name,
                 facets={"schema": schema(SCHEMA)},
                 inputFacets={"dataQualityMetrics": metrics},
             )
@@ -84,3 +88,7 @@ def openlineage_facets(
             )
         ],
     )
+
+
+def _log_uri(base_url: str, manifest: Manifest) -> str:
+    return log_uri(urlsplit(base_url).netloc, manifest.team_id, manifest.connector_identifier)

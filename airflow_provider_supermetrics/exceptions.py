@@ -5,7 +5,7 @@ The wording for a response, such as a 401, is in ``_client/client.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
@@ -15,6 +15,7 @@ from airflow_provider_supermetrics._api.text import one_line
 from airflow_provider_supermetrics._compat import AirflowException, AirflowFailException
 
 __all__ = [
+    "SupermetricsCheckError",
     "SupermetricsConflictError",
     "SupermetricsConnectionError",
     "SupermetricsError",
@@ -133,6 +134,20 @@ class SupermetricsPaginationError(SupermetricsError):
 
     retryable = False
     resumable = False
+
+
+class SupermetricsCheckError(SupermetricsError, AirflowFailException):
+    """A check has found what it may not accept. A retry would find the same, so Airflow does not retry it.
+
+    :param result: the task's result, as in its XCom.
+    """
+
+    retryable = False
+    resumable = False
+
+    def __init__(self, message: str = "", *, result: Mapping[str, Any] | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.result = dict(result or {})
 
 
 _Kind = TypeVar("_Kind", bound=SupermetricsError)

@@ -10,6 +10,15 @@ __all__ = ["get_provider_info"]
 
 DEFAULT_CONN_NAME = "supermetrics_default"
 
+_ASSET_URIS: list[dict[str, Any]] = [
+    {
+        "schemes": ["supermetrics"],
+        "handler": "airflow_provider_supermetrics._assets.sanitize_uri",
+        "factory": "airflow_provider_supermetrics._assets.create_asset",
+        "to_openlineage_converter": "airflow_provider_supermetrics._assets.convert_asset_to_openlineage",
+    }
+]
+
 #: Fields of the Connection form besides Airflow's own. Nullable, or the form would require them. The team
 #: is a string: the form's number field turns what is no number into 1, and the mouse wheel changes it.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
@@ -96,6 +105,16 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+        "extra-links": [
+            f"airflow_provider_supermetrics.links.supermetrics.{name}"
+            for name in (
+                "SupermetricsExportFolderLink",
+                "SupermetricsHealthReportLink",
+                "SupermetricsManifestLink",
+            )
+        ],
+        "asset-uris": _ASSET_URIS,
+        "dataset-uris": _ASSET_URIS,  # Airflow 2's name of the same
     }
 
 

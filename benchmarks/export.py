@@ -31,7 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             one.profile()
         return 0
     command = _command(arguments)
-    run = _growth if options.growth else _formats if options.formats else _comparison
+    run = _comparison
+    if options.growth:
+        run = _growth
+    elif options.formats:
+        run = _formats
+    elif options.statistics:
+        run = _statistics
     found = run(log, options, command)
     for defect in found:
         print(f"FAILED: {defect}", file=sys.stderr)
@@ -89,6 +95,15 @@ def _formats(log: Log, options: argparse.Namespace, command: str) -> list[str]:
     return found
 
 
+def _statistics(log: Log, options: argparse.Namespace, command: str) -> list[str]:
+    with bench(log, Truth(log)) as one:
+        share = report.Share(log, command, options.rounds, one.statistics(options.rounds))
+    print(share.markdown())
+    if options.write:
+        share.write()
+    return []
+
+
 def _command(arguments: Sequence[str]) -> str:
     """The command for the report, as a developer types it."""
     given = shlex.join(argument for argument in arguments if argument != "--write")
@@ -115,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--formats", action="store_true", help="instead, run only this package, with each format of objects"
+    )
+    parser.add_argument(
+        "--statistics",
+        action="store_true",
+        help="instead, run only this package, with and without the statistics of the manifest",
     )
     parser.add_argument(
         "--profile", action="store_true", help="instead, print which functions of this package use the CPU"

@@ -14,8 +14,8 @@ from statistics import median
 from typing import Final
 
 from airflow_provider_supermetrics._api.entry import encode
-from airflow_provider_supermetrics._export.formats import file_format
-from benchmarks.log import Log, text
+from airflow_provider_supermetrics._export.formats import Source, file_format
+from benchmarks.log import CONNECTOR, TEAM_ID, Log, text
 from benchmarks.process import measure
 from benchmarks.table import table
 from dev.simulator import generate_entries
@@ -89,7 +89,7 @@ def _hold(lines: Path, kind: Sequence[str] | None) -> None:
         name, compression, target = kind
         # In memory first, as an export does.
         buffer = BytesIO()
-        file_format(name, compression).write(buffer, blocks)
+        file_format(name, compression).write(buffer, blocks, Source(TEAM_ID, CONNECTOR))
         Path(target).write_bytes(buffer.getvalue())
     print(time.process_time() - begun)
 

@@ -15,7 +15,7 @@ from typing import Final
 from benchmarks.contestants import BARE_FLOOR, FLOOR, OURS, Contestant
 from benchmarks.log import Log
 from benchmarks.process import ROOT
-from benchmarks.runs import Result
+from benchmarks.runs import Cost, Result
 
 _PAGE: Final = ROOT / "docs/benchmarks.md"
 _PLOT: Final = ROOT / "docs/images/benchmarks.png"
@@ -143,6 +143,39 @@ class Formats:
     def write(self) -> None:
         """Replace the table in the documentation."""
         _replace(_PAGE, "formats", self.markdown())
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the statistics cost this package's export."""
+
+    log: Log
+    command: str
+    rounds: int
+    cost: Cost
+
+    def markdown(self) -> str:
+        """The table."""
+        per_entry = 1e6 / self.log.entries
+        rows = [
+            ["export with statistics", f"{self.cost.counted * per_entry:.2f}", "100.0 %"],
+            [
+                "export without them",
+                f"{self.cost.uncounted * per_entry:.2f}",
+                self._percent(self.cost.uncounted),
+            ],
+            ["inside the statistics", f"{self.cost.inside * per_entry:.2f}", self._percent(self.cost.inside)],
+        ]
+        conditions = _conditions(self.command, f"Log: {self.log.entries:,} entries.")
+        least = f"The least of {self.rounds} rounds:"
+        return "\n\n".join([conditions, least, table(["", "CPU µs per entry", "share"], rows)])
+
+    def write(self) -> None:
+        """Replace the table in the documentation."""
+        _replace(_PAGE, "statistics", self.markdown())
+
+    def _percent(self, cpu: float) -> str:
+        return f"{100 * cpu / self.cost.counted:.1f} %"
 
 
 def version(contestant: Contestant) -> str | None:

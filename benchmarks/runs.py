@@ -64,6 +64,25 @@ class Result:
         return median(map(value, self.runs))
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What `benchmarks.statistics` prints: CPU seconds (user and system) of an export.
+
+    :param counted: with the statistics.
+    :param uncounted: without them.
+    :param inside: spent in them.
+    """
+
+    counted: float
+    uncounted: float
+    inside: float
+
+    @classmethod
+    def from_json(cls, text: str) -> Cost:
+        """Read what was printed."""
+        return cls(**json.loads(text))
+
+
 class Bench:
     """One log, and the simulator that serves it."""
 
@@ -104,6 +123,19 @@ class Bench:
                 check=True,
             )
 
+    def statistics(self, rounds: int) -> Cost:
+        """Measure what the statistics cost this package's export."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as target:
+            printed = subprocess.run(
+                [sys.executable, "-m", "benchmarks.statistics", self._job(target), str(rounds)],
+                cwd=ROOT,
+                env={**os.environ, **self._environment},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            ).stdout
+        return Cost.from_json(printed.splitlines()[-1])
+
     def _run(self, contestant: Contestant) -> Run:
         with tempfile.TemporaryDirectory(dir=self._folder) as target:
             self._simulator.reset()
@@ -121,9 +153,11 @@ class Bench:
             )
 
     def _command(self, contestant: Contestant, folder: str) -> list[str]:
+        return ["-m", "benchmarks.contestants", contestant.module, self._job(folder)]
+
+    def _job(self, folder: str) -> str:
         start, end = text(self._log.start), text(self._log.end)
-        job = Job(self._simulator.url, KEY, TEAM_ID, CONNECTOR, start, end, folder)
-        return ["-m", "benchmarks.contestants", contestant.module, job.to_json()]
+        return Job(self._simulator.url, KEY, TEAM_ID, CONNECTOR, start, end, folder).to_json()
 
 
 def defects(log: Log, truth: Truth, results: Sequence[Result]) -> list[str]:

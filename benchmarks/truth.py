@@ -111,6 +111,7 @@ def _parquet(file: Path) -> Iterator[dict[str, Any]]:
 def _rebuilt(row: dict[str, Any]) -> dict[str, Any]:
     """The entry of a row, as docs/formats.md says."""
     extra = row.pop("extra")
+    del row["team_id"], row["connector_identifier"]
     entry = {name: value for name, value in row.items() if value not in ("", None)}
     return {**entry, **json.loads(extra or "{}")}
 

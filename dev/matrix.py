@@ -38,12 +38,14 @@ PYTHONS: Final = {
 }
 _EXAMPLES: Final = "tests/e2e/test_example_dags.py"
 _SERVICES: Final = "tests/install/test_release.py"
+_ALERTS: Final = "tests/e2e/test_since_last_run.py"
 #: Column of the table -> the tests that must pass for a "yes".
 _COLUMNS: Final = {
     "example DAGs": _EXAMPLES,
     "export": f"{_SERVICES}::test_an_export_in_each_format",
     "mapped export": f"{_SERVICES}::test_a_mapped_export_of_a_team",
     "sensor, 3 modes": f"{_SERVICES}::test_a_sensor_in_each_mode",
+    "since_last_run": _ALERTS,
     "asset watcher": f"{_SERVICES}::test_an_asset_watcher",
     "Connection test": f"{_SERVICES}::test_a_connection_is_tested",
     "Connection form": f"{_SERVICES}::test_the_connection_form",
@@ -72,7 +74,7 @@ def run(release: str) -> bool:
         quick += " and airflow_2"
     sessions = {
         "quick": ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", quick],
-        "services": ["-m", "full or not full", _EXAMPLES, _SERVICES],
+        "services": ["-m", "full or not full", _EXAMPLES, _SERVICES, _ALERTS],
     }
     codes = []
     for name, arguments in sessions.items():

@@ -43,14 +43,6 @@ if AssetWatcher is not None:
         def alert(triggering_asset_events=None) -> None:
             """Report the errors. When events follow each other closely, Airflow passes several to one run."""
             for event in triggering_asset_events[ERRORS]:
-                found = event.extra["payload"]
-                log.warning(
-                    "%s: %d new errors until %s",
-                    found["connector_identifier"],
-                    found["matches"],
-                    found["until"],
-                )
-                for entry in found["entries"]:
-                    log.warning("%s, status %s, %s", entry["log_time"], entry["status"], entry.get("request"))
+                log.warning(event.extra["payload"]["message"])
 
         alert()

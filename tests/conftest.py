@@ -125,8 +125,8 @@ def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.fixture
-def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """What was reported to Airflow's collector of hook lineage: the URIs of the outputs."""
+def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """What was reported to Airflow's collector of hook lineage: the URIs of the outputs, or of the inputs."""
     try:
         from airflow.sdk import lineage
     except ImportError:  # Airflow before 3.2
@@ -135,11 +135,10 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     # What Airflow itself gives out where a reader of lineage is installed.
     monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: collector)
 
-    def outputs() -> list[str]:
-        lineage_ = collector.collected_assets
-        return [item.asset.uri for item in lineage_.outputs]
+    def uris(side: str = "outputs") -> list[str]:
+        return [item.asset.uri for item in getattr(collector.collected_assets, side)]
 
-    return outputs
+    return uris
 
 
 @pytest.fixture

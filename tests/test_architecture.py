@@ -18,7 +18,7 @@ PACKAGE = Path(airflow_provider_supermetrics.__file__).parent
 ROOT = PACKAGE.parent
 NAME = PACKAGE.name
 
-_COMMON = {"_api", "_compat", "_context", "_wait", "exceptions"}
+_COMMON = {"_api", "_compat", "_context", "_templates", "_wait", "exceptions"}
 #: The rooms, from the inside out, and which others each may import, as docs/design.md says. A room is a
 #: module or a folder of the package; the package itself (its version) is open to all.
 ROOMS: dict[str, set[str]] = {
@@ -26,21 +26,25 @@ ROOMS: dict[str, set[str]] = {
     "_compat": set(),
     "provider_info": set(),
     "exceptions": {"_api", "_compat"},
+    "_templates": {"exceptions"},
     "_wait": {"_api", "_compat", "exceptions"},
     "_schedule": {"_api", "exceptions"},
     "_coverage": {"_schedule"},
     "_client": {"_api", "_compat", "_wait", "exceptions"},
-    "_export": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
+    "_export": {"_api", "_compat", "_coverage", "_schedule", "_wait", "exceptions"},
     "_context": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
-    "_lineage": {"_api", "_export"},
+    "_assets": {"_api", "_compat", "exceptions"},
+    "_lineage": {"_api", "_assets", "_export"},
+    "_reports": {"_api", "_compat"},
     "_health": {"_api", "_coverage", "_export", "_schedule"},
     "retry_policies": {"_compat", "_wait", "exceptions"},
+    "links": {"_compat"},
     "hooks": _COMMON | {"_client", "provider_info"},
     "triggers": _COMMON | {"_client", "hooks", "provider_info"},
-    "sensors": _COMMON | {"_client", "_export", "hooks", "provider_info", "triggers"},
+    "sensors": _COMMON | {"_client", "_export", "_reports", "hooks", "provider_info", "triggers"},
     "operators": _COMMON
-    | {"_client", "_coverage", "_export", "_health", "_lineage", "_schedule", "hooks"}
-    | {"provider_info", "triggers"},
+    | {"_client", "_export", "_health", "_lineage", "_schedule", "hooks", "links", "provider_info"}
+    | {"triggers"},
     "_ui": {"_compat", "_health", "_schedule", "_wait"},
 }
 #: Imports against this order, within a function, for a reason that stands there.

@@ -37,6 +37,7 @@ FORBIDDEN = {
 OF_TRIGGERS = {
     "airflow_provider_supermetrics._api.pager": "only a run reads pages",
     "airflow_provider_supermetrics._api.counter": "only a run counts entries",
+    "airflow_provider_supermetrics._api.check": "only a run counts entries",
     "airflow.triggers": "a task imports its trigger when it defers",
     "airflow.providers.standard.triggers": "a task imports its trigger when it defers",
     "airflow_provider_supermetrics.triggers.supermetrics": "a task imports its trigger when it defers",
@@ -67,6 +68,10 @@ with DAG("tasks", schedule=None):
         )
     SupermetricsListConnectorsOperator(task_id="list")
     SupermetricsHealthReportOperator(task_id="health", path="s3://conn@bucket/logs")
+    SupermetricsCheckLogsOperator(
+        task_id="check", connector_identifier="T3S70", max_error_rate="{{ params.rate }}", deferrable=True
+    )
+    SupermetricsCheckExportsOperator(task_id="check_exports", path="s3://conn@bucket/logs")
     SupermetricsErrorLogSensor(task_id="wait", connector_identifier="T3S70", deferrable=True)
 """
 WATCHER = """

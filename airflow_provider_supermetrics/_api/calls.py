@@ -99,10 +99,31 @@ def valid_team_id(team_id: int | str) -> int:
 
     :raises InvalidRequest: unless it is an integer from 1 to 2**63 - 1.
     """
-    number = team_id
-    if isinstance(number, str) and re.fullmatch(r"[0-9]{1,19}", number.strip(), re.ASCII):
-        number = int(number)
-    return valid_integer("team_id", number, 1, MAX_TEAM_ID)
+    return parse_integer("team_id", team_id, 1, MAX_TEAM_ID)
+
+
+def parse_integer(name: str, value: int | str, least: int, most: float = math.inf) -> int:
+    """Return ``value`` as an integer; templates give strings of digits.
+
+    :param name: the argument's name, for the message.
+    :raises InvalidRequest: unless it is an integer, and no bool, from ``least`` to ``most``, if there is one.
+    """
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value.strip(), re.ASCII):
+        value = int(value)
+    return valid_integer(name, value, least, most)
+
+
+def parse_boolean(name: str, value: bool | str) -> bool:
+    """Return ``value`` as a Boolean; templates give strings.
+
+    :param name: the argument's name, for the message.
+    :raises InvalidRequest: unless it is a Boolean, or ``"true"`` or ``"false"`` in any case.
+    """
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.strip().lower(), value)
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{name} must be True or False, not {quoted(value)}")
+    return value
 
 
 def valid_integer(name: str, value: Any, least: int, most: float = math.inf) -> int:

@@ -24,7 +24,8 @@ from airflow_provider_supermetrics._api.text import quoted
 from airflow_provider_supermetrics._api.times import SECOND, AwareTime, parse_log_time
 
 Fields = dict[str, Any]
-
+# msgspec reads an integer as one, for which float alone would not do.
+Number = int | float
 
 #: The fields that the API's page documents, and their types, for filters, columns and lineage. Production may
 #: send others, and leave some out.
@@ -40,6 +41,7 @@ SCHEMA: Final = {
 
 # Of the API's page.
 _MAX_ID_LENGTH = 255
+_MAX_DURATION = 2**63 - 1
 # An entry with a line break, or with space around the field that each of them has, is encoded again. Other
 # space may stay: to look for it would take a tenth of an export's CPU time.
 _LOOSE = (b'"log_time": ', b', "log_time"', b"\n", b"\r", b"\t")
@@ -55,16 +57,16 @@ class LogEntry(msgspec.Struct, frozen=True, gc=False):
     :param tick: the precision that the time is printed with.
     :param key: what two copies of the same entry share; a short string that any store can hold.
     :param line: the entry as one line of JSON, in UTF-8, without the line's end; fields keep their order.
-    :param status: its status as the API sent it; see :func:`read_status`.
-    :param duration_ms: likewise.
+    :param status: its status, as :func:`read_status` reads it.
+    :param duration_ms: its duration, where that is a number from 0 to 2**63 - 1.
     """
 
     time: datetime
     tick: timedelta
     key: str
     line: bytes
-    status: Any = None
-    duration_ms: Any = None
+    status: Number | None = None
+    duration_ms: Number | None = None
 
     @property
     def fields(self) -> Fields:
@@ -84,12 +86,12 @@ class _Head(msgspec.Struct, gc=False):
 
 
 class _UsualHead(msgspec.Struct, gc=False):
-    """As the API's page shows an entry: a string as id, and a time to the second, which has 20 characters."""
+    """As the API's page shows an entry: a string as id, integers, a time to the second, of 20 characters."""
 
     log_time: Annotated[str, msgspec.Meta(max_length=20)]
     id: Annotated[str, msgspec.Meta(max_length=_MAX_ID_LENGTH)]
-    status: Any = None
-    duration_ms: Any = None
+    status: int | None = None
+    duration_ms: Annotated[int, msgspec.Meta(ge=0, le=_MAX_DURATION)] | None = None
 
 
 class _UsualHeads(msgspec.Struct, gc=False):
@@ -120,7 +122,7 @@ def read_page(body: bytes, limit: int | None = None) -> list[LogEntry]:
 
 
 def _usual_entries(body: bytes, lines: Sequence[bytes]) -> list[LogEntry] | None:
-    """The entries of a page, decoded at once, where all have a usual time and id; else None."""
+    """The entries of a page, decoded at once, where all are usual; else None."""
     try:
         heads = _usual_heads_decoder.decode(body).logs
         times = msgspec.convert([head.log_time for head in heads], list[AwareTime])
@@ -156,7 +158,8 @@ def _entries(slices: Sequence[bytes], lines: Sequence[bytes]) -> list[LogEntry]:
             key = f"content:{_digest(decode(raw))}"
             counts[key] += 1
             key = f"{key}#{counts[key]}"
-        entries.append(LogEntry(time.at, time.tick, key, line, head.status, head.duration_ms))
+        status, duration = read_status(head.status), _read_duration(head.duration_ms)
+        entries.append(LogEntry(time.at, time.tick, key, line, status, duration))
     return entries
 
 
@@ -165,11 +168,15 @@ def read_line(line: bytes) -> LogEntry:
     return read_page(b'{"logs":[' + line + b"]}")[0]
 
 
-def read_status(value: Any) -> float | None:
+def read_status(value: Any) -> Number | None:
     """The status that the API means: a number, also as a string of digits; else None, which is no error."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _read_duration(value: Any) -> Number | None:
+    return value if type(value) in (int, float) and 0 <= value <= _MAX_DURATION else None
 
 
 def encode(fields: Fields) -> bytes:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, read_status
@@ -17,6 +18,8 @@ from airflow_provider_supermetrics._api.times import parse_log_time
 
 _DIGITS = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
 _MOST_OTHERS = 10
+# HTTP's have three digits. Some services send their own above 599.
+_LARGEST_STATUS = 999
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,15 @@ class ErrorFilter:
 
         :raises InvalidRequest: for what can match nothing, or means something else than it seems to.
         """
-        if not _is_integer(min_status):
-            raise _refused("min_status", "an integer", min_status)
-        if statuses is not None and not (_is_list(statuses) and all(map(_is_integer, statuses))):
-            raise _refused("statuses", "a list of integers", statuses)
+        if not _is_status(min_status):
+            raise _refused("min_status", f"an integer from 0 to {_LARGEST_STATUS}, such as 400", min_status)
+        if statuses is not None and not (_is_list(statuses) and all(map(_is_status, statuses))):
+            kind = f"a list of integers from 0 to {_LARGEST_STATUS}, such as [403, 500]"
+            raise _refused("statuses", kind, statuses)
         if events is not None and not (_is_list(events) and all(isinstance(e, str) and e for e in events)):
-            raise _refused("events", "a list of strings", events)
+            raise _refused("events", "a list of strings, such as ['data.fetch']", events)
         if request_contains is not None and (not isinstance(request_contains, str) or not request_contains):
-            raise _refused("request_contains", "a string", request_contains)
+            raise _refused("request_contains", "a string, such as 'customers'", request_contains)
         return cls(
             min_status,
             None if statuses is None else tuple(sorted(set(statuses))),
@@ -106,6 +110,11 @@ class Matches:
         return Matches(self.count + other.count, tuple(newest[:max_entries]))
 
 
+def newest_since(entries: Sequence[dict[str, Any]], since: datetime, most: int) -> tuple[dict[str, Any], ...]:
+    """Those of :class:`Matches` from a time on, ``most`` of them."""
+    return tuple(entry for entry in entries if parse_log_time(entry["log_time"]).at >= since)[:most]
+
+
 def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The entry with long strings cut, and with values that any JSON, msgpack, database or log line takes."""
     names = [name for name in entry if name in SCHEMA]
@@ -146,8 +155,28 @@ def as_list(name: str, value: Any, kind: type) -> Any:
     if isinstance(value, kind):
         value = [value]
     if kind is int and _is_list(value):
-        return [int(item) if isinstance(item, str) and _DIGITS.fullmatch(item) else item for item in value]
+        return [as_integer(item) for item in value]
     return value
+
+
+def read_filter(
+    min_status: Any = 400, statuses: Any = None, events: Any = None, request_contains: Any = None
+) -> ErrorFilter:
+    """The filter of arguments that templates may have given.
+
+    :raises InvalidRequest: see :meth:`ErrorFilter.of`.
+    """
+    return ErrorFilter.of(
+        min_status=as_integer(min_status),
+        statuses=as_list("statuses", statuses, int),
+        events=as_list("events", events, str),
+        request_contains=request_contains or None,
+    )
+
+
+def as_integer(value: Any) -> Any:
+    """The integer that a template gave as a string of digits; anything else is left to who checks it."""
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
 
 
 def _read_list(name: str, text: str) -> Any:
@@ -169,5 +198,5 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping)) and len(value) > 0
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_status(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_STATUS

@@ -14,6 +14,40 @@ _VARYING = re.compile(r"(?<=\?).+|\b\d+\b")
 _LONGEST_REQUEST = 120
 
 
+def with_message(connector_identifier: str, team_id: int, counted: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a sensor, or the payload of an event, as plain JSON values.
+
+    :param counted: ``matches``, ``entries`` (newest first), ``since`` and ``until``.
+    """
+    text = message(connector_identifier, **counted)
+    return {"connector_identifier": connector_identifier, "team_id": team_id, **counted, "message": text}
+
+
+def message(
+    connector_identifier: str,
+    matches: int,
+    entries: Sequence[Mapping[str, Any]],
+    since: str,
+    until: str | None,
+) -> str:
+    """A few lines of plain text: how many errors, the most frequent failures, and the newest error.
+
+    No value from the log can begin a line of its own, or contain what a terminal obeys.
+
+    :param matches: how many errors there are.
+    :param entries: the newest of them, newest first.
+    :param since: the time from which they count.
+    :param until: the newest time that was read.
+    """
+    errors = "1 error" if matches == 1 else f"{matches:,} errors"
+    lines = [f"{connector_identifier}: {errors} from {since}" + (f" to {until}" if until else "")]
+    if entries:
+        known = "" if len(entries) == matches else f" among the newest {len(entries):,}"
+        lines += [f"Most frequent{known}:", *(f"  {failure}" for failure in failures(entries))]
+        lines.append(f"Newest: {_identity(entries[0])}")
+    return "\n".join(lines)
+
+
 def failures(entries: Iterable[Mapping[str, Any]], most: int = 5) -> Sequence[str]:
     """The most frequent failures, each as one line such as ``3 x 500 GET /reports/…``.
 
@@ -25,6 +59,15 @@ def failures(entries: Iterable[Mapping[str, Any]], most: int = 5) -> Sequence[st
         f"{count:,} x {one_line(status, 20)} {request}"
         for (status, request), count in found.most_common(most)
     ]
+
+
+def _identity(entry: Mapping[str, Any]) -> str:
+    parts = (
+        f"{name} {one_line(str(entry[field]), 100)}"
+        for name, field in (("log entry", "id"), ("at", "log_time"), ("request id", "request_id"))
+        if entry.get(field) is not None
+    )
+    return ", ".join(parts)
 
 
 def _folded(entry: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import islice, pairwise
-from operator import ge
+from operator import ge, itemgetter
 from typing import Annotated
 
 import msgspec
@@ -168,6 +168,10 @@ class PagerState:
         if self.next is None or self.next.before is None:
             return None
         return self.next.before if self.oldest is None else max(self.next.before, self.oldest + self.tick)
+
+    def compact(self) -> PagerState:
+        """As few entries as a later page can repeat, for a small place to store it."""
+        return _forget(self, MAX_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -517,13 +521,14 @@ def _with_cut(state: PagerState) -> PagerState:
     return replace(state, cut_lengths=state.cut_lengths | {state.page.length})
 
 
-def _forget(state: PagerState) -> PagerState:
+def _forget(state: PagerState, most: int = 4 * MAX_LIMIT) -> PagerState:
     """Drop entries that no page repeats: without a gap, a page has the last 1,000, or the next tick."""
     repeated = state.repeated
-    if len(state.seen) <= 4 * MAX_LIMIT or repeated is None:
+    if len(state.seen) <= most or repeated is None:
         return state
     ancient = len(state.seen) - MAX_LIMIT
-    times = iter(state.seen.items())
+    # Newest first, an order that a state loses where it is stored.
+    times = iter(sorted(state.seen.items(), key=itemgetter(1), reverse=True))
     kept = {key: time for key, time in islice(times, ancient) if time <= repeated}
     kept.update(times)
     return replace(state, seen=kept)

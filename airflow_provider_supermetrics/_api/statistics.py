@@ -1,36 +1,34 @@
 """What the entries of a window say in numbers: errors, statuses, durations, hours.
 
-Counts are exact. Memory is bounded, whatever the entries contain: durations are counted in buckets, each 2 %
+Counts are exact. Memory is bounded, whatever the entries contain: durations are counted in buckets, each 1 %
 wider than the one before, so that a percentile is within 1 % of the exact one, or within 1 ms.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import compress, repeat
+from itertools import accumulate, repeat
 from math import ceil, expm1, log1p
 from operator import mul
-from typing import Any, Final
+from typing import Final
 
-from airflow_provider_supermetrics._api.entry import LogEntry, read_status
-from airflow_provider_supermetrics._api.times import format_time
-
-# msgspec reads an integer as one, for which float alone would not do.
-Number = int | float
+from airflow_provider_supermetrics._api.entry import LogEntry, Number
 
 #: The lowest status of an error.
 ERROR_STATUS: Final = 400
 #: Hours are counted in windows longer than the one and not longer than the other.
 _SHORTEST, _LONGEST = timedelta(hours=2), timedelta(days=400)
-# For each e-fold.
-_BUCKETS = 50.0
-_TOO_LONG = 2**63
-_INTEGER = {int}
-_USUAL_STATUSES = {int, type(None)}
+# For each e-fold. A middle is within half of a bucket's 1 %, and rounding adds half of a millisecond.
+_BUCKETS = 102.0
+# Durations wait until they are so many, because most repeat: then a logarithm serves several.
+_AT_ONCE = 20_000
 _LABELLED = range(1000)
+# Of most entries: to count only the others takes half of the time.
+_USUAL_STATUS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,9 @@ class Statistics:
     :param by_hour: whether hours are counted.
     :param errors: entries with a status of 400 or more.
     :param statuses: entries by status.
-    :param durations: entries by bucket.
-    :param longest: the longest duration.
+    :param durations: entries by bucket of their duration.
+    :param recent: durations that are in no bucket yet, None for entries without one.
+    :param longest: the longest of the others.
     :param hours: entries and errors by the hour's first time.
     """
 
@@ -94,6 +93,7 @@ class Statistics:
     errors: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     durations: list[int] = field(default_factory=list)
+    recent: list[Number | None] = field(default_factory=list)
     longest: Number | None = None
     hours: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -102,23 +102,37 @@ class Statistics:
         """Begin to count the entries of a window of this length."""
         return cls(_SHORTEST < length <= _LONGEST)
 
-    def add(self, entries: Sequence[LogEntry]) -> None:
-        """Count these, too."""
-        statuses = [entry.status for entry in entries]
-        if not _USUAL_STATUSES.issuperset(map(type, statuses)):
-            statuses = list(map(read_status, statuses))
-        errors = 0
-        for status, count in Counter(statuses).items():
-            label = _label(status)
-            self.statuses[label] = self.statuses.get(label, 0) + count
-            errors += count if _is_error(status) else 0
+    def add(
+        self, entries: Sequence[LogEntry], oldest: datetime | None = None, newest: datetime | None = None
+    ) -> None:
+        """Count these, too.
+
+        :param oldest: a time that none of them is before, where the caller knows one.
+        :param newest: likewise, a time that none is after.
+        """
+        counts = Counter([status for entry in entries if (status := entry.status) != _USUAL_STATUS])
+        counts[_USUAL_STATUS] = len(entries) - counts.total()
+        for status, count in counts.items():
+            if count:
+                label = _label(status)
+                self.statuses[label] = self.statuses.get(label, 0) + count
+        of_errors = {status for status in counts if status is not None and status >= ERROR_STATUS}
+        errors = sum([counts[status] for status in of_errors])
         self.errors += errors
-        self._add_durations([entry.duration_ms for entry in entries])
+        self.recent += [entry.duration_ms for entry in entries]
+        if len(self.recent) >= _AT_ONCE:
+            self.fold()
         if self.by_hour and entries:
-            self._add_hours([entry.time for entry in entries], statuses, errors)
+            if oldest is not None and newest is not None and _hour(oldest) == _hour(newest):
+                self._add_hour(oldest, len(entries), errors)
+            else:
+                # Pages are newest first, and what is in order is sorted in one pass.
+                times = sorted([entry.time for entry in reversed(entries)])
+                self._add_hours(times, sorted([e.time for e in entries if e.status in of_errors]))
 
     def summary(self) -> LogStatistics:
         """What was counted so far."""
+        self.fold()
         return LogStatistics(
             errors=self.errors,
             statuses=dict(sorted(self.statuses.items())),
@@ -128,48 +142,44 @@ class Statistics:
             hours=[HourStatistics(hour, *numbers) for hour, numbers in sorted(self.hours.items())],
         )
 
-    def _add_durations(self, durations: Sequence[Any]) -> None:
-        if not (_INTEGER.issuperset(map(type, durations)) and _are_in_range(durations)):
-            durations = [d for d in durations if type(d) in (int, float) and 0 <= d < _TOO_LONG]
-        if not durations:
+    def fold(self) -> None:
+        """Put all durations into buckets, which take less room than they do."""
+        counts = {duration: n for duration, n in Counter(self.recent).items() if duration is not None}
+        self.recent = []
+        if not counts:
             return
-        # All of it in C: this runs for each entry.
-        buckets = Counter(map(int, map(mul, map(log1p, durations), repeat(_BUCKETS))))
+        buckets = list(map(int, map(mul, map(log1p, counts), repeat(_BUCKETS))))
         self.durations += [0] * (max(buckets) + 1 - len(self.durations))
-        for bucket, count in buckets.items():
+        for bucket, count in zip(buckets, counts.values(), strict=True):
             self.durations[bucket] += count
-        self.longest = max(durations if self.longest is None else (self.longest, *durations))
+        self.longest = max(counts if self.longest is None else (self.longest, *counts))
 
-    def _add_hours(self, times: Sequence[datetime], statuses: Sequence[Any], errors: int) -> None:
-        newest, oldest = _hour(max(times)), _hour(min(times))
-        if newest == oldest:
-            counts = {newest: (len(times), errors)}
-        else:
-            hours = list(map(_hour, times))
-            failed = Counter(compress(hours, map(_is_error, statuses)))
-            counts = {hour: (count, failed[hour]) for hour, count in Counter(hours).items()}
-        for hour, (count, failures) in counts.items():
-            earlier = self.hours.get(key := format_time(hour), (0, 0))
-            self.hours[key] = earlier[0] + count, earlier[1] + failures
+    def _add_hours(self, times: Sequence[datetime], failed: Sequence[datetime]) -> None:
+        """Count sorted times of all entries, and of the errors among them."""
+        begin = failed_begin = 0
+        while begin < len(times):
+            last = times[begin].replace(minute=59, second=59, microsecond=999_999)
+            end, failed_end = bisect_right(times, last, begin), bisect_right(failed, last, failed_begin)
+            self._add_hour(last, end - begin, failed_end - failed_begin)
+            begin, failed_begin = end, failed_end
+
+    def _add_hour(self, time: datetime, entries: int, errors: int) -> None:
+        key = _hour(time)
+        earlier = self.hours.get(key, (0, 0))
+        self.hours[key] = earlier[0] + entries, earlier[1] + errors
 
     def _percentile(self, percent: int) -> Number | None:
         """The duration at this rank, rounded to milliseconds."""
         if self.longest is None:
             return None
-        rank = ceil(sum(self.durations) * percent / 100)
-        for bucket, count in enumerate(self.durations):
-            rank -= count
-            if rank <= 0:
-                return min(round(expm1((bucket + 0.5) / _BUCKETS)), self.longest)
-        raise AssertionError("the ranks add up")
+        counts = list(accumulate(self.durations))
+        bucket = bisect_left(counts, rank(counts[-1], percent))
+        return min(round(expm1((bucket + 0.5) / _BUCKETS)), self.longest)
 
 
-def _are_in_range(durations: Sequence[int]) -> bool:
-    return bool(durations) and min(durations) >= 0 and max(durations) < _TOO_LONG
-
-
-def _is_error(status: Number | None) -> bool:
-    return status is not None and status >= ERROR_STATUS
+def rank(number: int, percent: int) -> int:
+    """Which of so many values, the smallest first, is the one at this percentile; the first is 1."""
+    return ceil(number * percent / 100)
 
 
 def _label(status: Number | None) -> str:
@@ -178,5 +188,6 @@ def _label(status: Number | None) -> str:
     return str(int(status)) if status in _LABELLED else "other"
 
 
-def _hour(time: datetime) -> datetime:
-    return time.replace(minute=0, second=0, microsecond=0)
+def _hour(time: datetime) -> str:
+    """The first time of its hour, as `format_time` prints it, but at a tenth of the cost."""
+    return f"{time.isoformat()[:13]}:00:00Z"

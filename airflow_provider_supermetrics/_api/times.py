@@ -35,6 +35,13 @@ _ISO_8601 = re.compile(
     re.ASCII,
 )
 
+# pendulum.parse() refuses weeks beside days, and takes "PT" for no time at all.
+_DURATION = re.compile(
+    r"P(?=\d|T\d)(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?=\d)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?",
+    re.ASCII,
+)
+
 
 class LogTime(NamedTuple):
     """A printed time, in UTC, and the ``tick`` it was printed to: the real time is less than a tick away."""
@@ -90,6 +97,28 @@ def parse_time(name: str, value: datetime | str | None) -> datetime | None:
     if utc.year == MAXYEAR:
         raise _far(name, value)
     return utc
+
+
+def parse_duration(name: str, value: timedelta | str | None) -> timedelta | None:
+    """Read a length of time that a user gave; None where a template gave none.
+
+    :param name: what it is called, for messages.
+    :raises InvalidRequest: for anything but a timedelta or an ISO 8601 duration.
+    """
+    text = value.strip() if isinstance(value, str) else None
+    if value is None or text in ("", "None"):
+        return None
+    if text is not None and (match := _DURATION.fullmatch(text)):
+        try:
+            fields = {unit: float(n) if "." in n else int(n) for unit, n in match.groupdict("0").items()}
+            value = pendulum.duration(**fields)
+        except (OverflowError, ValueError):
+            raise InvalidRequest(f"{name} {text[:100]!r} is out of range: give a shorter one") from None
+    if not isinstance(value, timedelta):
+        raise InvalidRequest(
+            f"{name} must be a timedelta or an ISO 8601 duration such as 'PT1H' or 'P1D', not {value!r:.100}"
+        )
+    return value
 
 
 def to_utc(name: str, time: datetime) -> datetime:

@@ -95,7 +95,7 @@ class Catalog:
                 )
             folder = pending.pop()
             found = self.destination.listing(folder)
-            pending += sorted((_join(folder, item.name) for item in found if item.is_folder), reverse=True)
+            pending += [_join(folder, item.name) for item in found if item.is_folder]
             manifests = (_manifest_name(folder, item) for item in found if not item.is_folder)
             yield Folder(
                 [manifest for manifest in manifests if manifest],

@@ -16,7 +16,7 @@ from airflow_provider_supermetrics._api.calls import valid_connector_identifier,
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics._api.statistics import LogStatistics
 from airflow_provider_supermetrics._api.times import format_time
-from airflow_provider_supermetrics._export.formats import FileFormat
+from airflow_provider_supermetrics._export.formats import FileFormat, Source
 from airflow_provider_supermetrics._schedule import Window
 
 
@@ -41,6 +41,11 @@ class ExportPlan:
     def __post_init__(self) -> None:
         valid_connector_identifier(self.connector_identifier)
         valid_integer("entries_per_file", self.entries_per_file, 1)
+
+    @property
+    def source(self) -> Source:
+        """Whose log is exported."""
+        return Source(self.team_id, self.connector_identifier)
 
     @property
     def prefix(self) -> str:
@@ -69,6 +74,7 @@ class ExportPlan:
             "team_id": self.team_id,
             "window": self.window.slug,
             "format": self.file_format.format,
+            "format_version": self.file_format.version,
             "compression": self.file_format.compression,
             "entries_per_file": self.entries_per_file,
         }

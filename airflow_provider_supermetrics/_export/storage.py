@@ -20,6 +20,8 @@ from airflow_provider_supermetrics._export.path import valid_path
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, make_error
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "abfs": "azure", "abfss": "azure", "gs": "gcs", "gcs": "gcs"}
+# Objects are read in pieces of this size to compute their digests.
+_PIECE = 2**23
 # The version of no object.
 _NO_VERSION = "gone"
 # Characters of a URI's path, besides letters, digits and "_.-~".
@@ -123,6 +125,18 @@ class Destination(ABC):
         data = self.read(name)
         return None if data is None else hashlib.sha256(data).hexdigest()
 
+    def digest(self, name: str, size: int) -> str | None:
+        """The sha256 of the object ``name``, read in pieces, or None without it.
+
+        :param size: its bytes.
+        """
+        digest = hashlib.sha256()
+        with suppress(FileNotFoundError), self._translated("read", name):
+            for piece in self._pieces(name, size):
+                digest.update(piece)
+            return digest.hexdigest()
+        return None
+
     def version(self, name: str) -> str | None:
         """A string that changes when the object ``name`` is replaced, or None without it."""
         with suppress(FileNotFoundError), self._translated("check", name):
@@ -160,6 +174,9 @@ class Destination(ABC):
 
     @abstractmethod
     def _read(self, name: str) -> bytes: ...
+
+    @abstractmethod
+    def _pieces(self, name: str, size: int) -> Iterable[bytes]: ...
 
     @abstractmethod
     def _version(self, name: str) -> str: ...
@@ -232,6 +249,11 @@ class LocalDestination(Destination):
 
     def _read(self, name: str) -> bytes:
         return (self._folder / name).read_bytes()
+
+    def _pieces(self, name: str, size: int) -> Iterator[bytes]:  # noqa: ARG002  # only stores need it
+        with (self._folder / name).open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
 
     def _version(self, name: str) -> str:
         return _version_of_file((self._folder / name).stat())
@@ -306,6 +328,10 @@ class ObjectStoreDestination(Destination):
         data: bytes = self._fs.cat_file(self._key(name))
         return data
 
+    def _pieces(self, name: str, size: int) -> Iterator[bytes]:
+        for start in range(0, size, _PIECE):
+            yield self._fs.cat_file(self._key(name), start=start, end=min(start + _PIECE, size))
+
     def _version(self, name: str) -> str:
         self._forget_listing()
         return _version_of(self._fs.info(self._key(name)))
@@ -318,6 +344,7 @@ class ObjectStoreDestination(Destination):
 
     def _listing(self, folder: str) -> Iterator[Listed]:
         key = self._key(folder).rstrip("/")
+        # What others have written since the library has listed it.
         self._fs.invalidate_cache(key)
         try:
             found = self._fs.ls(key, detail=True)

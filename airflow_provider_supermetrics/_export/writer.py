@@ -84,10 +84,11 @@ class ExportWriter:
 
         :param repeated: entries up to this time can still follow; None when there are no more.
         """
-        self._statistics.add(entries)
         # Plain tuples of plain values, which the garbage collector does not track.
         self._open += [(entry.time, entry.line) for entry in entries]
         self._open.sort()
+        if entries:
+            self._statistics.add(entries, oldest=self._open[0][0], newest=self._open[-1][0])
         complete = 0 if repeated is None else bisect_right(self._open, repeated, key=itemgetter(0))
         lines = [line for _, line in self._open[complete:]]
         del self._open[complete:]
@@ -159,7 +160,7 @@ class ExportWriter:
 
     def _write_object(self, content: dict[str, Any]) -> Written:
         buffer = BytesIO()
-        self._plan.file_format.write(buffer, reversed(self._runs))
+        self._plan.file_format.write(buffer, reversed(self._runs), self._plan.source)
         data = buffer.getvalue()
         item = ExportedObject(**content, bytes=len(data), sha256=_sha256(data))
         name = item.name

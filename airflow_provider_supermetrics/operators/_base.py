@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_supermetrics._compat import BaseOperator, conf
 from airflow_provider_supermetrics._export.path import path_text, valid_path
+from airflow_provider_supermetrics._templates import is_template
 from airflow_provider_supermetrics._wait import WaitPolicy, deferral_delay, set_default_retry_policy, utcnow
 from airflow_provider_supermetrics.exceptions import SupermetricsError, public_errors
 from airflow_provider_supermetrics.provider_info import DEFAULT_CONN_NAME
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-
-_TEMPLATE = re.compile(r"\{[{%#]")
 
 
 class StorageOperator(BaseOperator):
@@ -85,15 +83,6 @@ class SupermetricsOperator(StorageOperator):
 
         trigger = TimeDeltaTrigger(timedelta(seconds=seconds))
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
-
-
-def is_template(value: Any) -> bool:
-    """Whether Airflow replaces the value when the task runs: a template, another task's output, or a list."""
-    if isinstance(value, str):
-        return _TEMPLATE.search(value) is not None
-    if isinstance(value, (list, tuple, set)):
-        return any(map(is_template, value))
-    return hasattr(value, "iter_references")
 
 
 def path_or_template(path: Any) -> Any:

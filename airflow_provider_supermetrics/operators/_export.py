@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowRescheduleException
-
-from airflow_provider_supermetrics._api.calls import valid_integer
+from airflow_provider_supermetrics._api.calls import parse_integer
 from airflow_provider_supermetrics._compat import Asset, ObjectStoragePath
 from airflow_provider_supermetrics._export.formats import file_format
-from airflow_provider_supermetrics._wait import MIN_DEFERRAL_SECONDS, utcnow
-from airflow_provider_supermetrics.exceptions import (
-    SupermetricsError,
-    SupermetricsValidationError,
-    invalid,
-    public_errors,
+from airflow_provider_supermetrics._templates import check_unless_template
+from airflow_provider_supermetrics.exceptions import SupermetricsError, public_errors
+from airflow_provider_supermetrics.links.supermetrics import (
+    SupermetricsExportFolderLink,
+    SupermetricsManifestLink,
 )
-from airflow_provider_supermetrics.operators._base import SupermetricsOperator, path_or_template
+from airflow_provider_supermetrics.operators._base import path_or_template
+from airflow_provider_supermetrics.operators._window import (
+    WINDOW_FIELDS,
+    SupermetricsWindowOperator,
+    require_past,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from airflow_provider_supermetrics._export.storage import Destination
     from airflow_provider_supermetrics._schedule import Window
     from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
-
-# The clocks of a worker and the scheduler may differ by this much.
-_SECONDS_OF_SKEW = 60.0
 
 
 def export_logs(
@@ -72,14 +70,14 @@ def export_logs(
     from airflow_provider_supermetrics._context import resolve_window
 
     window = resolve_window(start, end, None, {})
-    _require_past(window, "give an earlier end")
+    require_past(window, "give an earlier end")
     kind = file_format(format, compression)
     job = _new_job(hook, path, connector_identifier, team_id, window, kind, entries_per_file)
     manifest = _run(job, hook)
     return manifest.summary(str(job.destination), job.plan)
 
 
-class SupermetricsExportLogsOperator(SupermetricsOperator):
+class SupermetricsExportLogsOperator(SupermetricsWindowOperator):
     """
     Export all entries of a window of a connector's logs to object storage, or fail.
 
@@ -99,17 +97,18 @@ class SupermetricsExportLogsOperator(SupermetricsOperator):
     :param team_id: the team; by default the Connection's. (templated)
     :param start: first time of the window, an aware datetime or an ISO 8601 string. (templated)
     :param end: the time at which the window ends, likewise. (templated)
-    :param window: length of the window if ``start`` is not given: a ``timedelta`` or a
-        ``pendulum.duration(months=1)``. Days, weeks, months and years are calendar units in the time zone of
-        the DAG's schedule; anything shorter than a day is elapsed time.
+    :param window: length of the window if ``start`` is not given: a ``timedelta``, a
+        ``pendulum.duration(months=1)`` or an ISO 8601 duration such as ``"PT1H"``. Days, weeks, months and
+        years are calendar units in the time zone of the DAG's schedule; anything shorter than a day is
+        elapsed time. (templated)
     :param align: whether a run that the schedule has not created, such as a manual one, exports the last
-        complete window instead of the ``window`` before the time when the run was due.
+        complete window instead of the ``window`` before the time when the run was due. (templated)
     :param settle: how long to wait after the window's end before reading it, because entries can appear
-        late in the log. The wait occupies no worker slot.
-    :param format: ``"jsonl"`` (one JSON object per line), ``"csv"`` or ``"parquet"``.
+        late in the log; written as ``window`` is. The wait occupies no worker slot. (templated)
+    :param format: ``"jsonl"`` (one JSON object per line), ``"csv"`` or ``"parquet"``. (templated)
     :param compression: ``"gzip"``, ``"zstd"``, or ``"none"``; inside Parquet also ``"snappy"``. By default
-        gzip, inside Parquet zstd.
-    :param entries_per_file: entries in each object but the last; bounds the memory used.
+        gzip, inside Parquet zstd. (templated)
+    :param entries_per_file: entries in each object but the last; bounds the memory used. (templated)
     :param supermetrics_conn_id: :ref:`Supermetrics connection<connection>` to use. (templated)
     :param wait_policy: settings for waiting that replace the Connection's, such as
         ``{"max_inline_wait": 300}``.
@@ -118,75 +117,45 @@ class SupermetricsExportLogsOperator(SupermetricsOperator):
     """
 
     template_fields: Sequence[str] = (
-        "connector_identifier",
+        *WINDOW_FIELDS,
         "path",
-        "team_id",
-        "start",
-        "end",
+        "format",
+        "compression",
+        "entries_per_file",
         "supermetrics_conn_id",
     )
+    operator_extra_links = (SupermetricsExportFolderLink(), SupermetricsManifestLink())
 
     def __init__(
         self,
         *,
-        connector_identifier: str,
         path: str | os.PathLike[str] | ObjectStoragePath,
-        team_id: int | str | None = None,
-        start: datetime | str | None = None,
-        end: datetime | str | None = None,
-        window: timedelta | None = None,
-        align: bool = True,
-        settle: timedelta | None = None,
         format: str = "jsonl",
         compression: str | None = "auto",
-        entries_per_file: int = 100_000,
+        entries_per_file: int | str = 100_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.connector_identifier = connector_identifier
         self.path = path_or_template(path)
-        self.team_id = team_id
-        self.start = start
-        self.end = end
-        self.window = window
-        self.align = align
-        self.settle = settle
         self.format = format
         self.compression = compression
         self.entries_per_file = entries_per_file
-        self._file_format = file_format(format, compression)
+        #: The summary of the manifest; Airflow 3 makes the extra links of it.
+        self.result: dict[str, Any] | None = None
         self._exported: tuple[str, Destination, Manifest] | None = None
         self._job: ExportJob | None = None
-        if start is not None and window is not None:
-            raise SupermetricsValidationError("give start or window, not both")
-        if window is not None and not isinstance(window, timedelta):
-            raise SupermetricsValidationError(
-                f"window must be a timedelta or a pendulum.duration, not {window!r}"
-            )
-        if not isinstance(align, bool):
-            raise SupermetricsValidationError(f"align must be True or False, not {align!r}")
-        if settle is not None and (not isinstance(settle, timedelta) or settle < timedelta()):
-            raise SupermetricsValidationError(f"settle must be a timedelta, not {settle!r}")
-        with public_errors():
-            valid_integer("entries_per_file", entries_per_file, 1)
+        check_unless_template(file_format, format, compression)
+        check_unless_template(parse_integer, "entries_per_file", entries_per_file, 1)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window; return the summary of its manifest."""
-        from airflow_provider_supermetrics._context import resolve_window
-
-        # It is set here because a mapped task keeps a map_index_template only if the DAG sets one.
-        if (context["ti"].map_index or 0) >= 0 and not context.get("map_index_template"):
-            context["map_index_template"] = "{{ task.connector_identifier }}"
         with self._log_remedy(), self._hook() as hook:
-            window = resolve_window(self.start, self.end, self.window, context, align=self.align)
+            window = self._begin(context)
+            with public_errors():
+                kind = file_format(self.format, self.compression)
+                entries_per_file = parse_integer("entries_per_file", self.entries_per_file, 1)
             job = _new_job(
-                hook,
-                self.path,
-                self.connector_identifier,
-                self.team_id,
-                window,
-                self._file_format,
-                self.entries_per_file,
+                hook, self.path, self.connector_identifier, self.team_id, window, kind, entries_per_file
             )
             self._wait_for_end(window)
             self._job = job
@@ -197,11 +166,11 @@ class SupermetricsExportLogsOperator(SupermetricsOperator):
                     raise
                 self._defer_or_raise(error, job.waits)
             self._exported = (hook.base_url, job.destination, manifest)
-        summary = manifest.summary(str(job.destination), job.plan)
+        self.result = manifest.summary(str(job.destination), job.plan)
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(summary)
-        return summary
+                context["outlet_events"][outlet].extra.update(self.result)
+        return self.result
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002  # Airflow's call
         """Resume after a deferral, from the checkpoint."""
@@ -217,29 +186,6 @@ class SupermetricsExportLogsOperator(SupermetricsOperator):
         from airflow_provider_supermetrics._lineage import openlineage_facets
 
         return openlineage_facets(*self._exported) if self._exported else None
-
-    def _wait_for_end(self, window: Window) -> None:
-        """Wait until ``settle`` has passed since the window's end; a long wait occupies no worker slot."""
-        if self.settle is None:
-            _require_past(
-                window,
-                "give an earlier end (CronPartitionTimetable: run_offset=-1), or settle=timedelta(0) to wait "
-                "for its end",
-            )
-            return
-        try:
-            seconds = (window.end + self.settle - utcnow()).total_seconds()
-        except OverflowError:
-            raise invalid(f"settle {self.settle} is out of range", "give a shorter one") from None
-        if seconds <= 0:
-            return
-        self.log.info("Waiting %.0f s, until %s after the window's end", seconds, self.settle)
-        if seconds <= MIN_DEFERRAL_SECONDS:
-            time.sleep(seconds)
-        elif self.deferrable:
-            self._defer(seconds)
-        else:
-            raise AirflowRescheduleException(utcnow() + timedelta(seconds=seconds))
 
 
 def _new_job(
@@ -269,8 +215,3 @@ def _run(job: ExportJob, hook: SupermetricsHook) -> Manifest:
     manifest = job.run()
     report_hook_lineage(hook, job.destination, manifest)
     return manifest
-
-
-def _require_past(window: Window, remedy: str) -> None:
-    if (window.end - utcnow()).total_seconds() > _SECONDS_OF_SKEW:
-        raise invalid(f"the window is not over, so its export would not be complete: {window}", remedy)

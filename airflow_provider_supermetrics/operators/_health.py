@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import ObjectStoragePath
 from airflow_provider_supermetrics._wait import utcnow
+from airflow_provider_supermetrics._templates import check_unless_template
 from airflow_provider_supermetrics.exceptions import invalid, public_errors
-from airflow_provider_supermetrics.operators._base import StorageOperator, is_template, path_or_template
+from airflow_provider_supermetrics.links.supermetrics import SupermetricsHealthReportLink
+from airflow_provider_supermetrics.operators._base import StorageOperator, path_or_template
 
 if TYPE_CHECKING:
     from airflow_provider_supermetrics._compat import Context
@@ -37,6 +39,7 @@ class SupermetricsHealthReportOperator(StorageOperator):
     """
 
     template_fields: Sequence[str] = ("path", "start", "end")
+    operator_extra_links = (SupermetricsHealthReportLink(),)
 
     def __init__(
         self,
@@ -50,10 +53,10 @@ class SupermetricsHealthReportOperator(StorageOperator):
         self.path = path_or_template(path)
         self.start = start
         self.end = end
-        with public_errors():
-            for name, value in (("start", start), ("end", end)):
-                if not is_template(value):
-                    parse_time(name, value)
+        #: What the task has returned; Airflow 3 makes the extra link of it.
+        self.result: dict[str, Any] | None = None
+        check_unless_template(parse_time, "start", start)
+        check_unless_template(parse_time, "end", end)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the page; return its numbers."""
@@ -74,13 +77,14 @@ class SupermetricsHealthReportOperator(StorageOperator):
                 self.log.info("%s: %s", connector.connector_identifier, finding.text)
         url = destination.url(_NAME)
         self.log.info("Report: %s", url)
-        return {
+        self.result = {
             "path": str(destination),
             "report": url,
             "start": format_time(window.start),
             "end": format_time(window.end),
             **report.numbers,
         }
+        return self.result
 
     def _window(self, context: Context, now: datetime) -> Window:
         from airflow_provider_supermetrics._context import run_end

@@ -1,12 +1,16 @@
-"""Operators: export a connector's logs to object storage, report on the exports, list a team's connectors."""
+"""Operators: export a connector's logs to object storage, check them, report on them, list a team's connectors."""
 
 from __future__ import annotations
 
+from airflow_provider_supermetrics.operators._check_exports import SupermetricsCheckExportsOperator
+from airflow_provider_supermetrics.operators._check_logs import SupermetricsCheckLogsOperator
 from airflow_provider_supermetrics.operators._connectors import SupermetricsListConnectorsOperator
 from airflow_provider_supermetrics.operators._export import SupermetricsExportLogsOperator, export_logs
 from airflow_provider_supermetrics.operators._health import SupermetricsHealthReportOperator
 
 __all__ = [
+    "SupermetricsCheckExportsOperator",
+    "SupermetricsCheckLogsOperator",
     "SupermetricsExportLogsOperator",
     "SupermetricsHealthReportOperator",
     "SupermetricsListConnectorsOperator",

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_supermetrics import exceptions as _exceptions
-from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer
+from airflow_provider_supermetrics._api.alarm import Alarm, AlarmState
+from airflow_provider_supermetrics._api.calls import valid_connector_identifier, valid_integer, valid_team_id
 from airflow_provider_supermetrics._api.counter import CounterState, ErrorCounter
 from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.errors import ContractViolation
-from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
+from airflow_provider_supermetrics._api.filter import ErrorFilter
+from airflow_provider_supermetrics._api.message import with_message
 from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._api.spans import Threshold, begin_of_spans
 from airflow_provider_supermetrics._api.state import from_json, to_json
 from airflow_provider_supermetrics._api.tail import LogTail, TailState
-from airflow_provider_supermetrics._api.times import format_time, to_utc
+from airflow_provider_supermetrics._api.times import to_utc
 from airflow_provider_supermetrics._compat import AirflowOptionalProviderFeatureException
 from airflow_provider_supermetrics._wait import Pace, PaceState, WaitPolicy, utcnow
 from airflow_provider_supermetrics.exceptions import (
@@ -53,6 +56,8 @@ _LEAST_POLL_INTERVAL = 3
 _SECONDS_AFTER_A_REFUSAL = 300.0
 # The attributes of an error, besides its class, its message and the budget.
 _FACTS = ("remedy", "status_code", "code", "description", "details", "request_id", "retry_after")
+# Beside the tail in the stored state: what may be reported later.
+_ALARM = "alarm"
 # Triggers that start within this time use the same `since`, so that none of them has to poll on its own.
 _SAME_MOMENT = timedelta(seconds=60)
 
@@ -77,6 +82,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
     :param not_before: time of the first poll, likewise.
     :param error_filter: which entries count: arguments of ``ErrorFilter.of``.
     :param min_matches: how many entries must match.
+    :param within: how close to each other, in seconds; None if all count.
     :param max_entries: the maximum number of entries in the event.
     :param overlap: how late an entry may appear, in seconds.
     :param poke_interval: seconds between polls.
@@ -98,6 +104,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         not_before: str,
         error_filter: Mapping[str, Any],
         min_matches: int = 1,
+        within: float | None = None,
         max_entries: int = 20,
         overlap: float = 60.0,
         poke_interval: float = 60.0,
@@ -114,17 +121,20 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self._connector_identifier = connector_identifier
         self._team_id = team_id
-        self._min_matches = min_matches
         with _refusing():
             self._deadline = to_utc("deadline", datetime.fromisoformat(deadline))
             self._not_before = to_utc("not_before", datetime.fromisoformat(not_before))
             self._pace = Pace(poke_interval, max_consecutive_failures, longest_interval)
+            threshold = _threshold(min_matches, within)
             time, seconds = to_utc("since", datetime.fromisoformat(since)), _seconds("overlap", overlap)
-            progress = Progress(CounterState(TailState(time, timedelta(seconds=seconds))))
+            tail = TailState(begin_of_spans(time, threshold.within), timedelta(seconds=seconds))
+            progress = Progress(CounterState(tail))
             with suppress(ContractViolation):
                 progress = from_json(state, Progress)
             self._pace.state = progress.pace
-            self._counter = ErrorCounter(progress.counter, ErrorFilter.of(**error_filter), max_entries)
+            self._counter = ErrorCounter(
+                progress.counter, ErrorFilter.of(**error_filter), max_entries, threshold, time
+            )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments; none of them is a credential."""
@@ -149,7 +159,7 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             if left <= 0 or (not_before is not None and not_before > self._deadline):
                 return {
                     "status": "timeout",
-                    "result": self._counter.result(),
+                    "report": None if self._counter.matches.count else to_json(self._counter.report()),
                     "polls_succeeded": self._pace.state.succeeded,
                     "last_failure": self._pace.state.last_failure,
                 }
@@ -160,17 +170,24 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
                     self._arguments["supermetrics_conn_id"], self._arguments["wait_policy"]
                 ) as hook:
                     self._counter.begin_poll(utcnow())
-                    async for _ in hook.read_pages(self._counter, self._connector_identifier, self._team_id):
+                    team_id = await hook.resolve_team_id(self._team_id)
+                    async for _ in hook.read_pages(self._counter, self._connector_identifier, team_id):
                         pass
             except SupermetricsError as error:
                 if not error.resumable:
                     self._counter.abandon_poll()
                 pause = self._pace.after_failure(error)
-                self.log.warning("Poll failed, next one in %.0f s: %s", pause, error)
+                self.log.warning(
+                    "Poll of connector %s failed, next one in %.0f s: %s",
+                    self._connector_identifier,
+                    pause,
+                    error,
+                )
             else:
                 self._counter.finish_poll(utcnow())
-                if self._counter.matches.count >= self._min_matches:
-                    return {"status": "success", "result": self._counter.result()}
+                if self._counter.is_reached:
+                    result = with_message(self._connector_identifier, team_id, self._counter.result())
+                    return {"status": "success", "result": result, "report": to_json(self._counter.report())}
                 pause = self._pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
 
 
@@ -181,6 +198,7 @@ class _Batch:
     since: datetime
     is_first: bool
     entries: Sequence[LogEntry]
+    team_id: int
 
 
 class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type: ignore[misc]  # either
@@ -191,7 +209,15 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     repeats nor misses an entry, and watchers of the same connector share their polls.
 
     The payload contains ``connector_identifier``, ``team_id``, ``matches`` (how many), ``entries`` (the
-    newest of them, with long strings truncated), ``since`` and ``until``.
+    newest of them, with long strings truncated), ``since``, ``until`` and ``message``, which is what a person
+    should read, in a few lines of plain text.
+
+    With ``min_matches``, errors add up until there are so many; then one event has them all, and the next
+    errors are counted from 0. With ``within`` as well, an event is fired as soon as any span of that length
+    holds ``min_matches`` errors, and none until the count has been below that and reached it again. The event
+    has the errors since that span began. The trigger keeps, in memory and in the asset's state store, the
+    times of at most twice ``min_matches`` errors for each ``within``, as far back as ``within`` and
+    ``overlap``, and the newest ``max_entries`` errors.
 
     :param connector_identifier: the connector, such as ``"T3S70"``.
     :param team_id: the team; by default the Connection's.
@@ -199,6 +225,9 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     :param statuses: the statuses that count, in place of ``min_status``.
     :param events: the event types that count; by default all.
     :param request_contains: text that ``request`` must contain; by default any request counts.
+    :param min_matches: how many errors an event needs; at most 1,000 together with ``within``.
+    :param within: how close to each other they must be, at most 31 days, in seconds or as a timedelta; by
+        default they add up, however far apart.
     :param max_entries: the maximum number of entries in the payload.
     :param poll_interval: time between polls, in seconds or as a timedelta.
     :param lookback: how far the very first poll goes back, likewise.
@@ -218,6 +247,8 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         statuses: Collection[int] | None = None,
         events: Collection[str] | None = None,
         request_contains: str | None = None,
+        min_matches: int = 1,
+        within: float | timedelta | None = None,
         max_entries: int = 20,
         poll_interval: float | timedelta = 60.0,
         lookback: float | timedelta = 300.0,
@@ -241,6 +272,9 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             self.filter = ErrorFilter.of(
                 min_status=min_status, statuses=statuses, events=events, request_contains=request_contains
             )
+            if team_id not in (None, "", "None"):
+                valid_team_id(team_id)
+            self.threshold = _threshold(min_matches, within)
             self.poll_interval = _seconds("poll_interval", poll_interval, least=_LEAST_POLL_INTERVAL)
             self.lookback = _seconds("lookback", lookback)
             self.overlap = _seconds("overlap", overlap)
@@ -253,6 +287,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         return f"{_PATH}.SupermetricsErrorLogEventTrigger", {
             **self._shared_arguments(),
             **self.filter.to_arguments(),
+            **self._threshold_arguments(),
             "max_entries": self.max_entries,
         }
 
@@ -268,8 +303,8 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         pace = Pace(self.poll_interval, max_consecutive_failures=1)
         is_first = True
         while True:
-            entries, pause = await self._poll(tail, pace)
-            yield _Batch(tail.state.since, is_first, entries)
+            entries, pause, team_id = await self._poll(tail, pace)
+            yield _Batch(tail.state.since, is_first, entries, team_id)
             is_first = False
             await asyncio.sleep(pause)
 
@@ -278,6 +313,7 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     ) -> AsyncGenerator[TriggerEvent, None]:
         """Yield an event for each batch with errors that are new to this trigger and match its filter."""
         tail: LogTail | None = None
+        alarm = self._new_alarm(AlarmState())
         began = self._new_tail()
         is_caught_up, is_saved = False, True
         async with aclosing(self._batches(shared_stream)) as batches:
@@ -293,35 +329,38 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
                             "can be read, because errors could be missed; retrying after each poll",
                         )
                         continue
-                    tail, is_saved = LogTail(stored or began), stored is not None
+                    is_saved = stored is not None
+                    state, waiting = stored or (began, AlarmState())
+                    tail, alarm = LogTail(state), self._new_alarm(waiting)
                     if not is_saved and batch.is_first and batch.since - began.since < _SAME_MOMENT:
                         tail = LogTail(replace(began, since=max(began.since, batch.since)))
-                before = tail.state
+                before, waiting, team_id = tail.state, alarm.state, batch.team_id
                 try:
                     # The first batch begins at the stream's `since`, maybe after this trigger's watermark.
                     if batch.since <= before.reread_from if batch.is_first else is_caught_up:
                         entries = tail.take_shared(batch.entries, utcnow())
                     else:
                         # This trigger has read less than the stream has, for example after a restart.
-                        entries, _ = await self._poll(
+                        entries, _, team_id = await self._poll(
                             tail, Pace(self.poll_interval, max_consecutive_failures=1)
                         )
-                    payload = self._payload(entries, before, tail.state)
+                    found = alarm.take(entries, before, tail.state)
+                    payload = found and with_message(self.connector_identifier, team_id, found)
                 except Exception as error:
                     self._report(
                         "filter",
                         error,
                         "Unexpected error in the entries of connector %s: %s. The next poll reads them again",
                     )
-                    tail, is_caught_up = LogTail(before), False
+                    tail, alarm, is_caught_up = LogTail(before), self._new_alarm(waiting), False
                     continue
                 is_caught_up = True  # each further batch continues where the previous one ended
-                if payload["matches"]:
+                if payload:
                     yield TriggerEvent(payload)
                     # The watermark is stored after the event, so that a crash in between repeats the event.
                     await asyncio.sleep(_SECONDS_TO_STORE_AN_EVENT)
                 if entries or not is_saved:
-                    is_saved = await self._save(tail.state)
+                    is_saved = await self._save(tail.state, alarm.state)
 
     async def _batches(self, shared_stream: AsyncIterator[_Batch]) -> AsyncGenerator[_Batch, None]:
         """Yield the batches of the shared stream or, if that fails, of a stream of this trigger's own."""
@@ -352,19 +391,23 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     def _new_tail(self) -> TailState:
         return TailState(utcnow() - timedelta(seconds=self.lookback), timedelta(seconds=self.overlap))
 
-    async def _poll(self, tail: LogTail, pace: Pace) -> tuple[list[LogEntry], float]:
-        """Poll until a poll succeeds; return the new entries, and the seconds until the next poll."""
+    def _new_alarm(self, state: AlarmState) -> Alarm:
+        return Alarm(state, self.filter, self.threshold, self.max_entries)
+
+    async def _poll(self, tail: LogTail, pace: Pace) -> tuple[list[LogEntry], float, int]:
+        """Poll until a poll succeeds; return what is new, the seconds until the next poll, and the team."""
         found: list[LogEntry] = []
         while True:
             try:
                 tail.begin_poll(utcnow())
                 # Each poll uses a new hook, because the Connection may change between polls.
                 async with _hook(self.supermetrics_conn_id, self.wait_policy) as hook:
-                    async for entries in hook.read_pages(tail, self.connector_identifier, self.team_id):
+                    team_id = await hook.resolve_team_id(self.team_id)
+                    async for entries in hook.read_pages(tail, self.connector_identifier, team_id):
                         found += entries
                 pause = pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
                 tail.finish_poll(utcnow())
-                return found, pause
+                return found, pause, team_id
             except Exception as error:
                 # If the history was empty, the next poll may still find entries.
                 is_empty = not found and isinstance(error, SupermetricsRequestError)
@@ -402,13 +445,12 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
         kinds.add(type(error))
         return new
 
-    def _payload(self, entries: Sequence[LogEntry], before: TailState, after: TailState) -> dict[str, Any]:
-        matching = [fields for fields in (entry.fields for entry in entries) if self.filter.matches(fields)]
-        counter = CounterState(after, Matches().plus(matching, self.max_entries))
-        result = ErrorCounter(counter, self.filter, self.max_entries).result()
-        if before.watermark is not None:
-            result["since"] = format_time(before.watermark)
-        return {"connector_identifier": self.connector_identifier, "team_id": self.team_id, **result}
+    def _threshold_arguments(self) -> dict[str, Any]:
+        within = self.threshold.within
+        return {
+            "min_matches": self.threshold.min_matches,
+            "within": None if within is None else within.total_seconds(),
+        }
 
     def _shared_arguments(self) -> dict[str, Any]:
         return {
@@ -431,13 +473,18 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
     @property
     def _key(self) -> str:
         arguments = [self._shared_arguments(), self.filter.to_arguments()]
+        if self.threshold != Threshold():
+            arguments.append(self._threshold_arguments())
         digest = sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:16]
         return f"supermetrics_error_log/{self.connector_identifier}/{digest}"
 
-    async def _load(self) -> TailState | None:
+    async def _load(self) -> tuple[TailState, AlarmState] | None:
         try:
             stored = None if self._store is None else await self._store.aget(self._key)
-            return None if stored is None else from_json(stored, TailState)
+            if stored is None:
+                return None
+            # A trigger that reports each error at once, such as an earlier version's, stores the tail alone.
+            return from_json(stored, TailState), from_json(stored.get(_ALARM, {}), AlarmState)
         except ContractViolation as error:
             self.log.warning(
                 "The stored watermark of connector %s is not valid, starting %.0f s ago: %s",
@@ -458,12 +505,13 @@ class SupermetricsErrorLogEventTrigger(BaseEventTrigger or BaseTrigger):  # type
             )
         return None
 
-    async def _save(self, tail: TailState) -> bool:
+    async def _save(self, tail: TailState, alarm: AlarmState) -> bool:
         """Store the watermark; return False if that failed and must be repeated."""
         if self._store is None:
             return True
         try:
-            await self._store.aset(self._key, to_json(tail))
+            state = to_json(tail) | ({} if alarm == AlarmState() else {_ALARM: to_json(alarm)})
+            await self._store.aset(self._key, state)
         except Exception as error:
             self._report(
                 "save",
@@ -522,6 +570,13 @@ def _refusing() -> Iterator[None]:
         yield
     except (ValueError, KeyError, AttributeError, OverflowError) as error:
         raise _RefusedArguments(str(error)) from None
+
+
+def _threshold(min_matches: int, within: float | timedelta | None) -> Threshold:
+    """The threshold, of values that are checked; ``within`` may be a number of seconds."""
+    if within is not None:
+        within = timedelta(seconds=_seconds("within", within))
+    return Threshold.of(min_matches, within)
 
 
 def _seconds(name: str, time: float | timedelta, least: float = 0) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -33,6 +34,10 @@ _PACKAGE_LINE: Final = re.compile(
     r"\S+ \[(?P<level>\w+) *\] (?P<text>.*?) +\[\S*airflow_provider_supermetrics\S*\]"
 )
 _LINES_OF_A_FAILURE: Final = 40
+_GATE: Final = "supermetrics_quality_gate"
+_VIOLATION: Final = re.compile(
+    r"\w+: (?:at least )?[\d,]+ errors?, more than max_errors=0, in \S+ to [\w:.-]+Z"
+)
 
 
 class _Row(NamedTuple):
@@ -62,6 +67,8 @@ def export() -> int:
         _print_result(rows, end, folder / "export")
         _step("example_dags/supermetrics_error_alert.py: report the errors of one connector")
         text, problem = demo.alert(_CONNECTORS[0][0])
+        _step("example_dags/supermetrics_quality_gate.py: check the last full hour of one connector")
+        violation = demo.violation()
         _step("example_dags/supermetrics_health_report.py: a page about all connectors, from the manifests")
         demo.run("dags", "test", "supermetrics_health_report", end.isoformat())
         page = folder / "export" / "_health.html"
@@ -69,8 +76,10 @@ def export() -> int:
         print(f"\nThe page of the connectors' health, for any browser: {page}")
     print(f"\nAll of it took {monotonic() - begun:.0f} s.")
     print("Next: `make demo-ui` leaves Airflow running, with these DAGs and the Connection.")
+    _print_statistics(folder / "export")
     _print_alert(text, problem)
-    return 1 if problem or any(row.check.problem for row in rows) else 0
+    _print_violation(violation)
+    return 1 if problem or not violation or any(row.check.problem for row in rows) else 0
 
 
 class _Demo:
@@ -133,8 +142,13 @@ class _Demo:
     def alert(self, identifier: str) -> tuple[str, str]:
         """Run the example DAG that reports errors; return the alert and the problem with it."""
         text = alert_text(self.run("dags", "test", DAG_ID, self._end.isoformat()))
-        # In its first run, the DAG reads the two hours before.
-        return text, alert_problem(text, self._simulator.truth(identifier, self._end - 2 * _HOUR))
+        # In its first run, the DAG reads the day before, and what has been logged since.
+        return text, alert_problem(text, self._simulator.truth(identifier, self._end - 24 * _HOUR))
+
+    def violation(self) -> str:
+        """Run the example DAG that checks an hour; return the first line of what it finds, or nothing."""
+        found = _VIOLATION.search(self.run("dags", "test", _GATE, self._end.isoformat()))
+        return found[0] if found else ""
 
 
 def _connectors(end: datetime, now: datetime) -> list[Connector]:
@@ -198,6 +212,27 @@ def _print_result(rows: Sequence[_Row], end: datetime, exported: Path) -> None:
     print(f"  files    {exported.relative_to(ROOT)}/")
     for manifest in manifests(exported, rows[0].identifier):
         print(f"  manifest  {manifest.relative_to(ROOT)}")
+
+
+def _print_statistics(exported: Path) -> None:
+    print("\nWhat the manifests say of that hour:\n")
+    form = "  {:24}{:>10}  {:>8}  {:>8}  {:>8}  {}"
+    print(form.format("connector", "entries", "errors", "p50, ms", "p95, ms", "entries by status"))
+    for identifier, name in _NAMES.items():
+        for manifest in manifests(exported, identifier):
+            found = json.loads(manifest.read_text("utf-8"))
+            statistics, durations = found["statistics"], found["statistics"]["duration_ms"]
+            numbers = (found["entries"], statistics["errors"], durations["p50"], durations["p95"])
+            statuses = ", ".join(f"{status}: {count:,}" for status, count in statistics["statuses"].items())
+            print(form.format(f"  {identifier}  {name}", *(f"{number:,}" for number in numbers), statuses))
+
+
+def _print_violation(violation: str) -> None:
+    if not violation:
+        print(f"\nFAILED: {_GATE}: the check has found no errors")
+        return
+    print("\nThe check of that hour, which skips the tasks behind it:\n")
+    print(textwrap.indent(violation, "  "))
 
 
 def _print_alert(text: str, problem: str) -> None:

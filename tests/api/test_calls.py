@@ -126,3 +126,31 @@ def test_half_of_a_surrogate_pair_in_a_log_id() -> None:
     """Half of a surrogate pair is refused, because no URL can contain it."""
     with pytest.raises(InvalidRequest, match="half a surrogate pair"):
         calls.get_log(1, "A", "a\ud800")
+
+
+@pytest.mark.parametrize("value", [50_000, "50000", " 50000 "])
+def test_an_integer_may_come_from_a_template(value: Any) -> None:
+    """A string of digits counts as its number."""
+    assert calls.parse_integer("entries_per_file", value, 1) == 50_000
+
+
+@pytest.mark.parametrize("value", [0, "0", "-1", "1.0", "1e3", "", None, True, 1.0, "9" * 20])
+def test_what_is_no_integer(value: Any) -> None:
+    """Anything else is refused."""
+    with pytest.raises(InvalidRequest, match=r"^entries_per_file must be an integer of 1 or more, not "):
+        calls.parse_integer("entries_per_file", value, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "boolean"), [(True, True), (False, False), ("True", True), (" false ", False), ("FALSE", False)]
+)
+def test_a_boolean_may_come_from_a_template(value: Any, boolean: bool) -> None:
+    """The strings that templates print count, in any case."""
+    assert calls.parse_boolean("align", value) is boolean
+
+
+@pytest.mark.parametrize("value", [None, "", "yes", 1, 0, "1"])
+def test_what_is_no_boolean(value: Any) -> None:
+    """Anything else is refused."""
+    with pytest.raises(InvalidRequest, match=r"^align must be True or False, not "):
+        calls.parse_boolean("align", value)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_supermetrics._api.errors import InvalidRequest
-from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list
+from airflow_provider_supermetrics._api.filter import ErrorFilter, as_list, read_filter
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,22 @@ def test_a_literal_that_cannot_be_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"min_status": "4"}, "min_status must be an integer, not '4'"),
-        ({"min_status": True}, "min_status must be an integer, not True"),
-        ({"statuses": {500: 1}}, r"statuses must be a list of integers, not {500: 1}"),
+        ({"min_status": "4"}, "min_status must be an integer from 0 to 999, such as 400, not '4'"),
+        ({"min_status": True}, "min_status must be an integer from 0 to 999, such as 400, not True"),
+        ({"min_status": 1000}, "min_status must be an integer from 0 to 999, such as 400, not 1000"),
+        ({"min_status": -1}, "min_status must be an integer from 0 to 999"),
+        (
+            {"statuses": {500: 1}},
+            r"statuses must be a list of integers from 0 to 999, such as \[403, 500\], not {500: 1}",
+        ),
+        ({"statuses": [500, 1000]}, "statuses must be a list of integers"),
         ({"statuses": b"\x01"}, "statuses must be a list of integers"),
         ({"statuses": [True]}, "statuses must be a list of integers"),
-        ({"events": [""]}, r"events must be a list of strings, not \[''\]"),
+        ({"events": [""]}, r"events must be a list of strings, such as \['data.fetch'\], not \[''\]"),
         ({"events": ["a", 1]}, "events must be a list of strings"),
         ({"events": []}, "events must be a list of strings"),
-        ({"request_contains": ""}, "request_contains must be a string, not ''"),
-        ({"request_contains": 5}, "request_contains must be a string, not 5"),
+        ({"request_contains": ""}, "request_contains must be a string, such as 'customers', not ''"),
+        ({"request_contains": 5}, "request_contains must be a string, such as 'customers', not 5"),
     ],
     ids=str,
 )
@@ -76,3 +82,10 @@ def test_statuses_that_are_strings_of_digits() -> None:
         status: error_filter.matches({"status": status}) for status in ("400", " 503 ", "399", "5" * 5000)
     }
     assert list(counts.values()) == [True, True, False, False]
+
+
+def test_a_filter_of_templates() -> None:
+    """Strings of digits are integers, and an empty string is no restriction."""
+    read = read_filter(min_status="500", statuses="", events="a,b", request_contains="")
+    assert read == ErrorFilter.of(min_status=500, events=["a", "b"])
+    assert read_filter() == ErrorFilter()

@@ -107,6 +107,20 @@ def test_a_server_that_cuts_pages_within_a_time_is_refused() -> None:
         run(source, LogPager())
 
 
+@pytest.mark.parametrize("times", [list(range(5000)), [5] * 900 + [9] * 800 + list(range(20, 4000))], ids=len)
+def test_a_compact_state_is_enough(times: list[int]) -> None:
+    """What is left of the entries read is what a later page can repeat, wherever the state was stored."""
+    source, pager = server(times), LogPager()
+    received: list[str] = []
+    while pager.next is not None:
+        stored = json.loads(json.dumps(to_json(pager.state.compact())))
+        pager = LogPager.resumed(from_json(stored, PagerState))
+        assert len(pager.state.seen) <= 2000
+        assert pager.next is not None
+        received += [entry.key for entry in pager.receive(source.page(pager.next.before, pager.next.limit))]
+    assert len(received) == len(set(received)) == len(times)
+
+
 def test_the_window_goes_by_the_printed_time() -> None:
     """With times printed as dates, late entries of a day belong to the window that contains its start."""
     entries = [(ORIGIN + timedelta(hours=h), {"id": str(h), "log_time": "2026-01-01"}) for h in range(24)]

@@ -15,6 +15,7 @@ ALLOWED = {
     "__future__",
     "airflow_provider_supermetrics",
     "ast",
+    "bisect",
     "collections",
     "contextlib",
     "dataclasses",

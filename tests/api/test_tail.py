@@ -101,7 +101,8 @@ def test_a_burst() -> None:
     before = source.requests
     poll(source, counter, ORIGIN + 600 * SECOND)
     assert source.requests - before <= 7
-    assert counter.matches.count == 37
+    assert counter.matches.count == counter.count == 37
+    assert counter.is_reached
     assert [e["id"] for e in counter.matches.entries][:2] == [f"e{10_000 + i * 135 + 1}" for i in (36, 35)]
     assert len(counter.matches.entries) == 20
     before = source.requests

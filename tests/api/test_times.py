@@ -7,6 +7,8 @@ from typing import Any
 
 import pendulum
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._api.times import (
@@ -14,6 +16,7 @@ from airflow_provider_supermetrics._api.times import (
     ceil,
     compact_time,
     format_time,
+    parse_duration,
     parse_log_time,
     parse_time,
     to_utc,
@@ -102,3 +105,79 @@ def test_rounding_up() -> None:
 def test_a_log_time_and_its_precision(text: str, at: datetime, tick: timedelta) -> None:
     """A log time without an offset is in UTC, and digits beyond microseconds are dropped."""
     assert parse_log_time(text) == (at, tick)
+
+
+@pytest.mark.parametrize(
+    ("value", "duration"),
+    [
+        (timedelta(hours=1), timedelta(hours=1)),
+        (pendulum.duration(months=1), pendulum.duration(months=1)),
+        ("PT1H", timedelta(hours=1)),
+        (" P1D ", timedelta(days=1)),
+        ("P1W2DT3H4M5S", timedelta(days=9, hours=3, minutes=4, seconds=5)),
+        ("PT0.25S", timedelta(milliseconds=250)),
+        ("PT90M", timedelta(minutes=90)),
+        ("P1Y2M", pendulum.duration(years=1, months=2)),
+        ("P0D", timedelta()),
+        *[(value, None) for value in (None, "", " ", "None")],
+    ],
+)
+def test_a_length_of_time_is_read(value: Any, duration: timedelta | None) -> None:
+    """A timedelta as it is, a duration in the notation of ISO 8601, or none where a template gave none."""
+    read = parse_duration("window", value)
+    assert read == duration
+    if isinstance(duration, pendulum.Duration):
+        assert isinstance(read, pendulum.Duration)
+        assert (read.years, read.months) == (duration.years, duration.months)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1h",
+        "1:00:00",
+        "3600",
+        3600,
+        True,
+        "P",
+        "PT",
+        "P1DT",
+        "P1H",
+        "-P1D",
+        "P-1D",
+        "p1d",
+        "P1.5D",
+        "P1D P1D",
+    ],
+)
+def test_what_is_no_length_of_time(value: Any) -> None:
+    """The message has the argument, what to write, and the value."""
+    with pytest.raises(InvalidRequest) as refused:
+        parse_duration("window", value)
+    expected = "window must be a timedelta or an ISO 8601 duration such as 'PT1H' or 'P1D'"
+    assert str(refused.value) == f"{expected}, not {value!r}"
+
+
+@pytest.mark.parametrize(
+    "value", ["P999999999999D", f"PT{'9' * 5000}S", f"PT{'9' * 500}.5S", "P99999999999999999999Y"]
+)
+def test_a_length_of_time_that_no_timedelta_can_hold(value: str) -> None:
+    """It is refused as well."""
+    with pytest.raises(InvalidRequest, match=r"window .* is out of range"):
+        parse_duration("window", value)
+
+
+@given(*[st.integers(0, 1000)] * 7)
+def test_a_duration_is_read_as_pendulum_reads_it(
+    years: int, months: int, weeks: int, days: int, hours: int, minutes: int, seconds: int
+) -> None:
+    """Each unit counts as the argument of `pendulum.duration` with its name."""
+    text = f"P{years}Y{months}M{weeks}W{days}DT{hours}H{minutes}M{seconds}S"
+    read = parse_duration("window", text)
+    made = pendulum.duration(
+        years=years, months=months, weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds
+    )
+    assert isinstance(read, pendulum.Duration)
+    assert (read, read.years, read.months) == (made, made.years, made.months)
+    if not weeks:
+        assert pendulum.parse(text.replace("0W", "")) == made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,6 +46,23 @@ def test_another_attempt_resumes(simulate: Simulate, export: Export, exported: E
     assert f"_checkpoint-{BASE}.gz" in exported.names
     export(format=format, entries_per_file=400)
     assert {name: data for name, data in exported.bytes().items() if not name.startswith("_")} == whole
+
+
+def test_no_export_resumes_with_parts_of_another_version(
+    simulate: Simulate, export: Export, exported: Exported
+) -> None:
+    """An upgrade between two attempts leaves no part whose rows lack columns of the others."""
+    sim = simulate(odd_log(), faults=[None, None, Fault(401)])
+    with pytest.raises(SupermetricsRequestError):
+        export(format="csv", entries_per_file=400)
+    path = exported.folder / f"_checkpoint-{BASE}.gz"
+    head, lines = gzip.decompress(path.read_bytes()).split(b"\n", 1)
+    checkpoint = json.loads(head)
+    checkpoint["plan"]["format_version"] -= 1
+    path.write_bytes(gzip.compress(json.dumps(checkpoint).encode() + b"\n" + lines))
+    sent = len(sim.requests)
+    export(format="csv", entries_per_file=400)
+    assert exported.manifests[0]["requests"] == len(sim.requests) - sent, "none of the attempt before"
 
 
 def test_another_format_takes_the_place_of_the_first(

@@ -372,7 +372,7 @@ def test_bad_input_is_refused_before_any_request(
         ({"start": START, "window": HOUR}, "start or window, not both"),
         ({"window": "1h"}, "window must be a timedelta"),
         ({"settle": 600}, "settle must be a timedelta"),
-        ({"settle": -HOUR}, "settle must be a timedelta"),
+        ({"settle": -HOUR}, "settle must not be negative"),
     ],
 )
 def test_invalid_arguments_fail_when_the_dag_is_read(arguments: dict[str, Any], complaint: str) -> None:

@@ -122,7 +122,7 @@ def test_what_to_do_is_a_line_of_its_own(
         operator.execute(context())
     [line] = [line for line in logged() if "Check that path names a folder" in line]
     assert "error" in line.lower()
-    with pytest.raises(SupermetricsValidationError, match="no window to export"):
+    with pytest.raises(SupermetricsValidationError, match="no window to read"):
         operator.execute(context(data_interval_start=None))
     [line] = [line for line in logged() if "in the task, or give start" in line]
     assert "Write " in line

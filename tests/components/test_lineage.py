@@ -8,27 +8,44 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
+from airflow_provider_supermetrics.hooks.supermetrics import SupermetricsHook
+from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator, export_logs
 from dev.simulator import Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.export import Exported, context
-from tests.support.table import COLUMNS
+from tests.support.table import COLUMNS, SOURCE
 
 pytestmark = pytest.mark.airflow_2
 
 Simulate = Callable[..., Simulator]
 
 
-def test_hook_lineage_reports_the_final_objects(
-    simulate: Simulate, exported: Exported, collected: Callable[[], list[str]]
+def test_hook_lineage_reports_the_log_and_the_final_objects(
+    simulate: Simulate, exported: Exported, collected: Callable[..., list[str]]
 ) -> None:
-    """Hook lineage has each part once, and no checkpoint or temporary file."""
-    simulate(generate_entries(count=3000, start=START, end=START + HOUR, seed=5))
+    """Hook lineage has the log, and each part once, and no checkpoint or temporary file."""
+    sim = simulate(generate_entries(count=3000, start=START, end=START + HOUR, seed=5))
     SupermetricsExportLogsOperator(
         task_id="e", connector_identifier=CONNECTOR, path=f"file://{exported.folder}/", entries_per_file=1000
     ).execute(context())
     assert sorted(collected()) == [f"file://{exported.folder}/{name}" for name in exported.parts]
     assert len(exported.parts) == 3
+    host = sim.url.removeprefix("http://")
+    assert collected("inputs") == [f"supermetrics://{host}/teams/{TEAM}/connectors/{CONNECTOR}/logs"]
+
+
+def test_hook_lineage_of_a_task_of_python(
+    simulate: Simulate, exported: Exported, collected: Callable[..., list[str]]
+) -> None:
+    """`export_logs` reports the same, also of a window without entries."""
+    simulate()
+    with SupermetricsHook() as hook:
+        export_logs(
+            hook, CONNECTOR, exported.folder, start="2025-01-01T00:00:00Z", end="2025-01-01T01:00:00Z"
+        )
+    [log] = collected("inputs")
+    assert log.endswith(f"/teams/{TEAM}/connectors/{CONNECTOR}/logs")
+    assert collected() == []
 
 
 def test_openlineage_reports_the_log_and_the_folder(simulate: Simulate, exported: Exported) -> None:
@@ -56,7 +73,7 @@ def test_openlineage_reports_the_log_and_the_folder(simulate: Simulate, exported
 
 
 def test_a_folder_with_characters_that_uris_give_a_meaning(
-    simulate: Simulate, exported: Exported, collected: Callable[[], list[str]]
+    simulate: Simulate, exported: Exported, collected: Callable[..., list[str]]
 ) -> None:
     """Hook lineage gets a URI that leads to the object, OpenLineage the folder's name as it is."""
     simulate(generate_entries(count=30, start=START, end=START + HOUR, seed=5))
@@ -73,9 +90,9 @@ def test_a_folder_with_characters_that_uris_give_a_meaning(
     assert (dataset.namespace, dataset.name) == ("file", str(folder))
 
 
-@pytest.mark.parametrize(("format", "has_extra"), [("jsonl", False), ("csv", True), ("parquet", True)])
+@pytest.mark.parametrize(("format", "is_table"), [("jsonl", False), ("csv", True), ("parquet", True)])
 def test_the_schema_that_openlineage_reports(
-    simulate: Simulate, exported: Exported, format: str, has_extra: bool
+    simulate: Simulate, exported: Exported, format: str, is_table: bool
 ) -> None:
     """The columns that the objects have; the log has no column for what does not fit one."""
     simulate(generate_entries(count=30, start=START, end=START + HOUR, seed=5))
@@ -85,8 +102,13 @@ def test_the_schema_that_openlineage_reports(
     operator.execute(context())
     lineage: Any = operator.get_openlineage_facets_on_complete(None)
     [log], [folder] = lineage.inputs, lineage.outputs
-    assert [field.name for field in folder.facets["schema"].fields] == COLUMNS[: 8 if has_extra else 7]
-    assert [field.name for field in log.facets["schema"].fields] == COLUMNS[:7]
+    of_entry = [name for name in COLUMNS if name not in (*SOURCE, "extra")]
+    fields = {field.name: field.type for field in folder.facets["schema"].fields}
+    assert list(fields) == (COLUMNS if is_table else of_entry)
+    assert (fields.get("team_id"), fields.get("connector_identifier")) == (
+        ("integer", "string") if is_table else (None, None)
+    )
+    assert [field.name for field in log.facets["schema"].fields] == of_entry
 
 
 def test_the_statistics_that_openlineage_reports(simulate: Simulate, exported: Exported) -> None:

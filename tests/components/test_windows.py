@@ -379,10 +379,9 @@ def test_an_ambiguous_time_is_refused(
 ) -> None:
     """A time without a day or a zone is refused."""
     if name == "since":
-        sensor = SupermetricsErrorLogSensor(
-            task_id="t", connector_identifier=CONNECTOR, since=value, timeout=0
+        run: Callable[[], Any] = partial(
+            SupermetricsErrorLogSensor, task_id="t", connector_identifier=CONNECTOR, since=value
         )
-        run = partial(sensor.execute, context())
     else:
         run = partial(export, context(), **{name: value}, settle=timedelta(0))
     with pytest.raises(SupermetricsValidationError, match=complaint) as refused:

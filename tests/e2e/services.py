@@ -270,6 +270,24 @@ class Services:
                 self._site.send("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
         return run_id
 
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task, whatever its state."""
+        if AIRFLOW_2:
+            query = "SELECT execution_date FROM dag_run WHERE dag_id = ? AND run_id = ?"
+            [[date]] = self._rows(query, dag_id, run_id)
+            dates = ("--start-date", str(date), "--end-date", str(date))
+            self.airflow("tasks", "clear", dag_id, "--task-regex", f"^{task_id}$", *dates, "--yes")
+            return
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        with self._explained():
+            self._site.send("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+
     def airflow(self, *arguments: str) -> None:
         """Run an Airflow command, and raise if it fails."""
         with self._explained():
@@ -387,6 +405,11 @@ class Services:
             map_index,
         )
         return json.loads(rows[0]["value"]) if rows else None
+
+    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
+        """Return the extra links in a task's page of Airflow 3, by their names."""
+        found = self._site.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links") or {}
+        return dict(found["extra_links"])
 
     def asset_events(self) -> list[tuple[str | None, dict[str, Any]]]:
         """The partition's key and the extra of each asset event, the earliest first."""

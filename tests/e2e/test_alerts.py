@@ -169,11 +169,18 @@ def check_results(services: Services, dag_id: str, sim: Simulator, connector: st
 def expected_of(sim: Simulator, connector: str) -> dict[str, Any]:
     """What a sensor should return."""
     by_id = {entry["id"]: entry for entry in sim.truth(connector)}
+    entries = [by_id[name] for name in NEWEST]
+    failures = "".join(f"\n  2 x {status} GET /v2/orders/match-…" for status in (503, 500))
     return {
+        "connector_identifier": connector,
+        "team_id": TEAM,
         "matches": 6,
-        "entries": [by_id[name] for name in NEWEST],
+        "entries": entries,
         "since": "2026-01-01T00:00:00Z",
         "until": "2026-01-01T03:00:00Z",
+        "message": f"{connector}: 6 errors from 2026-01-01T00:00:00Z to 2026-01-01T03:00:00Z\n"
+        f"Most frequent among the newest 4:{failures}\n"
+        f"Newest: log entry match-5, at {entries[0]['log_time']}",
     }
 
 

@@ -25,12 +25,13 @@ ERRORS = [
     {"id": "7-abc", "status": 404},
 ]
 ALERT = """\
-Errors of connector T3S70 since 2026-03-01T08:00:00Z: 2
+T3S70: 2 errors from 2026-03-01T08:00:00Z to 2026-03-01T10:00:00Z
+Most frequent:
   1 x 500 GET /v2/[a]
-The last one: log entry 9-abc, request id 1"""
+Newest: 2026-03-01T09:59:00Z, log entry 9-abc, request id 1"""
 LOG = f"""\
 2026-03-01T10:00:00.0Z [warning  ] Something else [py.warnings] lineno=1
-2026-03-01T10:00:01.0Z [warning  ] {ALERT} [unusual_prefix_0a_supermetrics_error_alert.LogNotifier] loc=a.py:3
+{ALERT}
 2026-03-01T10:00:02.0Z [info     ] Done [airflow.task] loc=python.py:1
 """
 
@@ -86,9 +87,9 @@ def test_check_of_the_manifest(tmp_path):
 
 
 def test_alert_is_found():
-    """The alert is what the example's notifier has logged, no more and no less."""
+    """The alert is what the example's task has printed, no more and no less."""
     assert alert_text(LOG) == ALERT
-    assert alert_text(LOG.replace("LogNotifier", "other")) == ""
+    assert alert_text(LOG.replace("T3S70: 2", "Of T3S70: 2")) == ""
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_alert_is_found():
     [
         (ALERT, ""),
         ("", "there was no alert"),
-        (ALERT.replace(": 2", ": 12"), "the alert does not report 2 errors"),
+        (ALERT.replace(": 2 ", ": 12 "), "the alert does not report 2 errors"),
         (ALERT.replace("9-abc", "7-abc"), "the alert does not name the last error, 9-abc"),
     ],
     ids=["right", "none", "count", "last"],

@@ -135,7 +135,7 @@ def test_hourly_without_a_window_says_what_to_write(
     done = airflow(home, "dags", "test", "hourly", "2026-01-01T01:00:00+00:00", **settings)
     said = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "the window has no length, so nothing would be exported" in said
+    assert "the window has no length, so it contains nothing" in said
     assert "Write window=timedelta(hours=1) in the task" in said
     assert sim.requests == []
     assert not (tmp_path / "export").exists()

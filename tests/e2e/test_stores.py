@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from hashlib import sha256
 
 import pytest
@@ -14,6 +15,7 @@ from dev.simulator import Connector, Simulator, generate_entries
 from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.e2e.services import Services
 from tests.support.emulators import SECRET, Emulator
+from tests.support.release import AIRFLOW_2
 from tests.support.stores import STORES
 from tests.support.table import entries_of
 
@@ -109,6 +111,34 @@ def test_an_export_to_each_store(services: Services, emulators: dict[str, Emulat
         found = [entry["id"] for data in parts.values() for entry in entries_of(data, ".parquet")]
         assert len(found) == len(truth) == manifest["entries"]
         assert set(found) == truth
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="these services have no web server, which makes the links on Airflow 2")
+def test_the_links_in_the_page_of_a_task(services: Services) -> None:
+    """They lead to the folder and the manifest, where the store has a console; a failed task has none."""
+    manifest = f"_manifest-{CONNECTOR}-20260101T000000Z-20260101T010000Z.json"
+    consoles = {
+        "s3": (
+            "https://console.aws.amazon.com/s3/buckets/there?prefix=logs/",
+            f"https://console.aws.amazon.com/s3/object/there?prefix=logs/{manifest}",
+        ),
+        "gcs": (
+            "https://console.cloud.google.com/storage/browser/there/logs/",
+            f"https://console.cloud.google.com/storage/browser/_details/there/logs/{manifest}",
+        ),
+        "azure": (None, None),
+    }
+    run = finished(services, "there")
+
+    def shows(name: str, expected: dict[str, str | None]) -> bool:
+        return services.links("there", run, name) == expected
+
+    for name, links in consoles.items():
+        expected = dict(zip(("Exported folder", "Manifest"), links, strict=True))
+        # Airflow stores them after it has reported the task's success.
+        services.wait(f"the links of {name}", partial(shows, name, expected))
+    run = finished(services, "missing")
+    assert services.links("missing", run, "s3") == {"Exported folder": None, "Manifest": None}
 
 
 def test_a_bucket_that_is_missing(services: Services, emulators: dict[str, Emulator]) -> None:

@@ -123,20 +123,6 @@ class Fleet(Services):
         self._update_guard(self._postgres.pid)
         wait("PostgreSQL", self._is_database_up, lambda: None)
 
-    # What a user does
-
-    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Clear a task, whatever its state."""
-        body = {
-            "dry_run": False,
-            "dag_run_id": run_id,
-            "task_ids": [task_id],
-            "only_failed": False,
-            "reset_dag_runs": True,
-        }
-        with self._explained():
-            self._site.send("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
-
     # What can be seen
 
     def states(self, dag_id: str, run_id: str) -> dict[str | None, int]:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from typing import Any
 
 import pyarrow
@@ -17,25 +18,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_supermetrics._api.entry import encode
-from airflow_provider_supermetrics._export.formats import file_format
+from airflow_provider_supermetrics._export.formats import Source, file_format
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from tests.conftest import CONNECTOR, TEAM
 from tests.support.any_json import fields, texts, values
-from tests.support.table import COLUMNS, KINDS, ODD, ORDINARY, decompressed, entries_of, exact
+from tests.support.table import COLUMNS, KINDS, ODD, ORDINARY, SOURCE, decompressed, entries_of, exact
 
 pytestmark = pytest.mark.airflow_2
 
 each_kind = pytest.mark.parametrize(("format", "compression"), [kind[:2] for kind in KINDS])
 each_table = pytest.mark.parametrize("format", ["csv", "parquet"])
+HERE = Source(TEAM, CONNECTOR)
 
 
 def written(
-    entries: list[dict[str, Any]], format: str, compression: str | None = "auto", block: int = 1000
+    entries: list[dict[str, Any]],
+    format: str,
+    compression: str | None = "auto",
+    block: int = 1000,
+    source: Source = HERE,
 ) -> bytes:
     """An object of these entries."""
     lines = [encode(entry) for entry in entries]
     blocks = [b"\n".join(lines[i : i + block]) + b"\n" for i in range(0, len(lines), block)]
     raw = io.BytesIO()
-    file_format(format, compression).write(raw, blocks)
+    file_format(format, compression).write(raw, blocks, source)
     return raw.getvalue()
 
 
@@ -45,7 +52,7 @@ def written(
 any_entry = st.builds(
     lambda known, unknown: {**unknown, **known},
     st.fixed_dictionaries({}, optional=fields),
-    st.dictionaries(texts | st.just("extra"), values, max_size=2),
+    st.dictionaries(texts | st.sampled_from(["extra", *SOURCE]), values, max_size=2),
 )
 
 
@@ -53,7 +60,7 @@ any_entry = st.builds(
 @settings(deadline=None)  # the first Parquet file takes pyarrow's import
 @given(entries=st.lists(any_entry, min_size=1, max_size=5))
 def test_every_entry_comes_back(kind: str, entries: list[dict[str, Any]]) -> None:
-    """Whatever JSON the API sends: the row and its `extra` give back each field, and only those."""
+    """Whatever JSON the API sends, even under names of the table: the row gives back only those fields."""
     back = entries_of(written(entries, kind, None), f".{kind}")
     # As JSON has them: two halves of a surrogate pair are one character there.
     assert exact(back) == exact([json.loads(encode(entry)) for entry in entries])
@@ -66,7 +73,7 @@ def columns_of(data: bytes, format: str) -> dict[str, str]:
         return row
     table = pyarrow.parquet.read_table(io.BytesIO(data))
     text = pyarrow.compute.strftime(table["log_time"], "%Y-%m-%dT%H:%M:%SZ")
-    [row] = table.set_column(1, "log_time", text).to_pylist()
+    [row] = table.set_column(table.column_names.index("log_time"), "log_time", text).to_pylist()
     time = re.sub(r"(\.000)?000Z$", "Z", row["log_time"])
     return {name: "" if value is None else str(value) for name, value in row.items()} | {"log_time": time}
 
@@ -101,6 +108,51 @@ def test_an_empty_text_in_csv() -> None:
     assert columns_of(written([entry], "parquet", None), "parquet")["extra"] == ""
 
 
+# Whose entries they are
+
+
+sources = st.builds(Source, st.integers(1, 2**63 - 1), st.from_regex(r"[A-Za-z0-9_-]{1,100}", fullmatch=True))
+
+
+@each_table
+@settings(deadline=None)
+@given(source=sources, count=st.sampled_from([1, 2, 4_999, 5_000, 5_001]))
+def test_each_row_names_its_team_and_connector(format: str, source: Source, count: int) -> None:
+    """In the first two columns, the same in each row of each batch, with their types."""
+    data = written([{"log_time": "2026-01-01T00:00:00Z"}] * count, format, None, source=source)
+    if format == "csv":
+        rows = csv.DictReader(io.StringIO(data.decode(), newline=""))
+        found = Counter((int(row["team_id"]), row["connector_identifier"]) for row in rows)
+    else:
+        table = pyarrow.parquet.read_table(io.BytesIO(data), columns=SOURCE)
+        found = Counter(zip(*table.to_pydict().values(), strict=True))
+    assert found == {source: count}
+
+
+@each_table
+def test_an_entry_with_fields_of_these_names(format: str) -> None:
+    """The columns say whose log was exported; what the entry says is in `extra`."""
+    row = columns_of(written([{**ORDINARY, "team_id": 7, "connector_identifier": "x"}], format, None), format)
+    assert (row["team_id"], row["connector_identifier"]) == (str(TEAM), CONNECTOR)
+    assert json.loads(row["extra"]) == {"team_id": 7, "connector_identifier": "x"}
+
+
+def test_json_lines_contain_nothing_but_the_entries() -> None:
+    """What the API sent."""
+    assert written([ORDINARY], "jsonl", None) == encode(ORDINARY) + b"\n"
+
+
+def test_the_first_columns_take_little_space() -> None:
+    """Parquet has their value once for each row group, whatever its name is."""
+    sizes = [len(written(MANY, "parquet", "none", source=Source(TEAM, name))) for name in ("a", "a" * 100)]
+    assert sizes[1] - sizes[0] < 1000
+    metadata = pyarrow.parquet.read_metadata(io.BytesIO(written(MANY, "parquet"))).row_group(0)
+    columns = [metadata.column(number) for number in range(len(SOURCE))]
+    assert [column.path_in_schema for column in columns] == SOURCE
+    assert max(column.total_uncompressed_size for column in columns) < 200
+    assert [column.statistics.min for column in columns] == [TEAM, CONNECTOR]
+
+
 # Schema
 
 
@@ -116,6 +168,8 @@ def test_the_schema_of_parquet() -> None:
     files = [written([entry], "parquet") for entry in ({"log_time": "2026-01-01"}, ORDINARY, {"id": 1})]
     [first, *others] = [pyarrow.parquet.read_schema(io.BytesIO(file)) for file in files]
     assert [(field.name, str(field.type)) for field in first] == [
+        ("team_id", "int64"),
+        ("connector_identifier", "string"),
         ("id", "string"),
         ("log_time", "timestamp[us, tz=UTC]"),
         ("status", "int16"),
@@ -133,7 +187,8 @@ def test_csv_is_quoted_as_rfc_4180_says() -> None:
     """A header, quotes where they are needed, doubled inside; LF after each row."""
     entry = {**ORDINARY, "event": 'say "hi", then\nleave', "request": "\r"}
     assert written([entry], "csv", None).decode() == (
-        "id,log_time,status,event,request,duration_ms,request_id,extra\n"
+        "team_id,connector_identifier,id,log_time,status,event,request,duration_ms,request_id,extra\n"
+        f"{TEAM},{CONNECTOR},"
         '123-foo,2026-01-01T00:00:00Z,200,"say ""hi"", then\nleave","\r",253,'
         "8dc24bc2-8a17-4188-a509-217cb8799929,\n"
     )

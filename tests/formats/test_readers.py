@@ -6,20 +6,22 @@ import csv
 import gzip
 import json
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
-from dev.simulator import Simulator, generate_entries
-from tests.conftest import CONNECTOR, HOUR, START
+from dev.simulator import Connector, Simulator, generate_entries
+from tests.conftest import CONNECTOR, HOUR, KEY, START, TEAM
 from tests.support.export import context
-from tests.support.table import COLUMNS, ODD, entries_of, exact, rebuilt
+from tests.support.table import COLUMNS, ODD, SOURCE, entries_of, exact, rebuilt
 
 # The environment of Airflow 2.11 tests what we write with, not what others read with.
 duckdb = pytest.importorskip("duckdb")
@@ -27,6 +29,13 @@ pandas = pytest.importorskip("pandas")
 
 LAST_HOUR = START + timedelta(hours=23)
 """The last window of a day: the next one is in another folder."""
+LOGS = {(TEAM, CONNECTOR): 900, (TEAM, "007"): 300, (TEAM + 1, "B-2"): 600}
+"""Connectors of two teams, and the entries that each has."""
+
+Lake = Callable[..., tuple[Path, list[dict[str, Any]]]]
+TeamLake = Callable[..., tuple[Path, Mapping[tuple[int, str], list[dict[str, Any]]]]]
+Query = Callable[[str], list[dict[str, Any]]]
+Documented = Callable[..., str]
 
 
 @pytest.fixture
@@ -112,11 +121,6 @@ def columns(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in COLUMNS}
 
 
-Lake = Callable[..., tuple[Path, list[dict[str, Any]]]]
-Query = Callable[[str], list[dict[str, Any]]]
-Documented = Callable[..., str]
-
-
 def test_a_folder_instead_of_a_glob(lake: Lake, query: Query) -> None:
     """As docs/formats.md warns: DuckDB takes each manifest for an entry, or fails at it."""
     folder, truth = lake("jsonl", odd=False)
@@ -131,12 +135,120 @@ def test_parquet_with_duckdb(lake: Lake, query: Query, documented: Documented) -
     folder, truth = lake("parquet")
     rows = query(f"SELECT * FROM read_parquet('{folder}/*/*.parquet')")
     assert same([rebuilt(columns(row)) for row in rows], truth)
-    groups = query(documented("hive_partitioning", folder))
-    assert sum(group["entries"] for group in groups) == len(truth)
-    assert {str(group["date"]) for group in groups} == {"2026-01-01", "2026-01-02"}
+    assert {(row["team_id"], row["connector_identifier"]) for row in rows} == {(TEAM, CONNECTOR)}
+    groups = query(documented("hive_partitioning", folder).replace("LIMIT 20", ""))
+    assert {(group["connector_identifier"], group["errors"] > 0) for group in groups} == {(CONNECTOR, True)}
+    assert sum(group["errors"] for group in groups) == sum(
+        type(entry["status"]) is int and 400 <= entry["status"] < 2**15
+        for entry in truth
+        if day_of(entry) == "2026-01-01"
+    )
     found = query(documented("json_valid(extra)", folder))
     assert [row["region"] for row in found if row["region"]] == ["eu"]
     assert [row["odd_duration"] for row in found if row["odd_duration"] not in (None, "null")] == [str(2**70)]
+
+
+def day_of(entry: Mapping[str, Any]) -> str:
+    """The day of an entry, in UTC."""
+    return str(entry["log_time"])[:10]
+
+
+@pytest.fixture
+def team_lake(connection: Callable[..., None], tmp_path: Path) -> TeamLake:
+    """Export two days of connectors of two teams; return the folder and the truth of each connector."""
+
+    def export(format: str) -> tuple[Path, Mapping[tuple[int, str], list[dict[str, Any]]]]:
+        folder = tmp_path / "teams"
+        start, end = START, START + 48 * HOUR
+        connectors = [
+            Connector(name, generate_entries(count, start, end, seed=seed), team_id=team)
+            for seed, ((team, name), count) in enumerate(LOGS.items())
+        ]
+        with Simulator(connectors=connectors, tokens={KEY: {team for team, _ in LOGS}}) as sim:
+            connection(sim.url)
+            for team, name in LOGS:
+                for begin in (start, start + 24 * HOUR):
+                    SupermetricsExportLogsOperator(
+                        task_id="export",
+                        connector_identifier=name,
+                        team_id=team,
+                        path=f"file://{folder}/{team}",
+                        start=begin,
+                        end=begin + 24 * HOUR,
+                        format=format,
+                    ).execute(context())
+            return folder, {(team, name): sim.truth(name, start, end) for team, name in LOGS}
+
+    return export
+
+
+def errors_by_day(truth: Mapping[tuple[int, str], list[dict[str, Any]]]) -> Counter[tuple[str, str]]:
+    """Errors by connector and day."""
+    return Counter(
+        (name, day_of(entry))
+        for (_, name), entries in truth.items()
+        for entry in entries
+        if (entry["status"] or 0) >= 400
+    )
+
+
+def counted(rows: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    """The same from rows."""
+    return Counter({(row["connector_identifier"], str(row["day"])): int(row["errors"]) for row in rows})
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_errors_by_connector_and_day(
+    team_lake: TeamLake, query: Query, documented: Documented, format: str
+) -> None:
+    """The first statement of docs/formats.md, over connectors of two teams."""
+    folder, truth = team_lake(format)
+    statement = documented("log_time::DATE AS day", folder)
+    if format == "csv":
+        [files] = re.findall(r"read_csv\(.*?\)", documented("read_csv('", folder), re.DOTALL)
+        statement = re.sub(r"read_parquet\(.*?\)", lambda _: files, statement)
+    rows = query(statement)
+    assert counted(rows) == errors_by_day(truth)
+    assert sum(row["entries"] for row in rows) == sum(LOGS.values())
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_errors_by_connector_and_day_from_the_manifests(
+    team_lake: TeamLake, query: Query, documented: Documented, format: str
+) -> None:
+    """The same without reading an entry."""
+    folder, truth = team_lake(format)
+    rows = query(documented("statistics.errors", folder))
+    assert counted(rows) == errors_by_day(truth)
+    assert {(row["team_id"], row["connector_identifier"]) for row in rows} == LOGS.keys()
+    assert sum(row["entries"] for row in rows) == sum(LOGS.values())
+
+
+def test_the_connector_of_json_lines(team_lake: TeamLake, query: Query, documented: Documented) -> None:
+    """It is taken from the name of the object."""
+    folder, _ = team_lake("jsonl")
+    rows = query(documented("regexp_extract(filename", folder))
+    assert Counter(row["connector_identifier"] for row in rows) == {name: n for (_, name), n in LOGS.items()}
+
+
+def test_each_connector_can_be_rebuilt_from_one_table(team_lake: TeamLake, query: Query) -> None:
+    """Rows of all teams together: those of a connector are its entries."""
+    folder, truth = team_lake("parquet")
+    rows = query(f"SELECT * FROM read_parquet('{folder}/**/*.parquet')")
+    for source, entries in truth.items():
+        of_source = [row for row in rows if tuple(row[name] for name in SOURCE) == source]
+        assert same([rebuilt(columns(row)) for row in of_source], entries)
+
+
+def test_files_of_version_1_beside_others(team_lake: TeamLake, query: Query) -> None:
+    """As docs/formats.md says: by name, those without the first columns go together with the others."""
+    folder, truth = team_lake("parquet")
+    file = next(folder.glob("*/007-*.parquet"))
+    table = pyarrow.parquet.read_table(file)
+    pyarrow.parquet.write_table(table.drop_columns(SOURCE), file)
+    rows = query(f"SELECT * FROM read_parquet('{folder}/**/*.parquet', union_by_name = true)")
+    assert same([rebuilt(columns(row)) for row in rows], [entry for log in truth.values() for entry in log])
+    assert sum(row["team_id"] is None for row in rows) == table.num_rows
 
 
 @pytest.mark.parametrize(("compression", "suffix"), [("gzip", ".gz"), ("zstd", ".zst"), ("none", "")])
@@ -164,7 +276,8 @@ def test_jsonl_with_duckdb(
     folder, truth = lake("jsonl", compression=compression)
     rows = query(f"SELECT json FROM read_json_objects('{folder}/*/*.jsonl{suffix}')")
     assert same([json.loads(row["json"]) for row in rows], truth)
-    rows = query(documented("read_json('", folder).replace(".jsonl.gz", f".jsonl{suffix}"))
+    rows = query(documented("regexp_extract(filename", folder).replace(".jsonl.gz", f".jsonl{suffix}"))
+    assert {row["connector_identifier"] for row in rows} == {CONNECTOR}
     assert sorted(row["id"] for row in rows) == sorted(str(entry["id"]) for entry in truth)
     assert str(2**70) in {row["duration_ms"] for row in rows}
 
@@ -253,6 +366,7 @@ def test_csv_with_pandas(lake: Lake, documented: Documented, compression: str) -
         frame = eval(call.replace('"export/….csv.gz"', "file"), {"pandas": pandas, "file": file})
         for row in map(columns, frame.to_dict("records")):
             row["log_time"] = row["log_time"].to_pydatetime()
+            assert (row["team_id"], row["connector_identifier"]) == (TEAM, CONNECTOR)
             row |= {name: None for name, value in row.items() if pandas.isna(value) or value == ""}
             entries.append(rebuilt(row))
     assert same(entries, truth)
@@ -269,12 +383,13 @@ def test_the_documented_way_back(lake: Lake, documented: Documented) -> None:
     """The two lines of Python make entries of rows, whose times are printed as CSV has them."""
     folder, truth = lake("csv")
     code = compile(documented("if value is not None"), "formats.md", "exec")
+    whole = ("team_id", "status", "duration_ms")
     entries = []
     for file in folder.glob("*/*.csv.gz"):
         with gzip.open(file, "rt", newline="") as text:
             for cells in csv.DictReader(text):
                 row = {
-                    name: None if not cell else int(cell) if name in ("status", "duration_ms") else cell
+                    name: None if not cell else int(cell) if name in whole else cell
                     for name, cell in cells.items()
                 }
                 names: dict[str, Any] = {"row": row, "json": json}

@@ -389,6 +389,7 @@ CONNECTED = b"HTTP/1.1 200 OK\r\n\r\n"
 RECORD = bytes.fromhex("1603031000 02000ffc")
 
 
+@pytest.mark.filterwarnings("ignore:An HTTPS request is being sent through an HTTPS proxy")  # Python 3.10
 @pytest.mark.usefixtures("unfinished_goodbyes")
 @pytest.mark.parametrize("within", [False, True], ids=["CONNECT", "TLS within"])
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -310,7 +310,7 @@ class Task:
         if ended.state is not None:
             self._soak.typical_seconds += (ended.seconds - self._soak.typical_seconds) / 10
         self.output = ended.output
-        self._has_open_poll |= ended.state == "failed" or "Poll failed" in ended.output
+        self._has_open_poll |= ended.state == "failed" or "Poll of connector" in ended.output
         if "Resuming from the checkpoint" in ended.output:
             self._soak.count("attempts that resumed from a checkpoint")
         if ended.exit_code == -signal.SIGKILL:

@@ -271,7 +271,7 @@ def test_an_export(simulate: Callable[..., Simulator], bucket: Bucket) -> None:
 def test_what_lineage_reports(
     simulate: Callable[..., Simulator],
     bucket: Bucket,
-    collected: Callable[[], list[str]],
+    collected: Callable[..., list[str]],
     folder: str,
     encoded: str,
 ) -> None:

@@ -16,10 +16,10 @@ import pytest
 
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
 from dev.simulator import Simulator
-from tests.conftest import CONNECTOR, HOUR, START
+from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.export import context
 from tests.support.stores import STORES, Bucket, writes
-from tests.support.table import COLUMNS, KINDS, decompressed, entries_of, exact, odd_log
+from tests.support.table import COLUMNS, KINDS, SOURCE, decompressed, entries_of, exact, odd_log
 
 pytestmark = pytest.mark.airflow_2
 
@@ -27,6 +27,8 @@ BASE = f"{CONNECTOR}-20260101T000000Z-20260101T010000Z"
 MANIFEST = f"_manifest-{BASE}.json"
 # As docs/formats.md has them.
 TYPES = {
+    "team_id": pyarrow.int64(),
+    "connector_identifier": pyarrow.string(),
     "id": pyarrow.string(),
     "log_time": pyarrow.timestamp("us", tz="UTC"),
     "status": pyarrow.int16(),
@@ -95,11 +97,14 @@ def check_types(data: bytes, suffix: str) -> None:
         schema = pyarrow.parquet.read_schema(io.BytesIO(data))
         assert {name: schema.field(name).type for name in schema.names} == TYPES
         assert schema.names == COLUMNS
+        source = pyarrow.parquet.read_table(io.BytesIO(data), columns=SOURCE)
+        assert [column.unique().to_pylist() for column in source.columns] == [[TEAM], [CONNECTOR]]
     elif suffix.startswith(".csv"):
         header, *rows = csv.reader(io.StringIO(decompressed(data, suffix).decode(), newline=""))
         assert header == COLUMNS
         for row in rows:
             typed = dict(zip(header, row, strict=True))
+            assert (typed["team_id"], typed["connector_identifier"]) == (str(TEAM), CONNECTOR)
             assert not typed["status"] or -(2**15) <= int(typed["status"]) < 2**15
             assert not typed["duration_ms"] or -(2**63) <= int(typed["duration_ms"]) < 2**63
             assert typed["log_time"].endswith("Z")

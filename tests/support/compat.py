@@ -11,6 +11,7 @@ from airflow_provider_supermetrics._compat import (
     AirflowSkipException,
     AirflowTaskTimeout,
     Asset,
+    BaseOperator,
     Connection,
     ObjectStoragePath,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "Asset",
+    "BaseOperator",
     "Connection",
     "ObjectStoragePath",
     "OutletEventAccessors",

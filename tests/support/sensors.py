@@ -50,12 +50,20 @@ class Wait:
     """A sensor run to its end as Airflow does it: after each reschedule and each deferral in another process.
 
     :param waits: the virtual sleeps; reschedules are added to it.
+    :param kind: the sensor's class.
     """
 
     started: datetime
 
-    def __init__(self, mode: str, waits: list[float], **arguments: Any) -> None:
+    def __init__(
+        self,
+        mode: str,
+        waits: list[float],
+        kind: type[SupermetricsErrorLogSensor] = SupermetricsErrorLogSensor,
+        **arguments: Any,
+    ) -> None:
         self.mode = mode
+        self.kind = kind
         self.waits = waits
         self.arguments = {
             "task_id": "errors",
@@ -80,7 +88,7 @@ class Wait:
         """The sensor's result."""
         while True:
             self.wakes += 1
-            sensor = SupermetricsErrorLogSensor(**self.arguments)
+            sensor = self.kind(**self.arguments)
             try:
                 return sensor.execute(self.context)
             except AirflowRescheduleException as later:
@@ -93,7 +101,7 @@ class Wait:
         assert deferred.method_name == "execute_complete"
         assert not deferred.kwargs
         self.serialized.append(deferred.trigger.serialize())
-        again = SupermetricsErrorLogSensor(**self.arguments)
+        again = self.kind(**self.arguments)
         event = asyncio.run(self._fire(as_deferred(deferred.trigger)))
         return again.resume_execution("execute_complete", {"event": event}, self.context)
 

@@ -16,7 +16,9 @@ import zstandard
 from dev.simulator import generate_entries
 from tests.conftest import HOUR, START
 
-COLUMNS = ["id", "log_time", "status", "event", "request", "duration_ms", "request_id", "extra"]
+#: The columns that an entry has no part in, and all columns.
+SOURCE = ["team_id", "connector_identifier"]
+COLUMNS = [*SOURCE, "id", "log_time", "status", "event", "request", "duration_ms", "request_id", "extra"]
 
 # Format, compression, suffix, and the compression that a manifest names.
 KINDS = [
@@ -50,6 +52,8 @@ ODD: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     # What differs from the ordinary entry; its columns; its `extra`.
     ({"vendor": {"a": [1, None]}}, {}, {"vendor": {"a": [1, None]}}),
     ({"extra": "x"}, {}, {"extra": "x"}),
+    ({"team_id": 7}, {}, {"team_id": 7}),
+    ({"connector_identifier": None}, {}, {"connector_identifier": None}),
     ({"status": None}, {"status": None}, {"status": None}),
     ({"status": "200"}, {"status": None}, {"status": "200"}),
     ({"status": 200.0}, {"status": None}, {"status": 200.0}),
@@ -76,8 +80,9 @@ ODD: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 
 
 def rebuilt(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of a row: its columns that are not null, and over them what ``extra`` holds."""
-    entry = {name: value for name, value in row.items() if value is not None and name != "extra"}
+    """The entry of a row: its own columns that are not null, and over them what ``extra`` holds."""
+    others = (*SOURCE, "extra")
+    entry = {name: value for name, value in row.items() if value is not None and name not in others}
     if isinstance(entry.get("log_time"), datetime):
         entry["log_time"] = printed(entry["log_time"])
     return entry | json.loads(row["extra"] or "{}")
@@ -112,7 +117,7 @@ def entries_of(data: bytes, suffix: str) -> list[dict[str, Any]]:
 
 def _typed(row: dict[str, str]) -> dict[str, Any]:
     """A row of CSV with its types: an empty cell is no value."""
-    whole = ("status", "duration_ms")
+    whole = ("team_id", "status", "duration_ms")
     return {k: None if not v else int(v) if k in whole else v for k, v in row.items()}
 
 

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
 from dev.simulator import Fault, Simulator
-from tests.conftest import CONNECTOR, KEY
+from tests.conftest import CONNECTOR, KEY, TEAM
 from tests.support.compat import AirflowOptionalProviderFeatureException
 from tests.support.release import AIRFLOW_2
 from tests.support.triggers import Store, Triggerer, error, ids
@@ -52,8 +52,11 @@ def test_one_event_for_each_poll_that_finds_errors(virtual: Simulate, waits: lis
     payloads = Triggerer(waits).run(8, between)
     assert ids(payloads) == [["b", "a"], ["c", "late"]]
     first = payloads[0]
-    assert set(first) == {"connector_identifier", "team_id", "matches", "entries", "since", "until"}
-    assert (first["connector_identifier"], first["matches"]) == (CONNECTOR, 2)
+    assert set(first) == {
+        *("connector_identifier", "team_id", "matches", "entries", "since", "until", "message")
+    }
+    assert first["message"].startswith(f"T3S70: 2 errors from {first['since']} to {first['until']}\n")
+    assert (first["connector_identifier"], first["team_id"], first["matches"]) == (CONNECTOR, TEAM, 2)
     assert first["entries"][0]["request"] == "GET /b"
     assert first["until"] >= first["entries"][0]["log_time"] > first["since"]
     assert len(sim.requests) <= 9
@@ -465,6 +468,11 @@ def test_what_is_stored_of_it() -> None:
         {"poll_interval": 0},
         {"lookback": -1},
         {"max_entries": 0},
+        {"team_id": 0},
+        {"min_status": 1000},
+        {"min_matches": 0},
+        {"within": "1 hour"},
+        {"within": timedelta(days=32)},
     ],
     ids=str,
 )

@@ -27,6 +27,7 @@ STORED = {
         "not_before": TIME,
         "error_filter": {"min_status": 400},
         "min_matches": 1,
+        "within": None,
         "max_entries": 20,
         "overlap": 60.0,
         "poke_interval": 60.0,
@@ -44,6 +45,8 @@ STORED = {
         "statuses": None,
         "events": None,
         "request_contains": None,
+        "min_matches": 6,
+        "within": 3600.0,
         "max_entries": 20,
         "poll_interval": 60.0,
         "lookback": 300.0,
@@ -99,6 +102,10 @@ def test_no_row_ends_the_triggerer(kind: Any, data: st.DataObject) -> None:
         ({"deadline": "2026-01-01T00:00:00", "overlap": -1}, "deadline .* has no time zone|overlap must be"),
         ({"overlap": float("nan")}, "overlap must be"),
         ({"overlap": 1e300}, "overlap must be"),
+        ({"min_matches": 0}, "min_matches must be"),
+        ({"within": 0}, "within must be a timedelta"),
+        ({"within": -1}, "within must be 0 seconds or more"),
+        ({"min_matches": 1001, "within": 1}, "min_matches must be at most 1,000 together with within"),
     ],
 )
 def test_what_is_refused(kind: Any, arguments: dict[str, Any], complaint: str) -> None:

@@ -14,6 +14,7 @@ from typing_extensions import assert_type
 
 from airflow_provider_supermetrics._api.responses import RateLimit
 from airflow_provider_supermetrics.exceptions import (
+    SupermetricsCheckError,
     SupermetricsConflictError,
     SupermetricsConnectionError,
     SupermetricsError,
@@ -30,7 +31,14 @@ from airflow_provider_supermetrics.hooks.supermetrics import (
     SupermetricsAsyncHook,
     SupermetricsHook,
 )
+from airflow_provider_supermetrics.links.supermetrics import (
+    SupermetricsExportFolderLink,
+    SupermetricsHealthReportLink,
+    SupermetricsManifestLink,
+)
 from airflow_provider_supermetrics.operators.supermetrics import (
+    SupermetricsCheckExportsOperator,
+    SupermetricsCheckLogsOperator,
     SupermetricsExportLogsOperator,
     SupermetricsHealthReportOperator,
     SupermetricsListConnectorsOperator,
@@ -101,12 +109,50 @@ def operators(start: datetime, end: datetime) -> None:
         align=False,
         end=end,
     )
+    templated = SupermetricsExportLogsOperator(
+        task_id="templated",
+        connector_identifier="T3S70",
+        path="/logs",
+        window="{{ params.window }}",
+        settle="PT5M",
+        align="{{ params.align }}",
+        entries_per_file="{{ params.entries_per_file }}",
+    )
+    for link in (SupermetricsExportFolderLink(), SupermetricsHealthReportLink(), SupermetricsManifestLink()):
+        assert_type(link.get_link(templated, ti_key=None), str)
     SupermetricsListConnectorsOperator(
         task_id="list", team_id="936506", supermetrics_conn_id="supermetrics_default", wait_policy={}
     )
     SupermetricsHealthReportOperator(
         task_id="health", path=Path("/logs"), start=start, end="{{ data_interval_end }}"
     )
+    SupermetricsCheckExportsOperator(
+        task_id="check",
+        path=Path("/logs"),
+        connector_identifiers=["T3S70"],
+        start=start,
+        end="{{ data_interval_end }}",
+        verify=True,
+    )
+    SupermetricsCheckExportsOperator(task_id="day", path="/logs", window=timedelta(days=1), align=False)
+    SupermetricsCheckLogsOperator(
+        task_id="check",
+        connector_identifier="T3S70",
+        team_id="{{ params.team_id }}",
+        start=start,
+        end=end,
+        settle=timedelta(minutes=5),
+        max_errors=None,
+        max_error_rate=0.05,
+        min_entries="{{ params.min_entries }}",
+        max_p95_duration_ms=5000,
+        on_violation="skip",
+        min_status=500,
+        statuses=[403, 404],
+        events=["data.fetch"],
+        request_contains="customers",
+    )
+    assert_type(SupermetricsCheckError("too many").result, dict[str, Any])
     with SupermetricsHook() as hook:
         exported = export_logs(
             hook, "T3S70", Path("/logs"), start=start, end="2026-01-01T00:00:00Z", team_id=None, format="csv"
@@ -126,6 +172,7 @@ def sensor(since: datetime) -> None:
         events=["data.fetch"],
         request_contains="customers",
         min_matches=2,
+        within=timedelta(hours=1),
         max_entries=5,
         deferrable=True,
         supermetrics_conn_id="supermetrics_default",
@@ -136,7 +183,12 @@ def sensor(since: datetime) -> None:
 def triggers(since: datetime) -> None:
     """The one for an `AssetWatcher`, and the sensor's, which Airflow makes of what it has stored."""
     SupermetricsErrorLogEventTrigger(
-        connector_identifier="T3S70", team_id=936506, poll_interval=60, lookback=timedelta(minutes=10)
+        connector_identifier="T3S70",
+        team_id=936506,
+        min_matches=6,
+        within=timedelta(hours=1),
+        poll_interval=60,
+        lookback=timedelta(minutes=10),
     )
     trigger = SupermetricsErrorLogTrigger(
         connector_identifier="T3S70",
@@ -164,7 +216,9 @@ def errors(error: SupermetricsError) -> float | None:
     assert_type(error.request_id, str | None)
     assert_type(error.rate_limit, RateLimit | None)
     assert_type(error.retryable, bool)
+    assert_type(SupermetricsCheckError("missing", result={"complete": False}).result, dict[str, Any])
     kinds: list[type[SupermetricsError]] = [
+        SupermetricsCheckError,
         SupermetricsConflictError,
         SupermetricsConnectionError,
         SupermetricsPaginationError,

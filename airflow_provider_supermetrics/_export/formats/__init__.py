@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Final
 
-from airflow_provider_supermetrics._export.formats.base import FileFormat
+from airflow_provider_supermetrics._export.formats.base import FileFormat, Source
 from airflow_provider_supermetrics._export.formats.csv import Csv
 from airflow_provider_supermetrics._export.formats.jsonl import JsonLines
 from airflow_provider_supermetrics._export.formats.parquet import Parquet
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 
-__all__ = ["FileFormat", "file_format"]
+__all__ = ["FileFormat", "Source", "file_format"]
 
 
 _FORMATS: Final[Mapping[str, type[FileFormat]]] = {kind.format: kind for kind in (JsonLines, Csv, Parquet)}

@@ -24,6 +24,13 @@ class Library(NamedTuple):
     extra: str
 
 
+class Source(NamedTuple):
+    """Whose log the entries are from: the first columns of a table, the same in each row of an export."""
+
+    team_id: int
+    connector_identifier: str
+
+
 class FileFormat(ABC):
     """A file format for parts.
 
@@ -46,11 +53,12 @@ class FileFormat(ABC):
         self.compression = compression
 
     @abstractmethod
-    def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
+    def write(self, raw: BinaryIO, blocks: Iterable[bytes], source: Source) -> None:
         """Write one part.
 
         :param raw: the file to write to, which stays open.
         :param blocks: the entries as lines of JSON, oldest first; each block contains complete lines.
+        :param source: whose log they are from.
         """
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from airflow_provider_supermetrics._export.formats import rows as _rows
-from airflow_provider_supermetrics._export.formats.base import TextFormat, compressed
+from airflow_provider_supermetrics._export.formats.base import Source, TextFormat, compressed
 
 # Python's own csv module quotes a lone carriage return from 3.13 on only.
 _SPECIAL: Final = '",\r\n'
@@ -25,14 +25,17 @@ class Csv(TextFormat):
     """
 
     format = "csv"
+    version = 2
 
-    def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
+    def write(self, raw: BinaryIO, blocks: Iterable[bytes], source: Source) -> None:
         """Write one part: see :class:`FileFormat`."""
+        begin_row = f"\n{source.team_id},{_quoted(source.connector_identifier)},"
         with compressed(raw, self.compression) as file:
-            file.write(",".join(_rows.COLUMNS).encode() + b"\n")
+            file.write(",".join(_rows.COLUMNS).encode())
             for table in _rows.tables(blocks, text=_text):
-                lines = map(",".join, zip(*map(_cells, table), strict=True))
-                file.write("\n".join([*lines, ""]).encode())
+                rows = map(",".join, zip(*map(_cells, table), strict=True))
+                file.write(begin_row.join(["", *rows]).encode())
+            file.write(b"\n")
 
 
 def _text(value: Any) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from airflow_provider_supermetrics._export.formats.base import TextFormat, compressed
+from airflow_provider_supermetrics._export.formats.base import Source, TextFormat, compressed
 
 
 class JsonLines(TextFormat):
@@ -13,7 +13,7 @@ class JsonLines(TextFormat):
 
     format = "jsonl"
 
-    def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
+    def write(self, raw: BinaryIO, blocks: Iterable[bytes], source: Source) -> None:  # noqa: ARG002  # it is no part of what the API sent
         """Write one part: see :class:`FileFormat`."""
         with compressed(raw, self.compression) as file:
             for block in blocks:

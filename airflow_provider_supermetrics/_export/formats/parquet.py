@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_supermetrics._api.times import MICROSECOND, parse_log_time
 from airflow_provider_supermetrics._export.formats import rows as _rows
-from airflow_provider_supermetrics._export.formats.base import FileFormat, Library
+from airflow_provider_supermetrics._export.formats.base import FileFormat, Library, Source
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,24 +26,26 @@ class Parquet(FileFormat):
     """The columns of :mod:`rows`, with one schema for all files."""
 
     format = "parquet"
+    version = 2
     compressions = ("zstd", "snappy", "gzip")
     suffix = ".parquet"
     library = Library("pyarrow", "parquet")
 
-    def write(self, raw: BinaryIO, blocks: Iterable[bytes]) -> None:
+    def write(self, raw: BinaryIO, blocks: Iterable[bytes], source: Source) -> None:
         """Write one part: see :class:`FileFormat`."""
         import pyarrow
         from pyarrow.parquet import ParquetWriter
 
         schema = _schema()
+        constants = _constants(source, schema)
         # Not one for each block, because pages inside the file end where batches do.
-        batches = (_record_batch(table, schema) for table in _rows.tables(blocks, _ROWS_AT_ONCE))
+        batches = (_record_batch(table, schema, constants) for table in _rows.tables(blocks, _ROWS_AT_ONCE))
         with ParquetWriter(
             raw,
             schema,
             compression=self.compression or "none",
             # Values in the other columns rarely repeat.
-            use_dictionary=["status", "event", "request", "duration_ms", "extra"],
+            use_dictionary=[*_rows.SOURCE, "status", "event", "request", "duration_ms", "extra"],
             # Arrow's schema would only repeat the file's own types under Arrow's names.
             store_schema=False,
         ) as writer:
@@ -60,11 +62,22 @@ def _schema() -> pyarrow.Schema:
     )
 
 
-def _record_batch(table: _rows.Table, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
+def _constants(source: Source, schema: pyarrow.Schema) -> list[pyarrow.Array]:
+    """The columns that are the same in each row, of the length of the longest batch."""
+    return [
+        _array([value] * _ROWS_AT_ONCE, schema.field(name).type) for name, value in source._asdict().items()
+    ]
+
+
+def _record_batch(
+    table: _rows.Table, schema: pyarrow.Schema, constants: Sequence[pyarrow.Array]
+) -> pyarrow.RecordBatch:
     import pyarrow
 
-    arrays = [_array(column, field.type) for column, field in zip(table, schema, strict=True)]
-    return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
+    fields = list(schema)[len(constants) :]
+    arrays = [_array(column, field.type) for column, field in zip(table, fields, strict=True)]
+    first = [constant[: len(arrays[0])] for constant in constants]
+    return pyarrow.RecordBatch.from_arrays([*first, *arrays], schema=schema)
 
 
 def _array(column: Sequence[Any], type: pyarrow.DataType) -> pyarrow.Array:

@@ -1,9 +1,11 @@
 """An entry as a row: a typed column for each field that the API documents, and one for all other values.
 
+In front of them are the columns of :class:`Source`, which are no part of the entry.
+
 The rule: **an entry can be rebuilt from its row exactly.** A value that its column can represent unchanged is
 stored in that column. Any other value (of another type, out of range, null, or of an undocumented field) is
-stored under its own name in the column ``extra``, a JSON object. To rebuild the entry, take the columns that
-are not null and update them with ``extra``.
+stored under its own name in the column ``extra``, a JSON object. To rebuild the entry, take the other columns
+that are not null and update them with ``extra``.
 
 Only ``log_time`` has a value even where that value is not exact, because tables are filtered by it: it is the
 time in UTC, truncated to microseconds. Where the API did not print it as :func:`format_time` does, ``extra``
@@ -25,14 +27,16 @@ from msgspec import UNSET, Meta, UnsetType
 from airflow_provider_supermetrics._api.entry import SCHEMA, Fields, decode, encode
 from airflow_provider_supermetrics._api.times import AwareTime, format_time, parse_log_time
 
+#: The columns that are the same in each row, and their types.
+SOURCE: Final = {"team_id": "int64", "connector_identifier": "string"}
 #: The columns, in order, and their types.
-COLUMNS: Final = {**SCHEMA, "extra": "string"}
+COLUMNS: Final = {**SOURCE, **SCHEMA, "extra": "string"}
 
 _LONG: Final = 1 << 20
 
-#: One value for each column; a time is a string, as :func:`format_time` prints it.
+#: One value for each column of the entry; a time is a string, as :func:`format_time` prints it.
 Row = tuple[Any, ...]
-#: A sequence for each column, of the same length.
+#: A sequence for each of these columns, of the same length.
 Table = Sequence[Sequence[Any]]
 Text = Callable[[Any], "str | None"]
 

@@ -1,0 +1,212 @@
+"""A sensor that continues after what the other runs of its task have reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
+from dev.simulator import Fault
+from tests.conftest import CONNECTOR, HOUR, START
+from tests.support.airflow import stored
+from tests.support.compat import AirflowSensorTimeout, AirflowSkipException
+from tests.support.release import RELEASE
+from tests.support.sensors import MODES, Simulate, Wait, at, quiet
+
+pytestmark = pytest.mark.skipif(
+    RELEASE < (3, 2),
+    reason="a task that can ask for runs asks for its Connection, too: tests/e2e/test_since_last_run.py",
+)
+
+#: The seconds from START to the time when the runs are due.
+DUE = HOUR.total_seconds()
+
+
+class Runs:
+    """Airflow's record of a task's runs, as the Task SDK asks for it."""
+
+    def __init__(self) -> None:
+        self.xcoms: dict[tuple[str, int, str], Any] = {}
+        self.states: dict[tuple[str, int], str | None] = {}
+        self.dates: dict[str, Any] = {}
+
+    def send(self, msg: Any) -> Any:
+        """Answer a task's question."""
+        if type(msg).__name__ == "GetPreviousDagRun":
+            dated = [(date, run_id) for run_id, date in self.dates.items() if date is not None]
+            newest = max(dated, default=None)
+            return SimpleNamespace(
+                dag_run=newest and SimpleNamespace(run_id=newest[1], logical_date=newest[0])
+            )
+        if type(msg).__name__ == "GetXComSequenceSlice":
+            from airflow.sdk.execution_time.comms import XComSequenceSliceResult
+
+            values = [
+                value
+                for (run_id, _, key), value in self.xcoms.items()
+                if key == msg.key
+                and (run_id == msg.run_id or (msg.include_prior_dates and self.is_prior(run_id, msg.run_id)))
+            ]
+            return XComSequenceSliceResult(root=values)
+        raise AssertionError(f"unexpected {msg!r}")
+
+    def is_prior(self, run_id: str, other: str) -> bool:
+        """Whether a run is not later than another one; those without a date count by their order."""
+        date, last = self.dates[run_id], self.dates[other]
+        if date is None or last is None:
+            return list(self.dates).index(run_id) <= list(self.dates).index(other)
+        return bool(date <= last)
+
+    def task_states(self, *, run_ids: list[str] | None = None, **_: Any) -> dict[str, dict[str, Any]]:
+        """The states of the task in these runs."""
+        found: dict[str, dict[str, Any]] = {}
+        for (run_id, map_index), state in self.states.items():
+            if run_ids is None or run_id in run_ids:
+                found.setdefault(run_id, {})["errors" if map_index < 0 else f"errors_{map_index}"] = state
+        return found
+
+    def run(
+        self, wait: Wait, run_id: str, state: str = "success", map_index: int = -1, date: Any = START
+    ) -> Any:
+        """Run the task as Airflow does: its XComs of an earlier try are gone."""
+        ti = wait.context["ti"]
+        ti.run_id, ti.map_index = run_id, map_index
+        ti.xcom_push = lambda key, value: self.xcoms.update({(run_id, map_index, key): stored(value)})
+        ti.get_task_states = self.task_states
+        ti.task = SimpleNamespace(retries=0)
+        ti.max_tries = int(run_id in self.dates)
+        wait.context["logical_date"] = date
+        self.dates.setdefault(run_id, date)
+        self.xcoms = {at: value for at, value in self.xcoms.items() if at[:2] != (run_id, map_index)}
+        self.states[run_id, map_index] = "running"
+        try:
+            result = wait.run()
+        except AirflowSkipException:
+            state, result = "skipped", None
+        except Exception:
+            self.states[run_id, map_index] = "failed"
+            raise
+        self.states[run_id, map_index] = state
+        return result
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """No run so far."""
+    found = Runs()
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", found, raising=False)
+    return found
+
+
+def ids(result: dict[str, Any]) -> list[str]:
+    """The ids of the entries of a result, the oldest first."""
+    return [entry["id"] for entry in reversed(result["entries"])]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_run_reports_what_is_new(simulate: Simulate, waits: list[float], runs: Runs, mode: str) -> None:
+    """The first run goes back by max_lookback; each other one finds what the ones before have not."""
+    errors = [at(DUE - seconds, n=seconds) for seconds in (90_000, 3_000, 5)]
+    sim = simulate([*quiet(), *errors])
+
+    def wait() -> Wait:
+        return Wait(mode, waits, since_last_run=True, timeout=600, soft_fail=True)
+
+    assert ids(runs.run(wait(), "first")) == [errors[1]["id"], errors[2]["id"]]
+    same_second = {**errors[2], "id": "same second"}
+    late = {**errors[2], "id": "late", "log_time": errors[2]["log_time"] - timedelta(seconds=40)}
+    sim.append(CONNECTOR, [same_second, late])
+    assert ids(runs.run(wait(), "second", date=START + HOUR)) == ["late", "same second"]
+    before = len(sim.requests)
+    assert runs.run(wait(), "third", date=START + 2 * HOUR) is None
+    assert len(sim.requests) - before == 11, "one request for each poll"
+
+
+@pytest.mark.parametrize(
+    "dates", [(START, START + HOUR), (None, None), (START, None), (None, START)], ids=str
+)
+def test_a_cleared_run_reports_its_own_again(
+    simulate: Simulate, waits: list[float], runs: Runs, dates: tuple[Any, Any]
+) -> None:
+    """What a run has reported stays out of the others' results, whichever of them runs again, and when."""
+    sim = simulate([*quiet(), at(DUE - 500)])
+
+    def wait(**arguments: Any) -> Wait:
+        return Wait("poke", waits, since_last_run=True, timeout=60, soft_fail=True, **arguments)
+
+    first = ids(runs.run(wait(), "1", date=dates[0]))
+    sim.append(CONNECTOR, [at(DUE - 100)])
+    second = ids(runs.run(wait(), "2", date=dates[1]))
+    for _ in range(2):
+        assert ids(runs.run(wait(), "1", date=dates[0])) == first
+    assert ids(runs.run(wait(), "2", date=dates[1])) == second
+    assert runs.run(wait(), "3", date=None) is None, "nothing is left"
+
+
+def test_what_a_failed_run_has_found_is_found_again(
+    simulate: Simulate, waits: list[float], runs: Runs
+) -> None:
+    """A run's report counts only if the run has succeeded, or if there was nothing to report."""
+    simulate([*quiet(), at(DUE - 500)])
+
+    def wait(**arguments: Any) -> Wait:
+        return Wait("poke", waits, since_last_run=True, timeout=60, **arguments)
+
+    assert runs.run(wait(), "1", state="failed")["matches"] == 1
+    with pytest.raises(AirflowSensorTimeout):
+        runs.run(wait(min_matches=2), "2")
+    assert runs.run(wait(), "3")["matches"] == 1
+
+
+def test_runs_of_another_connector_do_not_count(simulate: Simulate, waits: list[float], runs: Runs) -> None:
+    """A mapped task's instances are told apart by what they look for, wherever it stands in the list."""
+    simulate([*quiet(), at(DUE - 500), at(DUE - 400, 404)])
+
+    def wait(status: int) -> Wait:
+        return Wait("poke", waits, since_last_run=True, timeout=60, soft_fail=True, statuses=[status])
+
+    assert runs.run(wait(500), "1", map_index=0)["matches"] == 1
+    assert runs.run(wait(404), "2", map_index=0)["matches"] == 1
+    assert runs.run(wait(500), "2", map_index=1) is None
+
+
+def test_a_retry_counts_from_the_same_time(simulate: Simulate, waits: list[float], runs: Runs) -> None:
+    """A try that fails reports nothing, and the next one finds all."""
+    simulate([*quiet(), at(DUE - 500)], faults=[Fault(403)])
+    with pytest.raises(Exception, match="403"):
+        runs.run(Wait("poke", waits, since_last_run=True), "1")
+    assert runs.run(Wait("poke", waits, since_last_run=True), "1")["matches"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"since": START}, "give since or since_last_run=True, not both"),
+        ({"max_lookback": timedelta()}, "max_lookback must be a timedelta of more than 0, up to 31 days"),
+        ({"max_lookback": timedelta(days=32)}, "max_lookback must be a timedelta of more than 0, up to 31"),
+        ({"max_lookback": 3600}, "max_lookback must be a timedelta of more than 0, up to 31 days, not 3600"),
+    ],
+    ids=str,
+)
+def test_arguments_that_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """When the DAG is read."""
+    with pytest.raises(SupermetricsValidationError, match=message):
+        SupermetricsErrorLogSensor(
+            task_id="errors", connector_identifier=CONNECTOR, since_last_run=True, **arguments
+        )
+
+
+def test_several_runs_at_one_time(
+    simulate: Simulate, waits: list[float], runs: Runs, logged: Callable[[], list[str]]
+) -> None:
+    """The log says what to write."""
+    simulate([*quiet(), at(DUE - 5)])
+    wait = Wait("poke", waits, since_last_run=True)
+    wait.context["dag"] = SimpleNamespace(max_active_runs=16)
+    runs.run(wait, "1")
+    assert "give the DAG max_active_runs=1" in "".join(logged())
