@@ -157,25 +157,19 @@ class Share:
     def markdown(self) -> str:
         """The table."""
         per_entry = 1e6 / self.log.entries
+        share = f"{100 * self.cost.share:.1f} %"
         rows = [
-            ["export with statistics", f"{self.cost.counted * per_entry:.2f}", "100.0 %"],
-            [
-                "export without them",
-                f"{self.cost.uncounted * per_entry:.2f}",
-                self._percent(self.cost.uncounted),
-            ],
-            ["inside the statistics", f"{self.cost.inside * per_entry:.2f}", self._percent(self.cost.inside)],
+            ["export with statistics", f"{self.cost.counted * per_entry:.2f}", ""],
+            ["export without them", f"{self.cost.uncounted * per_entry:.2f}", ""],
+            ["inside the statistics", f"{self.cost.inside * per_entry:.2f}", share],
         ]
         conditions = _conditions(self.command, f"Log: {self.log.entries:,} entries.")
-        least = f"The least of {self.rounds} rounds:"
+        least = f"The least CPU time of {self.rounds} rounds, and the median of their shares:"
         return "\n\n".join([conditions, least, table(["", "CPU µs per entry", "share"], rows)])
 
     def write(self) -> None:
         """Replace the table in the documentation."""
         _replace(_PAGE, "statistics", self.markdown())
-
-    def _percent(self, cpu: float) -> str:
-        return f"{100 * cpu / self.cost.counted:.1f} %"
 
 
 def version(contestant: Contestant) -> str | None:

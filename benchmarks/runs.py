@@ -66,16 +66,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Cost:
-    """What `benchmarks.statistics` prints: CPU seconds (user and system) of an export.
+    """What `benchmarks.statistics` prints: CPU seconds (user and system) of an export, the least of all.
 
     :param counted: with the statistics.
     :param uncounted: without them.
     :param inside: spent in them.
+    :param share: which part of an export was spent in them, the median of all rounds.
     """
 
     counted: float
     uncounted: float
     inside: float
+    share: float
 
     @classmethod
     def from_json(cls, text: str) -> Cost:

@@ -102,6 +102,7 @@ class ExportWriter:
 
     def checkpoint(self, pager: PagerState, requests: int, waits: int = 0) -> Checkpoint:
         """The state of the export, once all entries of the pager have been added."""
+        self._statistics.fold()
         return Checkpoint(
             pager=pager,
             written=self._written,
