@@ -10,14 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from airflow_provider_supermetrics._api.entry import MAX_DURATION, Number
 from airflow_provider_supermetrics._api.errors import InvalidRequest
 from airflow_provider_supermetrics._api.text import quoted
 
-Number = int | float
-
 _NUMBER = re.compile(r"\d{1,15}(\.\d{0,15})?", re.ASCII)
-# A longer duration is none: see Statistics.
-_LONGEST: Final = 2**63 - 1
+# Of counts, for which it is beyond any log, and of milliseconds: no entry has a longer duration.
+_LARGEST: Final = MAX_DURATION
 
 
 @dataclass(frozen=True)
@@ -162,10 +161,10 @@ def read_bound(name: str, value: Any) -> Number | None:
 
 
 _RANGES: Final[dict[str, tuple[tuple[type, ...], int, int, str]]] = {
-    "max_errors": ((int,), 0, _LONGEST, "an integer of 0 or more"),
+    "max_errors": ((int,), 0, _LARGEST, "an integer of 0 or more"),
     "max_error_rate": ((int, float), 0, 1, "a number from 0 to 1, such as 0.05 for 5 %"),
-    "min_entries": ((int,), 1, _LONGEST, "an integer of 1 or more"),
-    "max_p95_duration_ms": ((int, float), 0, _LONGEST, "a number of milliseconds, 0 or more"),
+    "min_entries": ((int,), 1, _LARGEST, "an integer of 1 or more"),
+    "max_p95_duration_ms": ((int, float), 0, _LARGEST, "a number of milliseconds, 0 or more"),
 }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_supermetrics._api.bounds import Bounds, Counts, Number, counted, described
-from airflow_provider_supermetrics._api.entry import LogEntry
+from airflow_provider_supermetrics._api.bounds import Bounds, Counts, counted, described
+from airflow_provider_supermetrics._api.entry import LogEntry, Number
 from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
 from airflow_provider_supermetrics._api.message import failures
 from airflow_provider_supermetrics._api.pager import LogPager, PageRequest, PagerState

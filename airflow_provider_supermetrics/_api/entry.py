@@ -41,7 +41,7 @@ SCHEMA: Final = {
 
 # Of the API's page.
 _MAX_ID_LENGTH = 255
-_MAX_DURATION = 2**63 - 1
+MAX_DURATION = 2**63 - 1
 # An entry with a line break, or with space around the field that each of them has, is encoded again. Other
 # space may stay: to look for it would take a tenth of an export's CPU time.
 _LOOSE = (b'"log_time": ', b', "log_time"', b"\n", b"\r", b"\t")
@@ -91,7 +91,7 @@ class _UsualHead(msgspec.Struct, gc=False):
     log_time: Annotated[str, msgspec.Meta(max_length=20)]
     id: Annotated[str, msgspec.Meta(max_length=_MAX_ID_LENGTH)]
     status: int | None = None
-    duration_ms: Annotated[int, msgspec.Meta(ge=0, le=_MAX_DURATION)] | None = None
+    duration_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_DURATION)] | None = None
 
 
 class _UsualHeads(msgspec.Struct, gc=False):
@@ -176,7 +176,7 @@ def read_status(value: Any) -> Number | None:
 
 
 def _read_duration(value: Any) -> Number | None:
-    return value if type(value) in (int, float) and 0 <= value <= _MAX_DURATION else None
+    return value if type(value) in (int, float) and 0 <= value <= MAX_DURATION else None
 
 
 def encode(fields: Fields) -> bytes:

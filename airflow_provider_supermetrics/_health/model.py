@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from airflow_provider_supermetrics._api.statistics import Number
+from airflow_provider_supermetrics._api.entry import Number
 from airflow_provider_supermetrics._api.times import parse_log_time
 from airflow_provider_supermetrics._coverage import Coverage
 from airflow_provider_supermetrics._health.words import count, length, milliseconds, moment, percent, period

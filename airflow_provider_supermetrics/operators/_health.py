@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import ObjectStoragePath
-from airflow_provider_supermetrics._wait import utcnow
 from airflow_provider_supermetrics._templates import check_unless_template
+from airflow_provider_supermetrics._wait import utcnow
 from airflow_provider_supermetrics.exceptions import invalid, public_errors
 from airflow_provider_supermetrics.links.supermetrics import SupermetricsHealthReportLink
 from airflow_provider_supermetrics.operators._base import StorageOperator, path_or_template

@@ -1,4 +1,4 @@
-"""Operators: export a connector's logs to object storage, check them, report on them, list a team's connectors."""
+"""Operators: export a connector's logs to object storage, check and report on exports, list connectors."""
 
 from __future__ import annotations
 

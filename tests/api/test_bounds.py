@@ -314,7 +314,7 @@ def test_what_is_no_number(value: Any) -> None:
             "T3S70: passed, 0 errors in the newest 1,000 entries, in the hour",
         ),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)}",
 )
 def test_the_first_line(bounds: dict[str, Any], entries: list[Any], line: str) -> None:
     """It says which bound is violated, and by how much, before it says when."""

@@ -78,7 +78,7 @@ def test_the_description_links_to_supermetrics() -> None:
 
 
 def test_the_wheel(repository: Path, tmp_path: Path) -> None:
-    """The wheel has every module, the types marker, the licence and the entry point, and nothing else."""
+    """The wheel has every module and template, the types marker, the licence, entry points; nothing else."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)],
         cwd=repository,
@@ -91,8 +91,12 @@ def test_the_wheel(repository: Path, tmp_path: Path) -> None:
         [info] = {name.partition("/")[0] for name in names if ".dist-info/" in name}
         metadata = HeaderParser().parsestr(wheel.read(f"{info}/METADATA").decode())
         entry_points = wheel.read(f"{info}/entry_points.txt").decode()
-    modules = {str(p.relative_to(PACKAGE.parent)) for p in PACKAGE.rglob("*.py")}
-    assert set(names) == modules | {
+    sources = {
+        str(path.relative_to(PACKAGE.parent))
+        for kind in ("*.py", "*.html.j2")
+        for path in PACKAGE.rglob(kind)
+    }
+    assert set(names) == sources | {
         "airflow_provider_supermetrics/py.typed",
         f"{info}/METADATA",
         f"{info}/RECORD",
@@ -101,6 +105,7 @@ def test_the_wheel(repository: Path, tmp_path: Path) -> None:
         f"{info}/licenses/LICENSE",
     }
     assert "provider_info = airflow_provider_supermetrics.provider_info:get_provider_info" in entry_points
+    assert "supermetrics = airflow_provider_supermetrics._ui.plugin:SupermetricsPlugin" in entry_points
     assert metadata["Name"] == "airflow-provider-supermetrics"
     assert metadata["Version"] == airflow_provider_supermetrics.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
