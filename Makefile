@@ -75,7 +75,7 @@ test-install: $(AIRFLOW_3)/installed $(RELEASES:%=.venv/release-%/installed)  ##
 	$(AIRFLOW_3)/bin/python -m pytest -m install tests/install/test_constraints.py tests/install/test_pip.py $(ARGS)
 
 .PHONY: test-matrix
-test-matrix: $(UV)  ## run the quick tests, the examples and real services in each of Airflow's releases; ARGS="--releases 3.0.6"
+test-matrix: $(UV) .venv/chromium  ## run the quick tests, the examples and real services in each of Airflow's releases; ARGS="--releases 3.0.6"
 	$(PYTHON) -m dev.matrix $(ARGS)
 
 .PHONY: test-fleet

@@ -3,9 +3,9 @@
     python -m dev.matrix [--releases 3.0.6 3.2.2] [--turn] [--write]
     python -m dev.matrix --python-of 3.0.6
 
-Of each release: all quick tests, then the example DAGs, and exports, sensors and the Connection in real
-services. It prints a table; `--write` puts it into docs/installing.md, from the last results of all releases.
-`--turn` runs one release, another one each day.
+Of each release: all quick tests, then the example DAGs, and exports, sensors, the health page and the
+Connection in real services. It prints a table; `--write` puts it into docs/installing.md, from the last
+results of all releases. `--turn` runs one release, another one each day.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ PYTHONS: Final = {
 _EXAMPLES: Final = "tests/e2e/test_example_dags.py"
 _SERVICES: Final = "tests/install/test_release.py"
 _ALERTS: Final = "tests/e2e/test_since_last_run.py"
+_HEALTH: Final = "tests/e2e/test_health_page.py"
 #: Column of the table -> the tests that must pass for a "yes".
 _COLUMNS: Final = {
     "example DAGs": _EXAMPLES,
@@ -47,6 +48,7 @@ _COLUMNS: Final = {
     "sensor, 3 modes": f"{_SERVICES}::test_a_sensor_in_each_mode",
     "since_last_run": _ALERTS,
     "asset watcher": f"{_SERVICES}::test_an_asset_watcher",
+    "health page": _HEALTH,
     "Connection test": f"{_SERVICES}::test_a_connection_is_tested",
     "Connection form": f"{_SERVICES}::test_the_connection_form",
 }
@@ -74,7 +76,7 @@ def run(release: str) -> bool:
         quick += " and airflow_2"
     sessions = {
         "quick": ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", quick],
-        "services": ["-m", "full or not full", _EXAMPLES, _SERVICES, _ALERTS],
+        "services": ["-m", "full or not full", _EXAMPLES, _SERVICES, _ALERTS, _HEALTH],
     }
     codes = []
     for name, arguments in sessions.items():

@@ -29,9 +29,8 @@ _BATCH = 256
 _NAME = re.compile(r"_manifest-([A-Za-z0-9_-]{1,100})-([0-9TZ.]{16,23}-[0-9TZ.]{16,23})\.json")
 
 
-@dataclass(frozen=True)
-class ManifestName:
-    """What a listing says of a manifest.
+class ManifestName(msgspec.Struct, frozen=True, gc=False):
+    """What a listing says of a manifest; there may be tens of thousands.
 
     :param path: its path within the catalog's folder.
     :param version: changes when the manifest is replaced.
@@ -79,11 +78,24 @@ class Catalog:
         self.destination = destination
 
     def folders(self) -> Iterator[Folder]:
-        """List one folder after another, so that only one listing is in memory.
+        """List the manifests and all other objects; see :meth:`names`."""
+        for folder, found in self._listings():
+            yield Folder(
+                list(_manifests(folder, found)),
+                {_join(folder, item.name): item.size for item in found if not item.is_folder},
+            )
+
+    def names(self) -> Iterator[ManifestName]:
+        """List the manifests of one folder after another, so that only one listing is in memory.
 
         :raises SupermetricsValidationError: where there are more than :data:`MOST_FOLDERS`.
         :raises OSError: where the store refuses or fails.
         """
+        for folder, found in self._listings():
+            yield from _manifests(folder, found)
+
+    def _listings(self) -> Iterator[tuple[str, list[Listed]]]:
+        """What is in each folder, by its path within the catalog's."""
         pending = [""]
         count = 0
         while pending:
@@ -96,16 +108,7 @@ class Catalog:
             folder = pending.pop()
             found = self.destination.listing(folder)
             pending += [_join(folder, item.name) for item in found if item.is_folder]
-            manifests = (_manifest_name(folder, item) for item in found if not item.is_folder)
-            yield Folder(
-                [manifest for manifest in manifests if manifest],
-                {_join(folder, item.name): item.size for item in found if not item.is_folder},
-            )
-
-    def names(self) -> Iterator[ManifestName]:
-        """List the manifests; see :meth:`folders`."""
-        for folder in self.folders():
-            yield from folder.manifests
+            yield folder, found
 
     def read(self, names: Iterable[ManifestName]) -> Iterator[tuple[ManifestName, Manifest | Unreadable]]:
         """Read manifests, several at a time, in their order.
@@ -133,13 +136,12 @@ class Catalog:
         return manifest
 
 
-def _manifest_name(folder: str, item: Listed) -> ManifestName | None:
-    """What the name of an object says, or None where it is not a manifest's."""
-    match = _NAME.fullmatch(item.name)
-    window = match and Window.of_slug(match[2])
-    if not match or not window:
-        return None
-    return ManifestName(_join(folder, item.name), match[1], window, item.version)
+def _manifests(folder: str, found: Iterable[Listed]) -> Iterator[ManifestName]:
+    """What the names of a folder's manifests say."""
+    for item in found:
+        match = None if item.is_folder else _NAME.fullmatch(item.name)
+        if match and (window := Window.of_slug(match[2])):
+            yield ManifestName(_join(folder, item.name), match[1], window, item.version)
 
 
 def _join(folder: str, name: str) -> str:

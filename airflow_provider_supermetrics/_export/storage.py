@@ -10,9 +10,9 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from stat import S_ISREG
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 from airflow_provider_supermetrics._compat import AirflowNotFoundException, BaseHook, ObjectStoragePath
@@ -30,8 +30,7 @@ _SAFE = "/:@!$&'()*+,;="
 _QUERY = re.compile(r"\?[\w.~-]+=\S*")
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """What the listing of a folder says of an object or a folder in it.
 
     :param size: its bytes; of a folder, 0.
@@ -269,13 +268,16 @@ class LocalDestination(Destination):
     def _listing(self, folder: str) -> Iterator[Listed]:
         with suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):
-                    # A link to a folder above would never end.
-                    if entry.is_dir(follow_symlinks=False):
-                        yield Listed(entry.name, is_folder=True)
-                    elif entry.is_file():
-                        stat = entry.stat()
-                        yield Listed(entry.name, False, stat.st_size, _version_of_file(stat))
+                # A link to a folder above would never end.
+                if entry.is_dir(follow_symlinks=False):
+                    yield Listed(entry.name, is_folder=True)
+                    continue
+                try:
+                    stat = entry.stat()
+                except FileNotFoundError:  # removed meanwhile, or a link to nothing
+                    continue
+                if S_ISREG(stat.st_mode):
+                    yield Listed(entry.name, False, stat.st_size, _version_of_file(stat))
 
     def _remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from enum import IntEnum
+from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -408,6 +409,16 @@ class _Series:
             max=max(self._max[first:end], default=0) if timed else None,
         )
 
+    @cached_property
+    def bars(self) -> tuple[Numbers, ...]:
+        """Those of each bar."""
+        return tuple(self.numbers(*units) for units in self._scale.bars)
+
+    @cached_property
+    def days(self) -> tuple[Numbers, ...]:
+        """Those of each day, the earliest first."""
+        return tuple(self.numbers(*units) for units in self._scale.days)
+
     def _folders(self) -> list[set[str]]:
         """The folders of the windows of each day."""
         scale, size = self._scale, len(self._scale.starts)
@@ -453,8 +464,8 @@ def _health(
         coverage=coverage,
         numbers=series.numbers(0, len(scale.starts)),
         recent=recent,
-        bars=tuple(series.numbers(*units) for units in scale.bars),
-        days=tuple(_days(series, coverage, scale)),
+        bars=series.bars,
+        days=tuple(_days(series, coverage)),
         statuses=tuple(sorted(series.statuses.items())),
         last_error=series.last_error,
         windows=len(of_report),
@@ -591,12 +602,11 @@ def _urgency(health: ConnectorHealth) -> tuple[float | str, ...]:
     return (-health.level, -score, health.connector_identifier, health.path)
 
 
-def _days(series: _Series, coverage: ConnectorCoverage, scale: _Scale) -> Iterator[Day]:
+def _days(series: _Series, coverage: ConnectorCoverage) -> Iterator[Day]:
     complete, missing, overlapping = (
         _by_day(spans) for spans in (coverage.complete, coverage.missing, coverage.overlapping)
     )
-    for day in range(len(scale.days) - 1, -1, -1):
-        numbers = series.numbers(*scale.days[day])
+    for numbers, folders in zip(reversed(series.days), reversed(series.folders), strict=True):
         start = floor(numbers.start, _DAY)
         yield Day(
             date=start.date(),
@@ -604,7 +614,7 @@ def _days(series: _Series, coverage: ConnectorCoverage, scale: _Scale) -> Iterat
             complete=complete.get(start, timedelta()),
             missing=missing.get(start, timedelta()),
             overlapping=overlapping.get(start, timedelta()),
-            folders=tuple(sorted(series.folders[day])),
+            folders=tuple(sorted(folders)),
         )
 
 

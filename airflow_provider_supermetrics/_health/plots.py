@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import ceil, floor, log10
 from typing import Final
 
@@ -94,27 +95,27 @@ def bars(values: Sequence[float | None], top: float | None = None) -> Plot:
     :param top: the least number at the upper edge.
     """
     top = _round_up(max([top or 0, *(value for value in values if value)]))
-    width = WIDTH / max(len(values), 1)
+    width = _short(0.86 * WIDTH / max(len(values), 1))
     pieces = []
-    for index, value in enumerate(values):
+    for x, value in zip(_edges(len(values)), values, strict=True):
         if value:
             y = HEIGHT - max(value / top * HEIGHT, 1.5)
-            pieces.append(f"M{_short(index * width)} {HEIGHT}V{_short(y)}h{_short(width * 0.86)}V{HEIGHT}z")
+            pieces.append(f"M{x} {HEIGHT}V{_short(y)}h{width}V{HEIGHT}z")
     return Plot({"bars": "".join(pieces)}, top)
 
 
 def lines(bars: Sequence[Numbers]) -> Plot:
     """The durations as two lines of steps, broken where there are none."""
     top = _round_up(max((each.p95 or 0 for each in bars), default=0))
-    width = WIDTH / max(len(bars), 1)
+    width = _short(WIDTH / max(len(bars), 1))
     paths = {}
     for name in ("p50", "p95"):
         pieces, is_drawn = [], False
-        for index, each in enumerate(bars):
+        for x, each in zip(_edges(len(bars)), bars, strict=True):
             value = getattr(each, name)
             if value is not None:
                 y = _short(HEIGHT - value / top * HEIGHT)
-                pieces.append(f"{'L' if is_drawn else 'M'}{_short(index * width)} {y}h{_short(width)}")
+                pieces.append(f"{'L' if is_drawn else 'M'}{x} {y}h{width}")
             is_drawn = value is not None
         paths[name] = "".join(pieces)
     return Plot(paths, top)
@@ -132,6 +133,12 @@ def _round_up(number: float) -> float:
             if number <= step * magnitude * (1 + 1e-9)
         )
     )
+
+
+@lru_cache
+def _edges(number: int) -> tuple[str, ...]:
+    """Where each of so many bars begins; the same for all connectors."""
+    return tuple(_short(index * WIDTH / number) for index in range(number))
 
 
 def _short(number: float) -> str:

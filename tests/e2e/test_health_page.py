@@ -22,8 +22,9 @@ from tests.support.emulators import S3
 from tests.support.manifests import manifest_of, write_manifest
 from tests.support.release import RELEASE
 
-if RELEASE < (3, 1):
-    pytest.skip("before Airflow 3.1 no plugin has a page in the UI", allow_module_level=True)
+pytestmark = pytest.mark.skipif(
+    RELEASE < (3, 1), reason="before Airflow 3.1 no plugin has a page in the UI"
+)
 
 LINK = "document.querySelector('a[href$=\"plugin/supermetrics\"]')"
 PAGE = "document.querySelector('iframe').contentDocument"
