@@ -22,9 +22,7 @@ from tests.support.emulators import S3
 from tests.support.manifests import manifest_of, write_manifest
 from tests.support.release import RELEASE
 
-pytestmark = pytest.mark.skipif(
-    RELEASE < (3, 1), reason="before Airflow 3.1 no plugin has a page in the UI"
-)
+pytestmark = pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 no plugin has a page in the UI")
 
 LINK = "document.querySelector('a[href$=\"plugin/supermetrics\"]')"
 PAGE = "document.querySelector('iframe').contentDocument"
