@@ -163,14 +163,16 @@ def test_a_rerun_of_unchanged_lines_does_not_depend_on_the_compressor(
 def test_a_rerun_believes_no_number_of_an_earlier_manifest(
     simulate: Simulate, export: Export, exported: Exported, wrong: dict[str, Any]
 ) -> None:
-    """Whatever damaged it, the new one is true."""
-    simulate(log_of(3000))
+    """Whatever damaged it, the new one is true. (isal may compress the same lines to other bytes.)"""
+    simulator = simulate(log_of(3000))
     export(entries_per_file=500)
     [manifest] = exported.manifests
     damaged = {**manifest, "objects": [{**manifest["objects"][0], **wrong}, *manifest["objects"][1:]]}
     (exported.folder / f"_manifest-{BASE}.json").write_text(json.dumps(damaged))
     export(entries_per_file=500)
-    assert exported.manifests[0]["objects"] == manifest["objects"]
+    exported.require_complete(simulator.truth(CONNECTOR, START, START + HOUR))
+    for item, earlier in zip(exported.manifests[0]["objects"], manifest["objects"], strict=True):
+        assert {**item, "bytes": 0, "sha256": ""} == {**earlier, "bytes": 0, "sha256": ""}
 
 
 def test_a_rerun_converts_again_where_the_conversion_has_changed(
