@@ -43,7 +43,7 @@ demo-ui: $(AIRFLOW_3)/installed  ## leave Airflow running, with the examples and
 test: lint types test-3.3 smoke-2.11  ## before every commit: style, types, the quick tests on Airflow 3.3, a few on 2.11
 
 .PHONY: test-all
-test-all: test test-full test-2.11 coverage  ## all that CI runs: `make test`, and the rest of the tests on Airflow 3.3 and 2.11
+test-all: lint types test-3.3 test-full test-2.11 coverage  ## all that CI runs: `make test`, and the rest of the tests on Airflow 3.3 and 2.11
 
 .PHONY: test-3.3
 test-3.3: $(AIRFLOW_3)/installed  ## the quick tests, on Airflow 3.3; select some with ARGS="-k ..."

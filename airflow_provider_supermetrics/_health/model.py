@@ -531,7 +531,7 @@ def _errors(recent: Numbers, before: Numbers, series: _Series, scale: _Scale) ->
     level = Level.CRITICAL if recent.rate >= _FAILING_RATE else Level.WARNING
     index = _since(series, recent.rate / 2)
     since = scale.starts[index]
-    when = f"since {moment(since)}"
+    when = f"since {moment(since)}; before, {percent(series.numbers(0, index).rate)}"
     if index == series.first_with_entries():
         when = "since the first entries of this report"
     yield Finding(
@@ -597,8 +597,8 @@ def _overlapping(coverage: ConnectorCoverage) -> Iterator[Finding]:
 
 def _urgency(health: ConnectorHealth) -> tuple[float | str, ...]:
     """Sorts by how much attention a connector needs."""
-    stopped = any(finding.kind == "stopped" for finding in health.findings)
-    score = (health.recent.rate or 0.0) + (1 - health.coverage.share) + stopped
+    nothing_comes = any(finding.kind in ("stopped", "silent") for finding in health.findings)
+    score = (health.recent.rate or 0.0) + (1 - health.coverage.share) + nothing_comes
     return (-health.level, -score, health.connector_identifier, health.path)
 
 

@@ -75,7 +75,8 @@ def _figures(health: ConnectorHealth, report: Report) -> dict[str, Any]:
     """The shapes of a connector's plots, and what they show in words."""
     return {
         "strip": _strip(health.coverage, report.window, _NARROWEST),
-        "mini": _strip(health.coverage, report.window, _NARROWEST_OF_MINI),
+        # So small, what is not due yet would look like a fault.
+        "mini": {**_strip(health.coverage, report.window, _NARROWEST_OF_MINI), "awaited": []},
         "entries": plots.bars([each.entries for each in health.bars]),
         "rate": plots.bars([each.rate for each in health.bars], _LEAST_TOP_RATE),
         "durations": plots.lines(health.bars),

@@ -60,7 +60,7 @@ def test_errors_say_since_when() -> None:
     """A quiet hour in between does not begin the time anew."""
     windows = [*hourly(0, 50), *hourly(50, 60, errors=60), *hourly(60, 61), *hourly(61, 72, errors=60)]
     assert findings(windows) == [
-        (Level.CRITICAL, "52.5 % of the last day's entries are errors, since 2026-01-03 02:00")
+        (Level.CRITICAL, "52.5 % of the last day's entries are errors, since 2026-01-03 02:00; before, 0 %")
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_rate_that_has_risen_is_a_warning_before_it_is_high() -> None:
     assert findings(hourly(0, 72, errors=2)) == []
     assert findings(hourly(48, 72, errors=2)) == []
     assert findings([*hourly(0, 48), *hourly(48, 72, errors=2)]) == [
-        (Level.WARNING, "2.0 % of the last day's entries are errors, since 2026-01-03 00:00")
+        (Level.WARNING, "2.0 % of the last day's entries are errors, since 2026-01-03 00:00; before, 0 %")
     ]
 
 
@@ -170,10 +170,12 @@ def test_what_needs_attention_most_comes_first() -> None:
         *hourly(0, 40, connector="stopped"),
         *hourly(0, 72, errors=25, connector="failing"),
         *hourly(0, 72, errors=90, connector="broken"),
+        *hourly(0, 40, connector="silent"),
+        *hourly(40, 72, entries=0, connector="silent"),
         *[each for each in hourly(0, 72, connector="gap") if each.window.start != START + HOUR],
     ]
     order = [each.connector_identifier for each in report_of(windows).connectors]
-    assert order == ["stopped", "broken", "failing", "gap", "also-fine", "fine"]
+    assert order == ["stopped", "broken", "failing", "silent", "gap", "also-fine", "fine"]
     assert report_of(windows[::-1]) == report_of(windows)
 
 
