@@ -24,6 +24,7 @@ INDEX = DOCS / "index.md"
 PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
 LONGEST_LINE = 120
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII)
+_HTML_TARGET = re.compile(r"\b(?:href|src)=\"([^\"]*)\"")
 
 
 def name(page: Path) -> str:
@@ -46,10 +47,13 @@ def inline(page: Path) -> Iterator[Token]:
 def targets(page: Path) -> Iterator[tuple[Path, str]]:
     """The files that the page links to or shows, each with the anchor within it."""
     for token in inline(page):
-        target = str(token.attrGet("href") or token.attrGet("src") or "")
-        if target and not _URL.match(target):
-            path, _, anchor = target.partition("#")
-            yield (page.parent / path).resolve() if path else page, anchor
+        found = [str(token.attrGet("href") or token.attrGet("src") or "")]
+        if token.type == "html_inline":
+            found = _HTML_TARGET.findall(token.content)
+        for target in found:
+            if target and not _URL.match(target):
+                path, _, anchor = target.partition("#")
+                yield (page.parent / path).resolve() if path else page, anchor
 
 
 @cache
