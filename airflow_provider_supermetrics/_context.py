@@ -169,9 +169,9 @@ def _window_of_manual_run(
     end = schedule.at(wall, not_after=end)
     window = Window(schedule.moved(end, -length, wall), end)
     log.info(
-        "This run is not of the schedule (%s), so its window is the last complete one, %s",
-        _run_type(context),
+        "The window is %s, the last complete one, because this run is not of the schedule (%s)",
         window,
+        _run_type(context),
     )
     if schedule.crons and not schedule.is_due(wall):
         log.warning(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from airflow_provider_supermetrics._api.entry import MAX_DURATION, Number
 from airflow_provider_supermetrics._api.errors import InvalidRequest
-from airflow_provider_supermetrics._api.text import quoted
+from airflow_provider_supermetrics._api.text import counted, quoted
 
 _NUMBER = re.compile(r"\d{1,15}(\.\d{0,15})?", re.ASCII)
 # Of counts, for which it is beyond any log, and of milliseconds: no entry has a longer duration.
@@ -138,11 +138,6 @@ def described(violation: Violation, counts: Counts) -> str:
     if violation.bound == "min_entries":
         return f"{counted(counts.entries, 'entry', 'entries')}, fewer than {limit}"
     return f"p95 of duration_ms {violation.value:,}, more than {limit}"
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number of things, as messages print it."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def read_bound(name: str, value: Any) -> Number | None:

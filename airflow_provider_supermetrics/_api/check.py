@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_supermetrics._api.bounds import Bounds, Counts, counted, described
+from airflow_provider_supermetrics._api.bounds import Bounds, Counts, described
 from airflow_provider_supermetrics._api.entry import LogEntry, Number
 from airflow_provider_supermetrics._api.filter import ErrorFilter, Matches
 from airflow_provider_supermetrics._api.message import failures
 from airflow_provider_supermetrics._api.pager import LogPager, PageRequest, PagerState
 from airflow_provider_supermetrics._api.statistics import Statistics, rank
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._api.times import AwareTime
 
 #: Of so many of the newest errors a message says which failures are the most frequent.
@@ -165,12 +166,5 @@ class LogCheck:
             violated = [f"passed, {counted(counts.errors, 'error')} in {counts.scope}"]
         lines = [f"{connector_identifier}: {', '.join(violated)}, in {window}"]
         if errors.entries:
-            kept = len(errors.entries)
-            lines.append("Failures:" if kept == errors.count else f"Failures, of the newest {kept}:")
-            lines += [f"  {line}" for line in failures(errors.entries)]
-            newest = errors.entries[0]
-            lines.append(
-                f"The newest: {newest['log_time']}, log entry {newest.get('id')}, "
-                f"request id {newest.get('request_id')}"
-            )
+            lines += failures(errors.entries, errors.count)
         return "\n".join(lines)

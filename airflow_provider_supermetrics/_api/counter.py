@@ -159,6 +159,11 @@ class ErrorCounter:
             return self._rolling.most(self._cells, self.since)
         return self.matches.count
 
+    @property
+    def is_rest(self) -> bool:
+        """Whether other runs may have reported errors of the same time, which are not counted again."""
+        return bool(self._reports)
+
     def report(self) -> Report | None:
         """What has been counted, for other runs; None where nothing has been read, or each run counts all."""
         tail = self._tail.state

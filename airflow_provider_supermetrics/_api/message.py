@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_supermetrics._api.text import one_line
+from airflow_provider_supermetrics._api.text import counted, one_line
 
 # What follows the path of a request, and numbers within the path: requests that differ in these count as one.
 _VARYING = re.compile(r"(?<=\?).+|\b\d+\b")
 _LONGEST_REQUEST = 120
+_MOST_KINDS = 5
 
 
-def with_message(connector_identifier: str, team_id: int, counted: Mapping[str, Any]) -> dict[str, Any]:
+def with_message(
+    connector_identifier: str, team_id: int, found: Mapping[str, Any], *, is_rest: bool = False
+) -> dict[str, Any]:
     """The result of a sensor, or the payload of an event, as plain JSON values.
 
-    :param counted: ``matches``, ``entries`` (newest first), ``since`` and ``until``.
+    :param found: ``matches``, ``entries`` (newest first), ``since`` and ``until``.
+    :param is_rest: whether other errors of this time have been reported before.
     """
-    text = message(connector_identifier, **counted)
-    return {"connector_identifier": connector_identifier, "team_id": team_id, **counted, "message": text}
+    text = message(connector_identifier, **found, is_rest=is_rest)
+    return {"connector_identifier": connector_identifier, "team_id": team_id, **found, "message": text}
 
 
 def message(
@@ -29,6 +33,8 @@ def message(
     entries: Sequence[Mapping[str, Any]],
     since: str,
     until: str | None,
+    *,
+    is_rest: bool = False,
 ) -> str:
     """A few lines of plain text: how many errors, the most frequent failures, and the newest error.
 
@@ -38,27 +44,29 @@ def message(
     :param entries: the newest of them, newest first.
     :param since: the time from which they count.
     :param until: the newest time that was read.
+    :param is_rest: whether other errors of this time have been reported before.
     """
-    errors = "1 error" if matches == 1 else f"{matches:,} errors"
+    errors = counted(matches, "new error" if is_rest else "error")
     lines = [f"{connector_identifier}: {errors} from {since}" + (f" to {until}" if until else "")]
     if entries:
-        known = "" if len(entries) == matches else f" among the newest {len(entries):,}"
-        lines += [f"Most frequent{known}:", *(f"  {failure}" for failure in failures(entries))]
-        lines.append(f"Newest: {_identity(entries[0])}")
+        lines += failures(entries, matches)
     return "\n".join(lines)
 
 
-def failures(entries: Iterable[Mapping[str, Any]], most: int = 5) -> Sequence[str]:
-    """The most frequent failures, each as one line such as ``3 x 500 GET /reports/…``.
+def failures(entries: Sequence[Mapping[str, Any]], matches: int) -> list[str]:
+    """The most frequent failures, each as one line such as ``3 x 500 GET /reports/…``, and the newest one.
 
-    :param entries: the failing entries.
-    :param most: how many lines at most.
+    :param entries: the newest failing entries, newest first; at least one.
+    :param matches: how many there are.
     """
-    found = Counter((str(entry.get("status")), _folded(entry)) for entry in entries)
-    return [
-        f"{count:,} x {one_line(status, 20)} {request}"
-        for (status, request), count in found.most_common(most)
-    ]
+    known = "" if len(entries) == matches else f" among the newest {len(entries):,}"
+    kinds = Counter((str(entry.get("status")), _folded(entry)) for entry in entries)
+    shown = kinds.most_common(_MOST_KINDS)
+    lines = [f"Most frequent{known}:"]
+    lines += [f"  {count:,} x {one_line(status, 20)} {request}" for (status, request), count in shown]
+    if others := len(entries) - sum(count for _, count in shown):
+        lines.append(f"  and {counted(others, 'other')}")
+    return [*lines, f"Newest: {_identity(entries[0])}"]
 
 
 def _identity(entry: Mapping[str, Any]) -> str:

@@ -1,9 +1,14 @@
-"""Make strings from the API safe for a log line and for the message of an exception."""
+"""Words of messages; strings from the API made safe for a log line and the message of an exception."""
 
 from __future__ import annotations
 
 #: The most characters of one API value that a message quotes.
 LONGEST_QUOTE = 300
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things, such as ``1,234 entries``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def one_line(text: str, longest: int = LONGEST_QUOTE) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 from airflow_provider_supermetrics._api.entry import LogEntry
 from airflow_provider_supermetrics._api.pager import LogPager, PagerState
 from airflow_provider_supermetrics._api.responses import RateLimit
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._export.checkpoint import Checkpoint, load
 from airflow_provider_supermetrics._export.manifest import ExportPlan, Manifest
 from airflow_provider_supermetrics._export.storage import Destination
@@ -88,10 +89,10 @@ class ExportJob:
         manifest = self._writer.finish(self._requests, self._hook.rate_limit)
         log.info(
             "Exported %s in %s, %s, with %s%s",
-            count(manifest.entries, "entry", "entries"),
-            count(len(manifest.objects), "object"),
-            count(manifest.bytes, "byte"),
-            count(manifest.requests, "request"),
+            counted(manifest.entries, "entry", "entries"),
+            counted(len(manifest.objects), "object"),
+            counted(manifest.bytes, "byte"),
+            counted(manifest.requests, "request"),
             self._budget,
         )
         log.info("Manifest: %s", self.destination.url(plan.manifest_name))
@@ -127,8 +128,8 @@ class ExportJob:
             log.info(
                 "Resuming from the checkpoint saved at %s: %s and %s so far",
                 checkpoint.saved_at.isoformat(timespec="seconds"),
-                count(self._writer.entries, "entry", "entries"),
-                count(checkpoint.requests, "request"),
+                counted(self._writer.entries, "entry", "entries"),
+                counted(checkpoint.requests, "request"),
             )
 
     def _add(self, entries: Sequence[LogEntry]) -> None:
@@ -156,7 +157,7 @@ class ExportJob:
             log.info(
                 "Saved checkpoint %s after %s; the next attempt resumes from it",
                 self.destination.url(self.plan.checkpoint_name),
-                count(self._writer.entries, "entry", "entries"),
+                counted(self._writer.entries, "entry", "entries"),
             )
 
     def _save_checkpoint(self, waits: int, state: PagerState) -> None:
@@ -177,9 +178,9 @@ class ExportJob:
         log.info(
             "%3.0f %% of the window read: %s, %s, %s%s",
             100 * self.plan.window.share_behind(self._pager.oldest),
-            count(self._writer.entries, "entry", "entries"),
-            count(self._writer.objects, "object"),
-            count(self._requests, "request"),
+            counted(self._writer.entries, "entry", "entries"),
+            counted(self._writer.objects, "object"),
+            counted(self._requests, "request"),
             self._budget,
         )
         self._reported_at = time.monotonic()
@@ -196,8 +197,3 @@ class ExportJob:
             return ""
         limit = "" if rate_limit.limit is None else f" of {rate_limit.limit:,}"
         return f", {rate_limit.remaining:,}{limit} requests left in the hour"
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number of things, as log lines print it."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

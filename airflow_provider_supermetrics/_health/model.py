@@ -16,9 +16,10 @@ from typing import Final
 import msgspec
 
 from airflow_provider_supermetrics._api.entry import Number
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._api.times import parse_log_time
 from airflow_provider_supermetrics._coverage import Coverage
-from airflow_provider_supermetrics._health.words import count, length, milliseconds, moment, percent, period
+from airflow_provider_supermetrics._health.words import length, milliseconds, moment, percent, period
 from airflow_provider_supermetrics._schedule import Window
 
 _HOUR: Final = timedelta(hours=1)
@@ -267,7 +268,7 @@ def report(
     bar = next((bar for bar in _BARS if window.end - window.start <= _MOST_BARS * bar), _BARS[-1])
     scale = _Scale(window, unit, max(bar, unit))
     connectors = []
-    counted: Memo = {}
+    known: Memo = {}
     for path, windows in exports:
         by_connector = defaultdict(list)
         for each in windows:
@@ -276,11 +277,11 @@ def report(
             series = (memo or {}).get((path, name))
             if series is None or not series.is_of(scale, found):
                 series = _Series(scale, found)
-            counted[path, name] = series
+            known[path, name] = series
             connectors.append(_health(path, name, series, scale, now))
     if memo is not None:
         memo.clear()
-        memo.update(counted)
+        memo.update(known)
     connectors.sort(key=_urgency)
     return Report(window, now, max(bar, unit), tuple(connectors), tuple(notes))
 
@@ -560,7 +561,7 @@ def _missing(coverage: ConnectorCoverage, newest: datetime, now: datetime) -> It
     if gaps:
         where = f": {period(gaps[-1])}"
         if len(gaps) > 1:
-            where = f" in {count(len(gaps), 'gap')}, the last one {period(gaps[-1])}"
+            where = f" in {counted(len(gaps), 'gap')}, the last one {period(gaps[-1])}"
         yield Finding(Level.WARNING, "missing", f"{length(total(gaps))} missing{where}", gaps[-1].start)
 
 
@@ -572,7 +573,7 @@ def _silent(
         return
     last = max(index for index, entries in enumerate(series.entries) if entries)
     since = scale.starts[last] + scale.unit
-    usual = count(round(before.entries / days), "entry", "entries")
+    usual = counted(round(before.entries / days), "entry", "entries")
     yield Finding(Level.WARNING, "silent", f"No entries since {moment(since)}; before, {usual} a day", since)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from airflow_provider_supermetrics import __version__
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._health import plots, words
 from airflow_provider_supermetrics._health.model import ConnectorCoverage, ConnectorHealth, Level, Report
 from airflow_provider_supermetrics._schedule import Window
@@ -103,7 +104,7 @@ def _template(name: str) -> Template:
         undefined=StrictUndefined,
     )
     environment.filters |= {
-        "count": words.count,
+        "count": counted,
         "length": words.length,
         "length_of": len,
         "milliseconds": words.milliseconds,

@@ -9,7 +9,7 @@ from heapq import nlargest
 from sys import intern
 from time import monotonic
 
-from airflow_provider_supermetrics._api.text import one_line
+from airflow_provider_supermetrics._api.text import counted, one_line
 from airflow_provider_supermetrics._export.catalog import Catalog, ManifestName
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
@@ -24,7 +24,7 @@ from airflow_provider_supermetrics._health.model import (
     is_within,
     report,
 )
-from airflow_provider_supermetrics._health.words import count, moment
+from airflow_provider_supermetrics._health.words import moment
 from airflow_provider_supermetrics._schedule import Window
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,8 @@ class HealthReader:
         if len(names) > self._most_manifests:
             names = nlargest(self._most_manifests, names, key=lambda name: name.window.end)
             notes.append(
-                f"{self._paths[index]} has more than {count(self._most_manifests, 'manifest')} of this time: "
-                f"the report has the newest, which end after {moment(names[-1].window.end)}"
+                f"{self._paths[index]} has more than {counted(self._most_manifests, 'manifest')} of this "
+                f"time: the report has the newest, which end after {moment(names[-1].window.end)}"
             )
         known = self._known[index]
         keys = [(name.path, name.version) for name in names]
@@ -118,11 +118,11 @@ class HealthReader:
                     problems.append(f"{catalog.destination.url(name.path)} {manifest.reason}")
         notes += problems[:_MOST_NOTES]
         if len(problems) > _MOST_NOTES:
-            notes.append(f"So {count(len(problems) - _MOST_NOTES, 'other manifest')}")
+            notes.append(f"So {counted(len(problems) - _MOST_NOTES, 'other manifest')}")
         if left := len(unread) - read:
             notes.append(
-                f"{count(left, 'manifest')} under {self._paths[index]} not read yet: their windows are shown "
-                "as exported, without their entries. Load the page again to read more"
+                f"{counted(left, 'manifest')} under {self._paths[index]} not read yet: their windows are "
+                "shown as exported, without their entries. Load the page again to read more"
             )
         return [found.get(key) or _exported(name, None) for name, key in zip(names, keys)]
 

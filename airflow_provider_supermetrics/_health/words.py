@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._schedule import Window
 
 _DAY = timedelta(days=1)
@@ -13,11 +14,6 @@ _UNITS = (
     ("minute", timedelta(minutes=1)),
     ("second", timedelta(seconds=1)),
 )
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number of things, such as ``1,234 entries``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def percent(share: float | None) -> str:
@@ -48,7 +44,7 @@ def length(time: timedelta) -> str:
     for unit, size in _UNITS:
         number, time = divmod(time, size)
         if number:
-            parts.append(count(number, unit))
+            parts.append(counted(number, unit))
         if len(parts) == 2 or (parts and not time):
             break
     return " ".join(parts) or "less than a second"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_supermetrics._api.calls import parse_boolean, valid_connector_identifier
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._api.times import parse_duration
 from airflow_provider_supermetrics._compat import ObjectStoragePath
 from airflow_provider_supermetrics._templates import check_unless_template, is_template
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
 
 # So that the log stays readable, whatever is missing.
 _MOST_LINES = 20
-_REMEDY = (
-    "clear the runs of these windows, or backfill them (docs/export.md, 'Backfill a month'). If an export is "
-    "still running, check later"
-)
+_REMEDY = "clear the runs of these windows, or backfill them; if an export is still running, check later"
 
 
 class SupermetricsCheckExportsOperator(StorageOperator):
@@ -118,13 +116,14 @@ class SupermetricsCheckExportsOperator(StorageOperator):
                 align, verify = parse_boolean("align", self.align), parse_boolean("verify", self.verify)
             span = resolve_last_window(self.start, self.end, length, context, align=align)
             destination = Destination.at(self.path)
-            self.log.info("Checking the exports in %s of %s", destination, span)
+            self.log.info("Checking the exports of %s in %s", span, destination)
             found = find_exports(Catalog(destination), span, identifiers, verify=verify)
             result = summary(found, span, str(destination))
             for exports in sorted(found, key=lambda exports: bool(exports.coverage.missing)):
                 self._log_exports(exports)
             missing = what_is_missing(found)
             if found and missing is None:
+                self.log.info("Complete: %s in %s", counted(len(found), "connector"), span)
                 return result
             if self.do_xcom_push:
                 # Airflow stores no return value of a task that fails.
@@ -140,16 +139,14 @@ class SupermetricsCheckExportsOperator(StorageOperator):
 
     def _log_exports(self, exports: Exports) -> None:
         """Log what one connector's exports cover, the missing ranges last."""
-        from airflow_provider_supermetrics._export.job import count
-
         name = exports.label
         coverage = exports.coverage
         self.log.info(
             "%s: %s with %s, of which %s",
             name,
-            count(len(exports.windows), "window"),
-            count(exports.entries, "entry", "entries"),
-            count(exports.errors, "error"),
+            counted(len(exports.windows), "window"),
+            counted(exports.entries, "entry", "entries"),
+            counted(exports.errors, "error"),
         )
         for fault in exports.faults[:_MOST_LINES]:
             self.log.warning("%s: does not count: %s", name, fault)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_supermetrics._api.bounds import Bounds, counted, read_bound
+from airflow_provider_supermetrics._api.bounds import Bounds, read_bound
 from airflow_provider_supermetrics._api.calls import (
     valid_connector_identifier,
     valid_team_id,
@@ -15,7 +15,7 @@ from airflow_provider_supermetrics._api.calls import (
 from airflow_provider_supermetrics._api.errors import ContractViolation, InvalidRequest
 from airflow_provider_supermetrics._api.filter import read_filter
 from airflow_provider_supermetrics._api.state import from_json, to_json
-from airflow_provider_supermetrics._api.text import quoted
+from airflow_provider_supermetrics._api.text import counted, quoted
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import AirflowSkipException
 from airflow_provider_supermetrics._templates import is_template
@@ -143,10 +143,11 @@ class SupermetricsCheckLogsOperator(SupermetricsWindowOperator):
         with self._log_remedy():
             result = self._check(context, progress)
             headline, *details = result["message"].split("\n")
+            is_passed = result["verdict"] == "passed"
+            (self.log.info if is_passed else self.log.warning)("%s", headline)
             for line in details:
                 self.log.info("%s", line)
-            if result["verdict"] == "passed":
-                self.log.info("%s", headline)
+            if is_passed:
                 return result
             if self.do_xcom_push:
                 # Airflow stores no return value of a task that fails or is skipped.

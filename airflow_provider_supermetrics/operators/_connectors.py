@@ -9,7 +9,8 @@ from airflow_provider_supermetrics.exceptions import SupermetricsError
 from airflow_provider_supermetrics.operators._base import SupermetricsOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_supermetrics._compat import Context
+    from airflow_provider_supermetrics._api.text import counted
+from airflow_provider_supermetrics._compat import Context
 
 
 class SupermetricsListConnectorsOperator(SupermetricsOperator):
@@ -47,7 +48,6 @@ class SupermetricsListConnectorsOperator(SupermetricsOperator):
         :param waits: how many times in a row the task has waited.
         """
         from airflow_provider_supermetrics._client.flows import connector_label
-        from airflow_provider_supermetrics._export.job import count
 
         with self._log_remedy():
             try:
@@ -55,7 +55,7 @@ class SupermetricsListConnectorsOperator(SupermetricsOperator):
                     connectors = hook.list_connectors(self.team_id)
             except SupermetricsError as error:
                 self._defer_or_raise(error, waits + 1, {"waits": waits + 1})
-        self.log.info("The credential sees %s", count(len(connectors), "connector"))
+        self.log.info("The credential sees %s", counted(len(connectors), "connector"))
         for connector in connectors:
             self.log.info("%s", connector_label(connector))
         return [connector["connector_identifier"] for connector in connectors]

@@ -72,6 +72,9 @@ class SupermetricsHealthReportOperator(StorageOperator):
             for note in report.notes:
                 self.log.warning("%s", note)
             destination.write(render(report).encode(), _NAME)
+            if not report.connectors:
+                self.log.warning("The page is empty: no manifest of this time is in %s", destination)
+                self.log.warning("path must be the folder of the exports, or one above it")
         for connector in report.connectors:
             for finding in connector.findings:
                 self.log.info("%s: %s", connector.connector_identifier, finding.text)

@@ -20,6 +20,7 @@ from airflow_provider_supermetrics._api.errors import ContractViolation
 from airflow_provider_supermetrics._api.filter import ErrorFilter, as_integer, read_filter
 from airflow_provider_supermetrics._api.spans import LONGEST_SPAN, Threshold, begin_of_spans
 from airflow_provider_supermetrics._api.state import from_json, to_json
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._api.times import format_time, parse_time
 from airflow_provider_supermetrics._compat import (
     AirflowFailException,
@@ -256,7 +257,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         except Exception as error:
             raise as_supermetrics_error(error, self.supermetrics_conn_id) from error
         self._pause = self._pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
-        result = with_message(self.connector_identifier, team_id, counter.result())
+        result = with_message(self.connector_identifier, team_id, counter.result(), is_rest=counter.is_rest)
         within = counter.threshold.within
         self.log.info(
             "%s: %d of at least %d matching entries %ssince %s%s",
@@ -507,7 +508,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     def _timeout_message(self, has_succeeded: bool, last_failure: str | None) -> str:
         within = f"within the sensor's timeout of {self.timeout:.0f} s"
         together = f" in any {self.within}" if self.within else ""
-        few = f"{self.min_matches} matching entries{together}"
+        least = self._threshold().min_matches
+        few = f"{counted(least, 'matching entry', 'matching entries')}{together}"
         too_few = f"{self.connector_identifier} has not logged {few} {within}"
         if not last_failure:
             return too_few

@@ -186,7 +186,10 @@ class SupermetricsErrorLogTrigger(BaseTrigger):
             else:
                 self._counter.finish_poll(utcnow())
                 if self._counter.is_reached:
-                    result = with_message(self._connector_identifier, team_id, self._counter.result())
+                    counter = self._counter
+                    result = with_message(
+                        self._connector_identifier, team_id, counter.result(), is_rest=counter.is_rest
+                    )
                     return {"status": "success", "result": result, "report": to_json(self._counter.report())}
                 pause = self._pace.after_success(hook.rate_limit, hook.rate_limit_reserve)
 

@@ -322,14 +322,16 @@ def test_the_first_line(bounds: dict[str, Any], entries: list[Any], line: str) -
     assert check.message("T3S70", "the hour").split("\n")[0] == line
 
 
-@pytest.mark.parametrize(("errors", "title"), [(3, "Failures:"), (25, "Failures, of the newest 20:")])
+@pytest.mark.parametrize(
+    ("errors", "title"), [(3, "Most frequent:"), (25, "Most frequent among the newest 20:")]
+)
 def test_the_other_lines(errors: int, title: str) -> None:
     """They say what failed most, and where to look."""
     check = checked(server_of([BAD] * errors), Bounds.of(max_errors=0))
     assert check.message("T3S70", "the hour").split("\n")[1:] == [
         title,
         f"  {min(errors, 20)} x 500 without a request",
-        "The newest: 2026-01-01T00:59:59Z, log entry 0-x, request id None",
+        "Newest: log entry 0-x, at 2026-01-01T00:59:59Z",
     ]
     assert [entry["id"] for entry in check.result()["examples"]] == [f"{i}-x" for i in range(min(errors, 5))]
 

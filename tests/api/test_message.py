@@ -35,9 +35,9 @@ def test_the_whole_message() -> None:
     other = {**NEWEST, "request": "GET /v2/customers/4"}
     same = {**NEWEST, "request": "GET /v2/customers/4?x=1"}
     assert message("T3S70", 3, [NEWEST, same, OLDER], SINCE, UNTIL) == TEXT
-    assert failures([NEWEST, other]) == [
-        "1 x 500 GET /v2/customers/…?…",
-        "1 x 500 GET /v2/customers/…",
+    assert failures([NEWEST, other], 2)[1:-1] == [
+        "  1 x 500 GET /v2/customers/…?…",
+        "  1 x 500 GET /v2/customers/…",
     ]
 
 
@@ -56,21 +56,29 @@ def test_what_is_unknown_is_left_out() -> None:
         "  1 x None without a request",
         f"Newest: at {UNTIL}",
     ]
-    assert failures([{"status": 500, "event": "data.fetch"}]) == ["1 x 500 data.fetch"]
+    assert failures([{"status": 500, "event": "data.fetch"}], 1)[1] == "  1 x 500 data.fetch"
 
 
 def test_the_most_frequent_failures_come_first() -> None:
-    """Five of them."""
+    """Five of them, and how many others there are."""
     entries = [{"status": 500 + kind, "request": f"GET /{'abcdefgh'[kind]}"} for kind in range(8)]
-    entries += entries[3:]
-    assert failures([*entries, entries[7]], most=2) == ["3 x 507 GET /h", "2 x 503 GET /d"]
-    assert len(message("T3S70", 14, entries, SINCE, UNTIL).splitlines()) == 2 + 5 + 1
+    entries += [*entries[3:], entries[7]]
+    first, most, *others, rest, newest = failures(entries, 14)
+    assert (first, most, others[0]) == ("Most frequent:", "  3 x 507 GET /h", "  2 x 503 GET /d")
+    assert (len(others), rest, newest) == (4, "  and 3 others", "Newest: ")
+    assert len(message("T3S70", 14, entries, SINCE, UNTIL).splitlines()) == 2 + 5 + 2
+
+
+def test_errors_of_which_others_were_reported_before() -> None:
+    """They are new ones, so that nobody counts those of the time and finds more."""
+    text = message("T3S70", 1, [], SINCE, UNTIL, is_rest=True)
+    assert text == f"T3S70: 1 new error from {SINCE} to {UNTIL}"
 
 
 def test_the_first_line_is_short() -> None:
     """Log views and mail clients cut longer ones."""
     since, until = "2026-01-01T09:58:00.123456Z", "2026-01-01T10:02:00.654321Z"
-    assert len(message("T3S70", 999_999, [], since, until)) <= 90
+    assert len(message("T3S70", 999_999, [], since, until, is_rest=True)) <= 90
 
 
 @given(

@@ -176,7 +176,7 @@ def test_quality_gate_skips_after_errors(airflow, simulator, tmp_path):
     assert re.search(
         r"T3S70: at least \d+ errors, more than max_errors=0, in 2026-03-01T09:00:00Z to ", output
     )
-    assert f"The newest: {newest['log_time']}, log entry {newest['id']}, " in output
+    assert f"Newest: log entry {newest['id']}, at {newest['log_time']}" in output
     assert "starting task_id=check_logs" in output
     assert "starting task_id=load" not in output
     assert len(simulator.requests) - sent == 1

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._health import plots, words
 from airflow_provider_supermetrics._health.model import ExportedWindow, Report, report
 from airflow_provider_supermetrics._health.page import render, render_body
@@ -110,8 +111,8 @@ def test_the_same_input_gives_the_same_page() -> None:
         (words.length(timedelta(days=1, hours=1, minutes=1)), "1 day 1 hour"),
         (words.length(timedelta(hours=2)), "2 hours"),
         (words.length(timedelta()), "less than a second"),
-        (words.count(1, "entry", "entries"), "1 entry"),
-        (words.count(1234, "window"), "1,234 windows"),
+        (counted(1, "entry", "entries"), "1 entry"),
+        (counted(1234, "window"), "1,234 windows"),
         (words.moment(START + timedelta(seconds=5)), "2026-01-01 00:00:05"),
         (words.period(Window(START, START + HOUR)), "2026-01-01 00:00 to 01:00"),
         (words.period(Window(START, START + DAY)), "2026-01-01 00:00 to 2026-01-02 00:00"),
