@@ -93,6 +93,8 @@ def lake(
 @pytest.fixture
 def query() -> Callable[[str], list[dict[str, Any]]]:
     """Query with DuckDB, which may fetch nothing from the network."""
+    if int(duckdb.__version__.split(".")[0]) < 2:
+        pytest.skip("DuckDB before 2.0, which is for Python 3.11, downloads what it needs for time zones")
     database = duckdb.connect(config={"autoinstall_known_extensions": False, "TimeZone": "UTC"})
 
     def run(statement: str) -> list[dict[str, Any]]:

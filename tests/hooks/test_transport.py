@@ -6,6 +6,7 @@ import gc
 import gzip
 import json
 import ssl
+import sys
 import time
 import tracemalloc
 import warnings
@@ -415,8 +416,10 @@ def test_a_proxy_that_drips(
     sim = simulate(faults=[Fault(raw=script)], tls=tls if scheme == "https" else None)
     extra = {"team_id": TEAM, "timeout": 0.4, "proxies": sim.url, "verify": str(certificate)}
     connection("https://127.0.0.1:9", extra=extra)
+    # asyncio before Python 3.11 does no TLS within TLS, and says so at once: docs/installing.md.
+    refused = "|TLS-in-TLS" if sys.version_info < (3, 11) and within and scheme == "https" else ""
     begun = time.monotonic()
-    with pytest.raises(SupermetricsConnectionError, match=r"(?i)time|not complete"):
+    with pytest.raises(SupermetricsConnectionError, match=f"(?i)time|not complete{refused}"):
         once.list_logs(CONNECTOR)
     assert time.monotonic() - begun < 20
     assert all(request.method == "CONNECT" for request in sim.requests)
