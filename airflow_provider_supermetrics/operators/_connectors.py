@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics.exceptions import SupermetricsError
 from airflow_provider_supermetrics.operators._base import SupermetricsOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_supermetrics._api.text import counted
-from airflow_provider_supermetrics._compat import Context
+    from airflow_provider_supermetrics._compat import Context
 
 
 class SupermetricsListConnectorsOperator(SupermetricsOperator):
