@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +25,6 @@ from airflow_provider_supermetrics._schedule import Window
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
-# Numbers are kept by hour up to this length of the report, so that "since when" is exact to the hour.
-_LONGEST_BY_HOUR: Final = timedelta(days=62)
 # So many bars are legible beside each other.
 _MOST_BARS: Final = 192
 _BARS: Final = (*(timedelta(hours=hours) for hours in (1, 2, 3, 4, 6, 12)), _DAY, timedelta(days=7))
@@ -264,9 +263,8 @@ def report(
     :param memo: what an earlier report has counted, which is used again where nothing has changed, and
         replaced.
     """
-    unit = _HOUR if window.end - window.start <= _LONGEST_BY_HOUR else _DAY
     bar = next((bar for bar in _BARS if window.end - window.start <= _MOST_BARS * bar), _BARS[-1])
-    scale = _Scale(window, unit, max(bar, unit))
+    scale = _Scale(window, bar)
     connectors = []
     known: Memo = {}
     for path, windows in exports:
@@ -283,55 +281,53 @@ def report(
         memo.clear()
         memo.update(known)
     connectors.sort(key=_urgency)
-    return Report(window, now, max(bar, unit), tuple(connectors), tuple(notes))
+    return Report(window, now, bar, tuple(connectors), tuple(notes))
 
 
 class _Scale:
-    """A report's time, in units by which it counts.
+    """A report's time in the hours by which it counts, so that the last day is one of any 24 hours.
 
     :param window: the time.
-    :param unit: the length of a unit.
     :param bar: the length of a bar.
     """
 
-    def __init__(self, window: Window, unit: timedelta, bar: timedelta) -> None:
+    def __init__(self, window: Window, bar: timedelta) -> None:
         self.window = window
-        self.unit = unit
-        first = floor(window.start, unit)
-        number = -((first - window.end) // unit)
-        self.starts = [first + index * unit for index in range(number)]
+        first = floor(window.start, _HOUR)
+        number = -((first - window.end) // _HOUR)
+        self.starts = [first + index * _HOUR for index in range(number)]
         self.bars = self._ranges(bar)
         self.days = self._ranges(_DAY)
         self.day_of = [day for day, (first, end) in enumerate(self.days) for _ in range(first, end)]
         self._indices = {start: index for index, start in enumerate(self.starts)}
 
     def index(self, time: datetime) -> int:
-        """The unit of a time, which may be beyond the report."""
+        """The hour of a time, which may be beyond the report."""
         index = self._indices.get(time)
-        return (time - self.starts[0]) // self.unit if index is None else index
+        return (time - self.starts[0]) // _HOUR if index is None else index
 
-    def units(self, window: Window) -> tuple[int, int]:
-        """The first unit of a window, and the one after its last, which may be beyond the report."""
+    def hours(self, window: Window) -> tuple[int, int]:
+        """The first hour of a window, and the one after its last, which may be beyond the report."""
         first, end = self._indices.get(window.start), self._indices.get(window.end)
         if first is None:
-            first = (window.start - self.starts[0]) // self.unit
+            first = (window.start - self.starts[0]) // _HOUR
         if end is None:
-            end = -((self.starts[0] - window.end) // self.unit)
+            end = -((self.starts[0] - window.end) // _HOUR)
         return first, end
 
     def first_after(self, time: datetime) -> int:
-        """The first unit that begins at a time or later, at most one beyond the report."""
+        """The first hour that begins at a time or later, at most one beyond the report."""
         return bisect_left(self.starts, time)
 
     def _ranges(self, length: timedelta) -> list[tuple[int, int]]:
-        """The units of each longer time: the first one, and the one after the last."""
+        """The hours of each longer time: the first one, and the one after the last."""
         groups = groupby(range(len(self.starts)), lambda index: floor(self.starts[index], length))
         ranges = [list(group) for _, group in groups]
         return [(group[0], group[-1] + 1) for group in ranges]
 
 
 class _Series:
-    """A connector's numbers by unit, and the folders of each day.
+    """A connector's numbers by hour, and the folders of each day.
 
     :param scale: the report's time.
     :param windows: the connector's windows, in any order.
@@ -348,9 +344,8 @@ class _Series:
         size = len(scale.starts)
         self.entries = [0] * size
         self.errors = [0] * size
-        self._timed = [0.0] * size
-        self._p50 = [0.0] * size
-        self._p95 = [0.0] * size
+        # A year has so many hours that a list's objects would be most of the memory.
+        self._timed, self._p50, self._p95 = (array("d", bytes(8 * size)) for _ in range(3))
         self._max: list[Number] = [0] * size
         self.statuses: dict[str, int] = {}
         self.last_error: Window | None = None
@@ -363,7 +358,7 @@ class _Series:
 
     def _count(self, window: Window, facts: WindowFacts, statistics: WindowStatistics) -> None:
         """Count the entries of a window."""
-        first, end = self._scale.units(window)
+        first, end = self._scale.hours(window)
         size = len(self.entries)
         if statistics.hours:
             for hour in statistics.hours:
@@ -383,7 +378,7 @@ class _Series:
                 self._max[first] = longest
         durations = statistics.duration_ms
         if durations.entries and durations.p50 is not None and durations.p95 is not None:
-            # All units that the window covers, because the manifest does not divide them.
+            # All hours that the window covers, because the manifest does not divide them.
             timed = durations.entries / (end - first)
             for index in range(max(first, 0), min(end, size)):
                 self._timed[index] += timed
@@ -398,7 +393,7 @@ class _Series:
                 self.last_error = window
 
     def numbers(self, first: int, end: int) -> Numbers:
-        """Those of the units from ``first`` on, up to ``end``."""
+        """Those of the hours from ``first`` on, up to ``end``."""
         timed = sum(self._timed[first:end])
         return Numbers(
             start=self._scale.starts[min(first, len(self.entries) - 1)],
@@ -413,26 +408,26 @@ class _Series:
     @cached_property
     def bars(self) -> tuple[Numbers, ...]:
         """Those of each bar."""
-        return tuple(self.numbers(*units) for units in self._scale.bars)
+        return tuple(self.numbers(*hours) for hours in self._scale.bars)
 
     @cached_property
     def days(self) -> tuple[Numbers, ...]:
         """Those of each day, the earliest first."""
-        return tuple(self.numbers(*units) for units in self._scale.days)
+        return tuple(self.numbers(*hours) for hours in self._scale.days)
 
     def _folders(self) -> list[set[str]]:
         """The folders of the windows of each day."""
         scale, size = self._scale, len(self._scale.starts)
         folders: list[set[str]] = [set() for _ in scale.days]
         for each in self.windows:
-            first, end = scale.units(each.window)
+            first, end = scale.hours(each.window)
             if end > 0 and first < size:
                 for day in range(scale.day_of[max(first, 0)], scale.day_of[min(end, size) - 1] + 1):
                     folders[day].add(each.folder)
         return folders
 
     def first_with_entries(self) -> int:
-        """The first unit that has any; without one, 0."""
+        """The first hour that has any; without one, 0."""
         return next((index for index, entries in enumerate(self.entries) if entries), 0)
 
 
@@ -541,7 +536,7 @@ def _errors(recent: Numbers, before: Numbers, series: _Series, scale: _Scale) ->
 
 
 def _since(series: _Series, rate: float) -> int:
-    """The unit from which on errors exceed this rate the most: a quiet hour after it changes nothing."""
+    """The hour from which on errors exceed this rate the most: a quiet hour after it changes nothing."""
     excess = most = 0.0
     since = len(series.entries) - 1
     for index in range(since, -1, -1):
@@ -572,7 +567,7 @@ def _silent(
     if recent.entries or days < 1 or before.entries < days * _FEWEST_A_DAY:
         return
     last = max(index for index, entries in enumerate(series.entries) if entries)
-    since = scale.starts[last] + scale.unit
+    since = scale.starts[last] + _HOUR
     usual = counted(round(before.entries / days), "entry", "entries")
     yield Finding(Level.WARNING, "silent", f"No entries since {moment(since)}; before, {usual} a day", since)
 

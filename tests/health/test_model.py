@@ -57,7 +57,7 @@ def test_a_healthy_connector_has_no_findings() -> None:
 
 
 def test_errors_say_since_when() -> None:
-    """A quiet hour in between does not begin the time anew."""
+    """A quiet hour in between does not begin the time again."""
     windows = [*hourly(0, 50), *hourly(50, 60, errors=60), *hourly(60, 61), *hourly(61, 72, errors=60)]
     assert findings(windows) == [
         (Level.CRITICAL, "52.5 % of the last day's entries are errors, since 2026-01-03 02:00; before, 0 %")
@@ -77,6 +77,17 @@ def test_errors_from_the_beginning_on() -> None:
     """Nobody knows when they began."""
     text = "30.0 % of the last day's entries are errors, since the first entries of this report"
     assert findings(hourly(0, 72, errors=30)) == [(Level.CRITICAL, text)]
+
+
+@pytest.mark.parametrize("days", [61, 63, 90, 400])
+def test_the_last_day_is_24_hours_however_long_the_report_is(days: int) -> None:
+    """Not the time since midnight."""
+    last = days * 24 + 1
+    assert findings([*hourly(0, last - 1), *hourly(last - 1, last, entries=0)], days + 1 / 24) == []
+    errors = [*hourly(0, last - 13), *hourly(last - 13, last - 1, errors=50), *hourly(last - 1, last)]
+    health = health_of(errors, days + 1 / 24)
+    assert [finding.since for finding in health.findings] == [START + (last - 13) * HOUR]
+    assert (health.recent.entries, health.recent.errors) == (2400, 600)
 
 
 def test_errors_that_are_over_need_no_attention() -> None:
