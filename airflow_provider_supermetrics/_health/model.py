@@ -188,6 +188,8 @@ class ConnectorHealth:
     """What is known of a connector.
 
     :param path: the path of its exports.
+    :param team_id: its team, or None where no manifest was read.
+    :param label: both as a name, the team only where several have such a connector.
     :param findings: what needs attention, most of it first.
     :param bars: the numbers over time, each of the report's ``bar`` long.
     :param days: the latest first, by UTC.
@@ -198,7 +200,8 @@ class ConnectorHealth:
 
     path: str
     connector_identifier: str
-    teams: tuple[int, ...]
+    team_id: int | None
+    label: str
     findings: tuple[Finding, ...]
     coverage: ConnectorCoverage
     numbers: Numbers
@@ -239,7 +242,7 @@ class Report:
         attention = [each for each in self.connectors if each.level > Level.NOTICE]
         return {
             "connectors": len(self.connectors),
-            "attention": [each.connector_identifier for each in attention],
+            "attention": [each.label for each in attention],
             "entries": sum(each.numbers.entries for each in self.connectors),
             "errors": sum(each.numbers.errors for each in self.connectors),
             "missing_hours": round(
@@ -271,17 +274,50 @@ def report(
         by_connector = defaultdict(list)
         for each in windows:
             by_connector[each.connector_identifier].append(each)
-        for name, found in by_connector.items():
-            series = (memo or {}).get((path, name))
-            if series is None or not series.is_of(scale, found):
-                series = _Series(scale, found)
-            known[path, name] = series
-            connectors.append(_health(path, name, series, scale, now))
+        for name, of_name in by_connector.items():
+            by_team = _by_team(of_name)
+            for team, found in by_team.items():
+                series = (memo or {}).get((path, name, team))
+                if series is None or not series.is_of(scale, found):
+                    series = _Series(scale, found)
+                known[path, name, team] = series
+                label = f"{name} of team {team}" if len(by_team) > 1 else name
+                connectors.append(_health(path, name, team, label, series, scale, now))
     if memo is not None:
         memo.clear()
         memo.update(known)
     connectors.sort(key=_urgency)
     return Report(window, now, bar, tuple(connectors), tuple(notes))
+
+
+def _by_team(windows: list[ExportedWindow]) -> dict[int | None, list[ExportedWindow]]:
+    """Divide the windows of one identifier by team.
+
+    Without facts, a window belongs to the first team of its folder, or of the nearest folder above it that
+    has one.
+    """
+    teams = {each.facts.team_id for each in windows if each.facts is not None}
+    if len(teams) < 2:
+        return {next(iter(teams), None): windows}
+    first: dict[str, int] = {}
+    for folder, team in {(each.folder, each.facts.team_id) for each in windows if each.facts is not None}:
+        for above in _upwards(folder):
+            first[above] = min(team, first.get(above, team))
+    found: dict[int | None, list[ExportedWindow]] = defaultdict(list)
+    for each in windows:
+        if each.facts is not None:
+            found[each.facts.team_id].append(each)
+        else:
+            found[next(first[above] for above in _upwards(each.folder) if above in first)].append(each)
+    return found
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """The folder, and those above it up to the path of the exports."""
+    yield folder
+    while folder:
+        folder = folder.rpartition("/")[0]
+        yield folder
 
 
 class _Scale:
@@ -431,11 +467,17 @@ class _Series:
         return next((index for index, entries in enumerate(self.entries) if entries), 0)
 
 
-Memo = dict[tuple[str, str], _Series]
+Memo = dict[tuple[str, str, int | None], _Series]
 
 
 def _health(
-    path: str, connector_identifier: str, series: _Series, scale: _Scale, now: datetime
+    path: str,
+    connector_identifier: str,
+    team_id: int | None,
+    label: str,
+    series: _Series,
+    scale: _Scale,
+    now: datetime,
 ) -> ConnectorHealth:
     windows = series.windows
     coverage = _coverage([each.window for each in windows], scale.window, now)
@@ -455,7 +497,8 @@ def _health(
     return ConnectorHealth(
         path=path,
         connector_identifier=connector_identifier,
-        teams=tuple(sorted({each.facts.team_id for each in windows if each.facts is not None})),
+        team_id=team_id,
+        label=label,
         findings=tuple(findings),
         coverage=coverage,
         numbers=series.numbers(0, len(scale.starts)),
@@ -595,7 +638,7 @@ def _urgency(health: ConnectorHealth) -> tuple[float | str, ...]:
     """Sorts by how much attention a connector needs."""
     nothing_comes = any(finding.kind in ("stopped", "silent") for finding in health.findings)
     score = (health.recent.rate or 0.0) + (1 - health.coverage.share) + nothing_comes
-    return (-health.level, -score, health.connector_identifier, health.path)
+    return (-health.level, -score, health.connector_identifier, health.path, health.team_id or 0)
 
 
 def _days(series: _Series, coverage: ConnectorCoverage) -> Iterator[Day]:

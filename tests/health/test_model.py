@@ -173,6 +173,27 @@ def test_a_manifest_that_was_not_read_still_covers_its_time() -> None:
     assert (health.unread, health.numbers.entries, health.coverage.share) == (1, 7200, 1.0)
 
 
+def test_teams_with_the_same_identifier_are_different_connectors() -> None:
+    """What was not read belongs to the team of its folder, or of the nearest one above it."""
+    windows = [
+        *hourly(0, 71, team=1, folder="team=1/date=1"),
+        ExportedWindow("T3S70", Window(START + 71 * HOUR, START + 72 * HOUR), "team=1/date=2"),
+        *hourly(0, 70, team=2, folder="team=2", errors=100),
+        ExportedWindow("T3S70", Window(START + 70 * HOUR, START + 71 * HOUR), "team=2"),
+        ExportedWindow("T3S70", Window(START + 71 * HOUR, START + 72 * HOUR), "team=2/date=2"),
+    ]
+    for order in (windows, windows[::-1]):
+        second, first = report_of(order).connectors
+        assert (first.label, first.team_id) == ("T3S70 of team 1", 1)
+        assert (first.findings, first.unread, first.windows, first.numbers.errors) == ((), 1, 72, 0)
+        assert (second.label, second.unread, second.windows) == ("T3S70 of team 2", 2, 72)
+        assert (second.numbers.errors, [each.kind for each in second.findings]) == (7000, ["errors"])
+    assert report_of(windows).numbers["attention"] == ["T3S70 of team 2"]
+    assert health_of(windows[:72]).label == "T3S70"
+    [unread] = report_of([windows[71]]).connectors
+    assert (unread.label, unread.team_id) == ("T3S70", None)
+
+
 def test_what_needs_attention_most_comes_first() -> None:
     """By level, then by how bad it is; names decide between equals, not the order of the listing."""
     windows = [
@@ -288,7 +309,7 @@ def test_floor(time: datetime, unit: timedelta) -> None:
 @given(st.lists(st.tuples(st.sampled_from(["add", "drop", "swap", "later"]), st.integers(0, 71)), max_size=8))
 def test_what_was_counted_before_changes_nothing(steps: list[tuple[str, int]]) -> None:
     """A report with the memo of the one before is the same as from scratch."""
-    windows, memo = hourly(10, 60), {}
+    windows, memo = [*hourly(10, 60), *hourly(10, 60, team=2, errors=9)], {}
     span = Window(START, START + 3 * DAY)
     for step, hour in steps:
         if step == "add":

@@ -68,6 +68,15 @@ def test_links_lead_to_the_folders_and_sections(page: Page) -> None:
     assert all(link.startswith("#") for link in other.links)
 
 
+def test_teams_with_the_same_identifier_are_told_apart() -> None:
+    """In the first table, and at the head of their sections."""
+    other = parsed(render(a_report(*hourly(0, 72, connector="K2M41", team=2, errors=50, folder="team=2"))))
+    names = ["K2M41 of team 2", "T3S70", "K2M41 of team 936506"]
+    assert [element.text for element in other.all("h2")] == names
+    rows = [element.text for element in other.all("th", scope="row") if not element.text.startswith("20")]
+    assert rows == names
+
+
 def test_the_page_needs_nothing_else(page: Page) -> None:
     """No script, no address, no file; and its policy forbids the browser to load any."""
     html = render(a_report())

@@ -35,7 +35,7 @@ def exported(
         Durations(entries, 200, p95, p95) if entries else Durations(),
         tuple(hours),
     )
-    facts = WindowFacts(936506, entries, statistics)
+    facts = WindowFacts(parts.pop("team", 936506), entries, statistics)
     return ExportedWindow(
         parts.pop("connector", "T3S70"), Window(start, start + length), facts=facts, **parts
     )
