@@ -70,14 +70,11 @@ class WindowStatistics(msgspec.Struct, frozen=True, gc=False):
 
 
 class WindowFacts(msgspec.Struct, frozen=True, gc=False):
-    """What the page needs of a manifest's content.
-
-    :param statistics: None in a manifest of an older release.
-    """
+    """What the page needs of a manifest's content."""
 
     team_id: int
     entries: int
-    statistics: WindowStatistics | None = None
+    statistics: WindowStatistics
 
 
 class ExportedWindow(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +122,7 @@ class Numbers:
         theirs, weighted by their entries.
     :param p95: likewise.
     :param max: the longest duration of the windows that begin in the time.
+    :param is_read: whether a manifest of some of the time was read; without one, the numbers say nothing.
     """
 
     start: datetime
@@ -134,6 +132,7 @@ class Numbers:
     p50: float | None
     p95: float | None
     max: Number | None
+    is_read: bool
 
     @property
     def rate(self) -> float | None:
@@ -385,17 +384,21 @@ class _Series:
         self._max: list[Number] = [0] * size
         self.statuses: dict[str, int] = {}
         self.last_error: Window | None = None
-        for window, facts, statistics in _counted_once(self.windows):
-            self._count(window, facts, statistics)
+        self._read = bytearray(size)
+        for window, facts in _counted_once(self.windows):
+            self._count(window, facts)
 
     def is_of(self, scale: _Scale, windows: list[ExportedWindow]) -> bool:
         """Whether it would be the same for these."""
         return scale.starts == self._scale.starts and windows == self._listed
 
-    def _count(self, window: Window, facts: WindowFacts, statistics: WindowStatistics) -> None:
+    def _count(self, window: Window, facts: WindowFacts) -> None:
         """Count the entries of a window."""
         first, end = self._scale.hours(window)
         size = len(self.entries)
+        statistics = facts.statistics
+        for index in range(max(first, 0), min(end, size)):
+            self._read[index] = True
         if statistics.hours:
             for hour in statistics.hours:
                 start = parse_log_time(hour.start).at
@@ -439,7 +442,12 @@ class _Series:
             p50=sum(self._p50[first:end]) / timed if timed else None,
             p95=sum(self._p95[first:end]) / timed if timed else None,
             max=max(self._max[first:end], default=0) if timed else None,
+            is_read=any(self._read[first:end]),
         )
+
+    def days_read(self, end: int) -> float:
+        """How many days of the hours up to ``end`` are in a manifest that was read."""
+        return self._read.count(True, 0, end) * _HOUR / _DAY
 
     @cached_property
     def bars(self) -> tuple[Numbers, ...]:
@@ -489,7 +497,7 @@ def _health(
     findings = [
         *_errors(recent, before, series, scale),
         *_missing(coverage, newest, now),
-        *_silent(recent, before, coverage, series, scale),
+        *_silent(recent, before, series.days_read(day), series, scale),
         *_slow(recent, before),
         *_overlapping(coverage),
     ]
@@ -512,9 +520,7 @@ def _health(
     )
 
 
-def _counted_once(
-    windows: Sequence[ExportedWindow],
-) -> Iterator[tuple[Window, WindowFacts, WindowStatistics]]:
+def _counted_once(windows: Sequence[ExportedWindow]) -> Iterator[tuple[Window, WindowFacts]]:
     """Leave out windows whose time others contain: an hour of a day that was exported again as a whole.
 
     :param windows: the earliest first, of those the longest.
@@ -522,9 +528,9 @@ def _counted_once(
     end = datetime.min.replace(tzinfo=timezone.utc)
     for each in windows:
         facts = each.facts
-        if facts is not None and facts.statistics is not None and each.window.end > end:
+        if facts is not None and each.window.end > end:
             end = each.window.end
-            yield each.window, facts, facts.statistics
+            yield each.window, facts
 
 
 def _coverage(windows: Sequence[Window], of: Window, now: datetime) -> ConnectorCoverage:
@@ -604,13 +610,20 @@ def _missing(coverage: ConnectorCoverage, newest: datetime, now: datetime) -> It
 
 
 def _silent(
-    recent: Numbers, before: Numbers, coverage: ConnectorCoverage, series: _Series, scale: _Scale
+    recent: Numbers, before: Numbers, days: float, series: _Series, scale: _Scale
 ) -> Iterator[Finding]:
-    days = total(coverage.complete) / _DAY - 1
+    """Whether nothing comes.
+
+    :param days: how many days before were read.
+    """
     if recent.entries or days < 1 or before.entries < days * _FEWEST_A_DAY:
         return
     last = max(index for index, entries in enumerate(series.entries) if entries)
-    since = scale.starts[last] + _HOUR
+    # Nobody knows what a window contains that was not read.
+    unread = [each.window.end for each in series.windows if each.facts is None]
+    since = max([scale.starts[last] + _HOUR, *unread])
+    if since > recent.start:
+        return
     usual = counted(round(before.entries / days), "entry", "entries")
     yield Finding(Level.WARNING, "silent", f"No entries since {moment(since)}; before, {usual} a day", since)
 

@@ -109,6 +109,7 @@ def _template(name: str) -> Template:
         "length_of": len,
         "milliseconds": words.milliseconds,
         "moment": words.moment,
+        "number": words.number,
         "percent": words.percent,
         "period": words.period,
         "span": lambda time: words.length(time) if time else "-",

@@ -22,7 +22,7 @@ from airflow_provider_supermetrics._health.model import (
 )
 from airflow_provider_supermetrics._schedule import Window
 from tests.conftest import HOUR, START
-from tests.health.windows import exported, hourly
+from tests.health.windows import exported, hourly, unread
 from tests.support.selection import examples
 
 DAY = timedelta(days=1)
@@ -173,6 +173,22 @@ def test_a_manifest_that_was_not_read_still_covers_its_time() -> None:
     assert (health.unread, health.numbers.entries, health.coverage.share) == (1, 7200, 1.0)
 
 
+def test_what_was_not_read_is_not_silent() -> None:
+    """Nobody knows whether it has entries."""
+    health = health_of([*hourly(0, 48), *unread(48, 72)])
+    assert (health.findings, health.recent.is_read, health.numbers.is_read) == ((), False, True)
+    assert [day.numbers.is_read for day in health.days] == [False, True, True]
+    assert findings([*hourly(0, 48), *hourly(48, 71, entries=0), *unread(71, 72)]) == []
+
+
+def test_silence_begins_after_what_was_not_read() -> None:
+    """And what is usual is that of the hours that were read."""
+    windows = [*hourly(0, 30), *unread(30, 47), *hourly(47, 72, entries=0)]
+    assert findings(windows) == [
+        (Level.WARNING, "No entries since 2026-01-02 23:00; before, 2,323 entries a day")
+    ]
+
+
 def test_teams_with_the_same_identifier_are_different_connectors() -> None:
     """What was not read belongs to the team of its folder, or of the nearest one above it."""
     windows = [
@@ -309,7 +325,7 @@ def test_floor(time: datetime, unit: timedelta) -> None:
 @given(st.lists(st.tuples(st.sampled_from(["add", "drop", "swap", "later"]), st.integers(0, 71)), max_size=8))
 def test_what_was_counted_before_changes_nothing(steps: list[tuple[str, int]]) -> None:
     """A report with the memo of the one before is the same as from scratch."""
-    windows, memo = [*hourly(10, 60), *hourly(10, 60, team=2, errors=9)], {}
+    windows, memo = [*hourly(10, 60), *hourly(20, 30, team=2, errors=9)], {}
     span = Window(START, START + 3 * DAY)
     for step, hour in steps:
         if step == "add":

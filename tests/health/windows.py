@@ -41,6 +41,14 @@ def exported(
     )
 
 
+def unread(first: int, end: int) -> list[ExportedWindow]:
+    """The windows of some hours whose manifests were not read."""
+    return [
+        ExportedWindow("T3S70", Window(START + hour * HOUR, START + (hour + 1) * HOUR))
+        for hour in range(first, end)
+    ]
+
+
 def hourly(first: int, end: int, **facts: Any) -> list[ExportedWindow]:
     """The windows of some hours, counted from the start of the tests."""
     return [exported(START + hour * HOUR, **facts) for hour in range(first, end)]
