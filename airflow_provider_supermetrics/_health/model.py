@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -574,9 +574,12 @@ def _errors(recent: Numbers, before: Numbers, series: _Series, scale: _Scale) ->
     if recent.rate < _NOTABLE_RATE and not has_risen:
         return
     level = Level.CRITICAL if recent.rate >= _FAILING_RATE else Level.WARNING
-    index = _since(series, recent.rate / 2)
+    index = _since(series, recent.rate / 2, scale.first_after(recent.start))
     since = scale.starts[index]
-    when = f"since {moment(since)}; before, {percent(series.numbers(0, index).rate)}"
+    earlier = series.numbers(max(index - _DAY // _HOUR, 0), index)
+    if earlier.rate is None:
+        earlier = series.numbers(0, index)
+    when = f"since {moment(since)}; before, {percent(earlier.rate)}"
     if index == series.first_with_entries():
         when = "since the first entries of this report"
     yield Finding(
@@ -584,15 +587,27 @@ def _errors(recent: Numbers, before: Numbers, series: _Series, scale: _Scale) ->
     )
 
 
-def _since(series: _Series, rate: float) -> int:
-    """The hour from which on errors exceed this rate the most: a quiet hour after it changes nothing."""
+def _since(series: _Series, rate: float, last_day: int) -> int:
+    """The hour from which on errors exceed this rate the most: a quiet hour after it changes nothing.
+
+    What is before a day below the rate is another matter, and so is what is before so many entries without
+    an error that they outweigh all that follows.
+
+    :param last_day: the first hour of the last day.
+    """
     excess = most = 0.0
     since = len(series.entries) - 1
+    day: deque[float] = deque(maxlen=_DAY // _HOUR)
     for index in range(since, -1, -1):
         entries = series.entries[index]
-        excess += series.errors[index] - rate * entries
-        if entries and excess > most:
+        if not entries:
+            continue
+        day.append(series.errors[index] - rate * entries)
+        excess += day[-1]
+        if excess > most:
             most, since = excess, index
+        if index < last_day and (excess < 0 or (len(day) == day.maxlen and sum(day) < 0)):
+            break
     return since
 
 

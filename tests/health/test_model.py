@@ -64,6 +64,21 @@ def test_errors_say_since_when() -> None:
     ]
 
 
+def test_an_outage_that_was_over_is_not_the_beginning() -> None:
+    """Days without errors between them: what they say of before is their rate."""
+    outage = [*hourly(0, 48), *hourly(48, 120, errors=100)]
+    after = [*outage, *hourly(120, 240), *hourly(240, 264, errors=20)]
+    text = "20.0 % of the last day's entries are errors, since 2026-01-11 00:00; before, 0 %"
+    assert findings(after, 11) == [(Level.CRITICAL, text)]
+    # Many errors are over after one day without any.
+    long = [*outage, *hourly(120, 145), *hourly(145, 264, errors=100)]
+    text = "100 % of the last day's entries are errors, since 2026-01-07 01:00; before, 0 %"
+    assert findings(long, 11) == [(Level.CRITICAL, text)]
+    # One entry a day.
+    daily = [exported(START + day * DAY, entries=1, errors=int(day in (3, 4, 5, 6, 10))) for day in range(11)]
+    assert health_of(daily, 11).findings[0].since == START + 10 * DAY
+
+
 def test_a_rate_that_has_risen_is_a_warning_before_it_is_high() -> None:
     """Two of a hundred are few, unless it was none before."""
     assert findings(hourly(0, 72, errors=2)) == []
@@ -321,7 +336,7 @@ def test_floor(time: datetime, unit: timedelta) -> None:
     assert unit != 7 * DAY or found.weekday() == 0
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["add", "drop", "swap", "later"]), st.integers(0, 71)), max_size=8))
 def test_what_was_counted_before_changes_nothing(steps: list[tuple[str, int]]) -> None:
     """A report with the memo of the one before is the same as from scratch."""
