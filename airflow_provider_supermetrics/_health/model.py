@@ -121,7 +121,8 @@ class Numbers:
     :param p50: half of the durations are not longer. Where several windows are in the time, the mean of
         theirs, weighted by their entries.
     :param p95: likewise.
-    :param max: the longest duration of the windows that begin in the time.
+    :param max: the longest duration of the windows that begin in the time; for the first of the report, of
+        those that begin before it, too.
     :param is_read: whether a manifest of some of the time was read; without one, the numbers say nothing.
     """
 
@@ -381,7 +382,7 @@ class _Series:
         self.errors = [0] * size
         # A year has so many hours that a list's objects would be most of the memory.
         self._timed, self._p50, self._p95 = (array("d", bytes(8 * size)) for _ in range(3))
-        self._max: list[Number] = [0] * size
+        self._max: list[Number | None] = [None] * size
         self.statuses: dict[str, int] = {}
         self.last_error: Window | None = None
         self._read = bytearray(size)
@@ -408,13 +409,15 @@ class _Series:
                     self._add(index, part, hour.entries, hour.errors)
         elif 0 <= first < size:
             self._add(first, window, facts.entries, statistics.errors)
-        if 0 <= first < size:
+        if first < size and end > 0:
             statuses = self.statuses
             for status, number in statistics.statuses.items():
                 statuses[status] = statuses.get(status, 0) + number
             longest = statistics.duration_ms.max
-            if longest is not None and longest > self._max[first]:
-                self._max[first] = longest
+            begin = max(first, 0)
+            earlier = self._max[begin]
+            if longest is not None and (earlier is None or longest > earlier):
+                self._max[begin] = longest
         durations = statistics.duration_ms
         if durations.entries and durations.p50 is not None and durations.p95 is not None:
             # All hours that the window covers, because the manifest does not divide them.
@@ -441,7 +444,7 @@ class _Series:
             timed=timed,
             p50=sum(self._p50[first:end]) / timed if timed else None,
             p95=sum(self._p95[first:end]) / timed if timed else None,
-            max=max(self._max[first:end], default=0) if timed else None,
+            max=max((longest for longest in self._max[first:end] if longest is not None), default=None),
             is_read=any(self._read[first:end]),
         )
 

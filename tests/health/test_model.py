@@ -242,6 +242,23 @@ def test_what_needs_attention_most_comes_first() -> None:
     assert report_of(windows[::-1]) == report_of(windows)
 
 
+def test_a_window_that_crosses_the_start_has_its_statuses() -> None:
+    """All of them, because the manifest does not divide them; the longest duration is on its first day."""
+    hours = [Hour(f"2026-01-01T{hour:02}:00:00Z", 100, 0) for hour in range(24)]
+    window = exported(START, DAY, entries=2400, hours=hours)
+    health = health_of([window], 2, start=START + 6 * HOUR)
+    assert (health.numbers.entries, health.statuses) == (1800, (("200", 2400), ("500", 0)))
+    assert [day.numbers.max for day in health.days] == [None, None, 900]
+    assert health_of([window], 2, start=START + DAY).statuses == ()
+
+
+def test_a_day_within_a_long_window_has_no_longest_duration() -> None:
+    """It is not 0 ms: nobody knows on which day it was."""
+    health = health_of([exported(START, 3 * DAY)])
+    assert [day.numbers.max for day in health.days] == [None, None, 900]
+    assert [day.numbers.p95 for day in health.days] == [pytest.approx(900)] * 3
+
+
 @pytest.mark.parametrize("days", [1, 3, 30, 61, 90, 365])
 def test_the_bars_stay_legible(days: int) -> None:
     """At most 192 of them, and together they are all of the time."""

@@ -164,6 +164,25 @@ def test_pieces_that_cannot_be_told_apart_are_one() -> None:
     assert (piece.x, piece.width) == (0, pytest.approx(1000, abs=5))
 
 
+def test_statuses_of_errors_are_those_from_400_on() -> None:
+    """By their number; what is none is not."""
+    statuses = {
+        "45": 1,
+        "99": 1,
+        "399": 1,
+        "400": 1,
+        "1000": 1,
+        "none": 1,
+        "other": 1,
+        "9" * 5000: 1,
+        "\u00b2": 1,
+    }
+    span = Window(START, START + HOUR)
+    other = parsed(render(report([("/logs", [exported(START, statuses=statuses)])], span, span.end)))
+    assert [each.text for each in other.all("li", class_="failed")] == ["1000: 1", "400: 1"]
+    assert "Statuses, of whole windows" in [each.text for each in other.all("h3")]
+
+
 def test_many_missing_hours_are_written_out() -> None:
     """Not as a power of ten."""
     span = Window(START, START + 400 * HOUR)
