@@ -545,9 +545,15 @@ def _coverage(windows: Sequence[Window], of: Window, now: datetime) -> Connector
     found = Coverage.of(expected, _joined(windows))
     missing, awaited = list(found.missing), None
     if missing and missing[-1].end == expected.end:
-        newest = max(windows, key=lambda window: window.end)
-        if now - newest.end < _WINDOWS_AWAITED * (newest.end - newest.start):
-            awaited = missing.pop()
+        # The shortest of those that end last: hours, also where all of them were exported again as one.
+        newest = max(windows, key=attrgetter("end", "start"))
+        step = newest.end - newest.start
+        due, gap = (now - newest.end) // step, missing.pop()
+        end = newest.end + due * step if due >= _WINDOWS_AWAITED else gap.start
+        if end > gap.start:
+            missing.append(Window(gap.start, min(end, gap.end)))
+        if end < gap.end:
+            awaited = Window(max(end, gap.start), gap.end)
     # What is between the ranges that none covers.
     bounds = [expected.start, *(time for gap in found.missing for time in (gap.start, gap.end)), expected.end]
     complete = (Window(start, end) for start, end in zip(bounds[::2], bounds[1::2]) if start < end)
@@ -616,7 +622,7 @@ def _since(series: _Series, rate: float, last_day: int) -> int:
 
 def _missing(coverage: ConnectorCoverage, newest: datetime, now: datetime) -> Iterator[Finding]:
     gaps = list(coverage.missing)
-    if gaps and gaps[-1].end == coverage.expected.end:
+    if gaps and gaps[-1].start >= newest:
         since = gaps.pop().start
         text = f"No export since {moment(newest)}, {length(now - newest)} ago"
         yield Finding(Level.CRITICAL, "stopped", text, since)

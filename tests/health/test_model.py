@@ -139,6 +139,27 @@ def test_a_window_that_is_not_due_is_not_missing() -> None:
     assert findings(daily, 4.1) != []
 
 
+def test_the_shortest_of_the_last_windows_says_what_is_due() -> None:
+    """A month that was exported again as a whole does not excuse hours for two months."""
+    whole = exported(START, 3 * DAY, entries=0)
+    assert health_of([whole, *hourly(0, 72)], 3.2).findings[0].kind == "stopped"
+    assert health_of([whole], 3.2).findings == ()
+
+
+def test_what_is_missing_ends_with_the_last_window_that_is_due() -> None:
+    """The rest is not due yet."""
+    span = Window(START, START + 11 * HOUR + timedelta(minutes=20))
+    [health] = report([("/logs", hourly(0, 1))], span, span.end).connectors
+    assert [each.text for each in health.findings] == [
+        "No export since 2026-01-01 01:00, 10 hours 20 minutes ago"
+    ]
+    assert health.coverage.missing == (Window(START + HOUR, START + 11 * HOUR),)
+    assert health.coverage.awaited == Window(START + 11 * HOUR, span.end)
+    [health] = report([("/logs", hourly(0, 1))], span, span.end + HOUR).connectors
+    assert health.coverage.missing == (Window(START + HOUR, span.end),)
+    assert health.coverage.awaited is None
+
+
 def test_a_connector_that_is_new_lacks_nothing_before() -> None:
     """Its first window is where it begins, unless there is an earlier one before the report."""
     assert findings(hourly(30, 72)) == []
