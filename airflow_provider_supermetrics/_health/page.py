@@ -120,6 +120,7 @@ def _template(name: str) -> Template:
         "number": words.number,
         "percent": words.percent,
         "period": words.period,
+        "periods": words.periods,
         "span": lambda time: words.length(time) if time else "-",
     }
     environment.globals |= {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._schedule import Window
 
+# Windows that are written out.
+_MOST_PERIODS = 4
 _DAY = timedelta(days=1)
 _UNITS = (
     ("day", _DAY),
@@ -72,3 +75,10 @@ def period(window: Window) -> str:
     if window.start.date() == window.end.date():
         end = end.partition(" ")[2]
     return f"{moment(window.start)} to {end}"
+
+
+def periods(windows: Sequence[Window]) -> str:
+    """Some windows, the earliest first; if they are many, their number, and the time that they are in."""
+    if len(windows) <= _MOST_PERIODS:
+        return "; ".join(map(period, windows))
+    return f"{len(windows):,} times between {moment(windows[0].start)} and {moment(windows[-1].end)}"

@@ -156,12 +156,25 @@ def test_words(said: str, expected: str) -> None:
     assert said == expected
 
 
+def test_a_piece_of_several_gaps_names_them() -> None:
+    """In the small strip, gaps that are hours apart are one piece; what is between them is not missing."""
+    span = Window(START, START + 30 * DAY)
+    windows = [*hourly(0, 10), *hourly(11, 20), *hourly(21, 720)]
+    other = parsed(render(report([("/logs", windows)], span, span.end)))
+    assert [each.text for each in other.all("title") if each.text.startswith("Missing")] == [
+        "Missing: 2026-01-01 10:00 to 11:00; 2026-01-01 20:00 to 21:00",
+        "Missing: 2026-01-01 10:00 to 11:00",
+        "Missing: 2026-01-01 20:00 to 21:00",
+    ]
+
+
 def test_pieces_that_cannot_be_told_apart_are_one() -> None:
     """So that a strip never has more pieces than there is room for."""
     span = Window(START, START + 3000 * HOUR)
     every_other = [Window(START + hour * HOUR, START + (hour + 1) * HOUR) for hour in range(0, 3000, 2)]
     [piece] = plots.stretches(every_other, span, 4)
     assert (piece.x, piece.width) == (0, pytest.approx(1000, abs=5))
+    assert words.periods(piece.windows) == "1,500 times between 2026-01-01 00:00 and 2026-05-05 23:00"
 
 
 def test_statuses_of_errors_are_those_from_400_on() -> None:
