@@ -28,6 +28,8 @@ _DAY: Final = timedelta(days=1)
 # So many bars are legible beside each other.
 _MOST_BARS: Final = 192
 _BARS: Final = (*(timedelta(hours=hours) for hours in (1, 2, 3, 4, 6, 12)), _DAY, timedelta(days=7))
+# Connectors that a note names.
+_MOST_NAMES: Final = 5
 # The next window is written after its end: until another one would be due, nothing is missing.
 _WINDOWS_AWAITED: Final = 2
 _FAILING_RATE: Final = 0.2
@@ -192,7 +194,7 @@ class ConnectorHealth:
     :param label: both as a name, the team only where several have such a connector.
     :param findings: what needs attention, most of it first.
     :param bars: the numbers over time, each of the report's ``bar`` long.
-    :param days: the latest first, by UTC.
+    :param days: the latest first, by UTC, from the first window on.
     :param recent: the numbers of the last day that has been exported.
     :param last_error: the shortest time that is known to contain the last error.
     :param unread: how many manifests were not read.
@@ -269,6 +271,7 @@ def report(
     bar = next((bar for bar in _BARS if window.end - window.start <= _MOST_BARS * bar), _BARS[-1])
     scale = _Scale(window, bar)
     connectors = []
+    retired = []
     known: Memo = {}
     for path, windows in exports:
         by_connector = defaultdict(list)
@@ -277,17 +280,35 @@ def report(
         for name, of_name in by_connector.items():
             by_team = _by_team(of_name)
             for team, found in by_team.items():
+                label = f"{name} of team {team}" if len(by_team) > 1 else name
+                newest = max(each.window.end for each in found)
+                if window.start - newest >= window.end - window.start:
+                    retired.append(label)
+                    continue
                 series = (memo or {}).get((path, name, team))
                 if series is None or not series.is_of(scale, found):
                     series = _Series(scale, found)
                 known[path, name, team] = series
-                label = f"{name} of team {team}" if len(by_team) > 1 else name
                 connectors.append(_health(path, name, team, label, series, scale, now))
     if memo is not None:
         memo.clear()
         memo.update(known)
     connectors.sort(key=_urgency)
+    if retired:
+        notes = [*notes, _of_retired(sorted(retired), window)]
     return Report(window, now, bar, tuple(connectors), tuple(notes))
+
+
+def _of_retired(labels: list[str], window: Window) -> str:
+    """The note of the connectors that were retired."""
+    was, are = ("was", "is") if len(labels) == 1 else ("were", "are")
+    shown = labels[:_MOST_NAMES]
+    if more := len(labels) - len(shown):
+        shown.append(f"and {more:,} more")
+    return (
+        f"{counted(len(labels), 'connector')} {was} last exported before "
+        f"{moment(window.start - (window.end - window.start))} and {are} not shown: {', '.join(shown)}"
+    )
 
 
 def _by_team(windows: list[ExportedWindow]) -> dict[int | None, list[ExportedWindow]]:
@@ -684,6 +705,9 @@ def _days(series: _Series, coverage: ConnectorCoverage) -> Iterator[Day]:
     )
     for numbers, folders in zip(reversed(series.days), reversed(series.folders), strict=True):
         start = floor(numbers.start, _DAY)
+        # Before its first window a connector has nothing to show.
+        if start + _DAY <= coverage.expected.start:
+            break
         yield Day(
             date=start.date(),
             numbers=numbers,

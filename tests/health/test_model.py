@@ -168,11 +168,33 @@ def test_a_connector_that_is_new_lacks_nothing_before() -> None:
     ]
 
 
+def test_the_days_begin_with_the_connector() -> None:
+    """A report of years is not larger for a connector of three days."""
+    health = health_of(hourly(0, 72), 400, start=START - 397 * DAY)
+    assert [f"{day.date:%m-%d}" for day in health.days] == ["01-03", "01-02", "01-01"]
+    assert health.findings == ()
+    assert len(health_of([*hourly(-9600, -9599), *hourly(0, 72)], 400, start=START - 397 * DAY).days) == 400
+
+
 def test_a_connector_that_has_ended_before_the_report_is_missing() -> None:
     """All of the time."""
     health = health_of(hourly(-10, -9))
     assert [finding.kind for finding in health.findings] == ["stopped"]
     assert (health.coverage.share, health.windows) == (0.0, 0)
+
+
+def test_a_connector_that_ended_long_before_the_report_is_a_note() -> None:
+    """Nobody waits for it any more, so it is no row, and nothing of it is missing."""
+    old = [*hourly(-80, -72, connector="B"), *hourly(-73, -72, connector="A")]
+    result = report_of([*hourly(0, 72), *old, *hourly(-80, -71, connector="C")])
+    assert [each.connector_identifier for each in result.connectors] == ["C", "T3S70"]
+    text = "2 connectors were last exported before 2025-12-29 00:00 and are not shown: A, B"
+    assert (result.notes, result.numbers["missing_hours"]) == ((text,), 72)
+    many = [each for name in "GFEDCBA" for each in hourly(-700, -699, connector=name)]
+    [note] = report_of(many).notes
+    assert note.endswith(" not shown: A, B, C, D, E, and 2 more")
+    [note] = report_of(many[:1]).notes
+    assert note == "1 connector was last exported before 2025-12-29 00:00 and is not shown: G"
 
 
 def test_a_connector_that_falls_silent_is_a_warning() -> None:
