@@ -70,7 +70,7 @@ def stretches(windows: Iterable[Window], of: Window, narrowest: float) -> list[S
         x = (window.start - of.start).total_seconds() * scale
         width = max((window.end - window.start).total_seconds() * scale, narrowest)
         x = max(0.0, min(x, WIDTH - width))
-        if found and x < sum(found[-1][:2]):
+        if found and x < found[-1][0] + found[-1][1]:
             begin, before, joined = found.pop()
             joined.append(window)
             found.append((begin, max(before, x + width - begin), joined))

@@ -362,6 +362,26 @@ def test_as_a_slow_count_by_hour(found: list[tuple[int, int, int, float]]) -> No
 
 
 @settings(max_examples=examples(200))
+@given(spans, st.integers(0, 60 * 60))
+def test_all_of_the_time_is_exported_missing_or_not_due(
+    found: list[tuple[int, int, int, float]], minutes: int
+) -> None:
+    """Each part of it is one of these; what is not due is the end."""
+    windows = [exported(START + first * HOUR, length * HOUR) for first, length, *_ in found]
+    span = Window(START, START + HOURS * HOUR - timedelta(minutes=minutes % 60))
+    now = span.end + timedelta(minutes=minutes)
+    for each in report([("/logs", windows)], span, now).connectors:
+        coverage = each.coverage
+        awaited = [coverage.awaited] if coverage.awaited else []
+        parts = sorted((*coverage.complete, *coverage.missing, *awaited), key=lambda part: part.start)
+        bounds = [time for part in parts for time in (part.start, part.end)]
+        if bounds:
+            assert (bounds[0], bounds[-1]) == (coverage.expected.start, coverage.expected.end)
+        assert bounds[1:-1:2] == bounds[2::2]
+        assert awaited in ([], parts[-1:])
+
+
+@settings(max_examples=examples(200))
 @given(st.lists(st.tuples(st.integers(0, 71), st.integers(1, 40), st.integers(0, 40)), max_size=40))
 def test_hours_of_a_long_window_are_in_their_hour(found: list[tuple[int, int, int]]) -> None:
     """A manifest of three days that names its hours says as much as those of the hours."""
