@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -24,11 +25,11 @@ from airflow_provider_supermetrics._schedule import Window
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
-# Numbers are kept by hour up to this length of the report, so that "since when" is exact to the hour.
-_LONGEST_BY_HOUR: Final = timedelta(days=62)
 # So many bars are legible beside each other.
 _MOST_BARS: Final = 192
 _BARS: Final = (*(timedelta(hours=hours) for hours in (1, 2, 3, 4, 6, 12)), _DAY, timedelta(days=7))
+# Connectors that a note names.
+_MOST_NAMES: Final = 5
 # The next window is written after its end: until another one would be due, nothing is missing.
 _WINDOWS_AWAITED: Final = 2
 _FAILING_RATE: Final = 0.2
@@ -71,14 +72,11 @@ class WindowStatistics(msgspec.Struct, frozen=True, gc=False):
 
 
 class WindowFacts(msgspec.Struct, frozen=True, gc=False):
-    """What the page needs of a manifest's content.
-
-    :param statistics: None in a manifest of an older release.
-    """
+    """What the page needs of a manifest's content."""
 
     team_id: int
     entries: int
-    statistics: WindowStatistics | None = None
+    statistics: WindowStatistics
 
 
 class ExportedWindow(msgspec.Struct, frozen=True, gc=False):
@@ -125,7 +123,9 @@ class Numbers:
     :param p50: half of the durations are not longer. Where several windows are in the time, the mean of
         theirs, weighted by their entries.
     :param p95: likewise.
-    :param max: the longest duration of the windows that begin in the time.
+    :param max: the longest duration of the windows that begin in the time; for the first of the report, of
+        those that begin before it, too.
+    :param is_read: whether a manifest of some of the time was read; without one, the numbers say nothing.
     """
 
     start: datetime
@@ -135,6 +135,7 @@ class Numbers:
     p50: float | None
     p95: float | None
     max: Number | None
+    is_read: bool
 
     @property
     def rate(self) -> float | None:
@@ -189,9 +190,11 @@ class ConnectorHealth:
     """What is known of a connector.
 
     :param path: the path of its exports.
+    :param team_id: its team, or None where no manifest was read.
+    :param label: both as a name, the team only where several have such a connector.
     :param findings: what needs attention, most of it first.
     :param bars: the numbers over time, each of the report's ``bar`` long.
-    :param days: the latest first, by UTC.
+    :param days: the latest first, by UTC, from the first window on.
     :param recent: the numbers of the last day that has been exported.
     :param last_error: the shortest time that is known to contain the last error.
     :param unread: how many manifests were not read.
@@ -199,7 +202,8 @@ class ConnectorHealth:
 
     path: str
     connector_identifier: str
-    teams: tuple[int, ...]
+    team_id: int | None
+    label: str
     findings: tuple[Finding, ...]
     coverage: ConnectorCoverage
     numbers: Numbers
@@ -240,7 +244,7 @@ class Report:
         attention = [each for each in self.connectors if each.level > Level.NOTICE]
         return {
             "connectors": len(self.connectors),
-            "attention": [each.connector_identifier for each in attention],
+            "attention": [each.label for each in attention],
             "entries": sum(each.numbers.entries for each in self.connectors),
             "errors": sum(each.numbers.errors for each in self.connectors),
             "missing_hours": round(
@@ -264,74 +268,123 @@ def report(
     :param memo: what an earlier report has counted, which is used again where nothing has changed, and
         replaced.
     """
-    unit = _HOUR if window.end - window.start <= _LONGEST_BY_HOUR else _DAY
     bar = next((bar for bar in _BARS if window.end - window.start <= _MOST_BARS * bar), _BARS[-1])
-    scale = _Scale(window, unit, max(bar, unit))
+    scale = _Scale(window, bar)
     connectors = []
+    retired = []
     known: Memo = {}
     for path, windows in exports:
         by_connector = defaultdict(list)
         for each in windows:
             by_connector[each.connector_identifier].append(each)
-        for name, found in by_connector.items():
-            series = (memo or {}).get((path, name))
-            if series is None or not series.is_of(scale, found):
-                series = _Series(scale, found)
-            known[path, name] = series
-            connectors.append(_health(path, name, series, scale, now))
+        for name, of_name in by_connector.items():
+            by_team = _by_team(of_name)
+            for team, found in by_team.items():
+                label = f"{name} of team {team}" if len(by_team) > 1 else name
+                newest = max(each.window.end for each in found)
+                if window.start - newest >= window.end - window.start:
+                    retired.append(label)
+                    continue
+                series = (memo or {}).get((path, name, team))
+                if series is None or not series.is_of(scale, found):
+                    series = _Series(scale, found)
+                known[path, name, team] = series
+                connectors.append(_health(path, name, team, label, series, scale, now))
     if memo is not None:
         memo.clear()
         memo.update(known)
     connectors.sort(key=_urgency)
-    return Report(window, now, max(bar, unit), tuple(connectors), tuple(notes))
+    if retired:
+        notes = [*notes, _of_retired(sorted(retired), window)]
+    return Report(window, now, bar, tuple(connectors), tuple(notes))
+
+
+def _of_retired(labels: list[str], window: Window) -> str:
+    """The note of the connectors that were retired."""
+    was, are = ("was", "is") if len(labels) == 1 else ("were", "are")
+    shown = labels[:_MOST_NAMES]
+    if more := len(labels) - len(shown):
+        shown.append(f"and {more:,} more")
+    return (
+        f"{counted(len(labels), 'connector')} {was} last exported before "
+        f"{moment(window.start - (window.end - window.start))} and {are} not shown: {', '.join(shown)}"
+    )
+
+
+def _by_team(windows: list[ExportedWindow]) -> dict[int | None, list[ExportedWindow]]:
+    """Divide the windows of one identifier by team.
+
+    Without facts, a window belongs to the first team of its folder, or of the nearest folder above it that
+    has one.
+    """
+    teams = {each.facts.team_id for each in windows if each.facts is not None}
+    if len(teams) < 2:
+        return {next(iter(teams), None): windows}
+    first: dict[str, int] = {}
+    for folder, team in {(each.folder, each.facts.team_id) for each in windows if each.facts is not None}:
+        for above in _upwards(folder):
+            first[above] = min(team, first.get(above, team))
+    found: dict[int | None, list[ExportedWindow]] = defaultdict(list)
+    for each in windows:
+        if each.facts is not None:
+            found[each.facts.team_id].append(each)
+        else:
+            found[next(first[above] for above in _upwards(each.folder) if above in first)].append(each)
+    return found
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """The folder, and those above it up to the path of the exports."""
+    yield folder
+    while folder:
+        folder = folder.rpartition("/")[0]
+        yield folder
 
 
 class _Scale:
-    """A report's time, in units by which it counts.
+    """A report's time in the hours by which it counts, so that the last day is one of any 24 hours.
 
     :param window: the time.
-    :param unit: the length of a unit.
     :param bar: the length of a bar.
     """
 
-    def __init__(self, window: Window, unit: timedelta, bar: timedelta) -> None:
+    def __init__(self, window: Window, bar: timedelta) -> None:
         self.window = window
-        self.unit = unit
-        first = floor(window.start, unit)
-        number = -((first - window.end) // unit)
-        self.starts = [first + index * unit for index in range(number)]
+        first = floor(window.start, _HOUR)
+        number = -((first - window.end) // _HOUR)
+        self.starts = [first + index * _HOUR for index in range(number)]
         self.bars = self._ranges(bar)
         self.days = self._ranges(_DAY)
         self.day_of = [day for day, (first, end) in enumerate(self.days) for _ in range(first, end)]
         self._indices = {start: index for index, start in enumerate(self.starts)}
 
     def index(self, time: datetime) -> int:
-        """The unit of a time, which may be beyond the report."""
+        """The hour of a time, which may be beyond the report."""
         index = self._indices.get(time)
-        return (time - self.starts[0]) // self.unit if index is None else index
+        return (time - self.starts[0]) // _HOUR if index is None else index
 
-    def units(self, window: Window) -> tuple[int, int]:
-        """The first unit of a window, and the one after its last, which may be beyond the report."""
+    def hours(self, window: Window) -> tuple[int, int]:
+        """The first hour of a window, and the one after its last, which may be beyond the report."""
         first, end = self._indices.get(window.start), self._indices.get(window.end)
         if first is None:
-            first = (window.start - self.starts[0]) // self.unit
+            first = (window.start - self.starts[0]) // _HOUR
         if end is None:
-            end = -((self.starts[0] - window.end) // self.unit)
+            end = -((self.starts[0] - window.end) // _HOUR)
         return first, end
 
     def first_after(self, time: datetime) -> int:
-        """The first unit that begins at a time or later, at most one beyond the report."""
+        """The first hour that begins at a time or later, at most one beyond the report."""
         return bisect_left(self.starts, time)
 
     def _ranges(self, length: timedelta) -> list[tuple[int, int]]:
-        """The units of each longer time: the first one, and the one after the last."""
+        """The hours of each longer time: the first one, and the one after the last."""
         groups = groupby(range(len(self.starts)), lambda index: floor(self.starts[index], length))
         ranges = [list(group) for _, group in groups]
         return [(group[0], group[-1] + 1) for group in ranges]
 
 
 class _Series:
-    """A connector's numbers by unit, and the folders of each day.
+    """A connector's numbers by hour, and the folders of each day.
 
     :param scale: the report's time.
     :param windows: the connector's windows, in any order.
@@ -348,23 +401,26 @@ class _Series:
         size = len(scale.starts)
         self.entries = [0] * size
         self.errors = [0] * size
-        self._timed = [0.0] * size
-        self._p50 = [0.0] * size
-        self._p95 = [0.0] * size
-        self._max: list[Number] = [0] * size
+        # A year has so many hours that a list's objects would be most of the memory.
+        self._timed, self._p50, self._p95 = (array("d", bytes(8 * size)) for _ in range(3))
+        self._max: list[Number | None] = [None] * size
         self.statuses: dict[str, int] = {}
         self.last_error: Window | None = None
-        for window, facts, statistics in _counted_once(self.windows):
-            self._count(window, facts, statistics)
+        self._read = bytearray(size)
+        for window, facts in _counted_once(self.windows):
+            self._count(window, facts)
 
     def is_of(self, scale: _Scale, windows: list[ExportedWindow]) -> bool:
         """Whether it would be the same for these."""
         return scale.starts == self._scale.starts and windows == self._listed
 
-    def _count(self, window: Window, facts: WindowFacts, statistics: WindowStatistics) -> None:
+    def _count(self, window: Window, facts: WindowFacts) -> None:
         """Count the entries of a window."""
-        first, end = self._scale.units(window)
+        first, end = self._scale.hours(window)
         size = len(self.entries)
+        statistics = facts.statistics
+        for index in range(max(first, 0), min(end, size)):
+            self._read[index] = True
         if statistics.hours:
             for hour in statistics.hours:
                 start = parse_log_time(hour.start).at
@@ -374,16 +430,18 @@ class _Series:
                     self._add(index, part, hour.entries, hour.errors)
         elif 0 <= first < size:
             self._add(first, window, facts.entries, statistics.errors)
-        if 0 <= first < size:
+        if first < size and end > 0:
             statuses = self.statuses
             for status, number in statistics.statuses.items():
                 statuses[status] = statuses.get(status, 0) + number
             longest = statistics.duration_ms.max
-            if longest is not None and longest > self._max[first]:
-                self._max[first] = longest
+            begin = max(first, 0)
+            earlier = self._max[begin]
+            if longest is not None and (earlier is None or longest > earlier):
+                self._max[begin] = longest
         durations = statistics.duration_ms
         if durations.entries and durations.p50 is not None and durations.p95 is not None:
-            # All units that the window covers, because the manifest does not divide them.
+            # All hours that the window covers, because the manifest does not divide them.
             timed = durations.entries / (end - first)
             for index in range(max(first, 0), min(end, size)):
                 self._timed[index] += timed
@@ -398,7 +456,7 @@ class _Series:
                 self.last_error = window
 
     def numbers(self, first: int, end: int) -> Numbers:
-        """Those of the units from ``first`` on, up to ``end``."""
+        """Those of the hours from ``first`` on, up to ``end``."""
         timed = sum(self._timed[first:end])
         return Numbers(
             start=self._scale.starts[min(first, len(self.entries) - 1)],
@@ -407,40 +465,51 @@ class _Series:
             timed=timed,
             p50=sum(self._p50[first:end]) / timed if timed else None,
             p95=sum(self._p95[first:end]) / timed if timed else None,
-            max=max(self._max[first:end], default=0) if timed else None,
+            max=max((longest for longest in self._max[first:end] if longest is not None), default=None),
+            is_read=any(self._read[first:end]),
         )
+
+    def days_read(self, end: int) -> float:
+        """How many days of the hours up to ``end`` are in a manifest that was read."""
+        return self._read.count(True, 0, end) * _HOUR / _DAY
 
     @cached_property
     def bars(self) -> tuple[Numbers, ...]:
         """Those of each bar."""
-        return tuple(self.numbers(*units) for units in self._scale.bars)
+        return tuple(self.numbers(*hours) for hours in self._scale.bars)
 
     @cached_property
     def days(self) -> tuple[Numbers, ...]:
         """Those of each day, the earliest first."""
-        return tuple(self.numbers(*units) for units in self._scale.days)
+        return tuple(self.numbers(*hours) for hours in self._scale.days)
 
     def _folders(self) -> list[set[str]]:
         """The folders of the windows of each day."""
         scale, size = self._scale, len(self._scale.starts)
         folders: list[set[str]] = [set() for _ in scale.days]
         for each in self.windows:
-            first, end = scale.units(each.window)
+            first, end = scale.hours(each.window)
             if end > 0 and first < size:
                 for day in range(scale.day_of[max(first, 0)], scale.day_of[min(end, size) - 1] + 1):
                     folders[day].add(each.folder)
         return folders
 
     def first_with_entries(self) -> int:
-        """The first unit that has any; without one, 0."""
+        """The first hour that has any; without one, 0."""
         return next((index for index, entries in enumerate(self.entries) if entries), 0)
 
 
-Memo = dict[tuple[str, str], _Series]
+Memo = dict[tuple[str, str, int | None], _Series]
 
 
 def _health(
-    path: str, connector_identifier: str, series: _Series, scale: _Scale, now: datetime
+    path: str,
+    connector_identifier: str,
+    team_id: int | None,
+    label: str,
+    series: _Series,
+    scale: _Scale,
+    now: datetime,
 ) -> ConnectorHealth:
     windows = series.windows
     coverage = _coverage([each.window for each in windows], scale.window, now)
@@ -452,7 +521,7 @@ def _health(
     findings = [
         *_errors(recent, before, series, scale),
         *_missing(coverage, newest, now),
-        *_silent(recent, before, coverage, series, scale),
+        *_silent(recent, before, series.days_read(day), series, scale),
         *_slow(recent, before),
         *_overlapping(coverage),
     ]
@@ -460,7 +529,8 @@ def _health(
     return ConnectorHealth(
         path=path,
         connector_identifier=connector_identifier,
-        teams=tuple(sorted({each.facts.team_id for each in windows if each.facts is not None})),
+        team_id=team_id,
+        label=label,
         findings=tuple(findings),
         coverage=coverage,
         numbers=series.numbers(0, len(scale.starts)),
@@ -474,9 +544,7 @@ def _health(
     )
 
 
-def _counted_once(
-    windows: Sequence[ExportedWindow],
-) -> Iterator[tuple[Window, WindowFacts, WindowStatistics]]:
+def _counted_once(windows: Sequence[ExportedWindow]) -> Iterator[tuple[Window, WindowFacts]]:
     """Leave out windows whose time others contain: an hour of a day that was exported again as a whole.
 
     :param windows: the earliest first, of those the longest.
@@ -484,9 +552,9 @@ def _counted_once(
     end = datetime.min.replace(tzinfo=timezone.utc)
     for each in windows:
         facts = each.facts
-        if facts is not None and facts.statistics is not None and each.window.end > end:
+        if facts is not None and each.window.end > end:
             end = each.window.end
-            yield each.window, facts, facts.statistics
+            yield each.window, facts
 
 
 def _coverage(windows: Sequence[Window], of: Window, now: datetime) -> ConnectorCoverage:
@@ -498,9 +566,15 @@ def _coverage(windows: Sequence[Window], of: Window, now: datetime) -> Connector
     found = Coverage.of(expected, _joined(windows))
     missing, awaited = list(found.missing), None
     if missing and missing[-1].end == expected.end:
-        newest = max(windows, key=lambda window: window.end)
-        if now - newest.end < _WINDOWS_AWAITED * (newest.end - newest.start):
-            awaited = missing.pop()
+        # The shortest of those that end last: hours, also where all of them were exported again as one.
+        newest = max(windows, key=attrgetter("end", "start"))
+        step = newest.end - newest.start
+        due, gap = (now - newest.end) // step, missing.pop()
+        end = newest.end + due * step if due >= _WINDOWS_AWAITED else gap.start
+        if end > gap.start:
+            missing.append(Window(gap.start, min(end, gap.end)))
+        if end < gap.end:
+            awaited = Window(max(end, gap.start), gap.end)
     # What is between the ranges that none covers.
     bounds = [expected.start, *(time for gap in found.missing for time in (gap.start, gap.end)), expected.end]
     complete = (Window(start, end) for start, end in zip(bounds[::2], bounds[1::2]) if start < end)
@@ -530,9 +604,12 @@ def _errors(recent: Numbers, before: Numbers, series: _Series, scale: _Scale) ->
     if recent.rate < _NOTABLE_RATE and not has_risen:
         return
     level = Level.CRITICAL if recent.rate >= _FAILING_RATE else Level.WARNING
-    index = _since(series, recent.rate / 2)
+    index = _since(series, recent.rate / 2, scale.first_after(recent.start))
     since = scale.starts[index]
-    when = f"since {moment(since)}; before, {percent(series.numbers(0, index).rate)}"
+    earlier = series.numbers(max(index - _DAY // _HOUR, 0), index)
+    if earlier.rate is None:
+        earlier = series.numbers(0, index)
+    when = f"since {moment(since)}; before, {percent(earlier.rate)}"
     if index == series.first_with_entries():
         when = "since the first entries of this report"
     yield Finding(
@@ -540,21 +617,33 @@ def _errors(recent: Numbers, before: Numbers, series: _Series, scale: _Scale) ->
     )
 
 
-def _since(series: _Series, rate: float) -> int:
-    """The unit from which on errors exceed this rate the most: a quiet hour after it changes nothing."""
+def _since(series: _Series, rate: float, last_day: int) -> int:
+    """The hour from which on errors exceed this rate the most: a quiet hour after it changes nothing.
+
+    What is before a day below the rate is another matter, and so is what is before so many entries without
+    an error that they outweigh all that follows.
+
+    :param last_day: the first hour of the last day.
+    """
     excess = most = 0.0
     since = len(series.entries) - 1
+    day: deque[float] = deque(maxlen=_DAY // _HOUR)
     for index in range(since, -1, -1):
         entries = series.entries[index]
-        excess += series.errors[index] - rate * entries
-        if entries and excess > most:
+        if not entries:
+            continue
+        day.append(series.errors[index] - rate * entries)
+        excess += day[-1]
+        if excess > most:
             most, since = excess, index
+        if index < last_day and (excess < 0 or (len(day) == day.maxlen and sum(day) < 0)):
+            break
     return since
 
 
 def _missing(coverage: ConnectorCoverage, newest: datetime, now: datetime) -> Iterator[Finding]:
     gaps = list(coverage.missing)
-    if gaps and gaps[-1].end == coverage.expected.end:
+    if gaps and gaps[-1].start >= newest:
         since = gaps.pop().start
         text = f"No export since {moment(newest)}, {length(now - newest)} ago"
         yield Finding(Level.CRITICAL, "stopped", text, since)
@@ -566,13 +655,20 @@ def _missing(coverage: ConnectorCoverage, newest: datetime, now: datetime) -> It
 
 
 def _silent(
-    recent: Numbers, before: Numbers, coverage: ConnectorCoverage, series: _Series, scale: _Scale
+    recent: Numbers, before: Numbers, days: float, series: _Series, scale: _Scale
 ) -> Iterator[Finding]:
-    days = total(coverage.complete) / _DAY - 1
+    """Whether nothing comes.
+
+    :param days: how many days before were read.
+    """
     if recent.entries or days < 1 or before.entries < days * _FEWEST_A_DAY:
         return
     last = max(index for index, entries in enumerate(series.entries) if entries)
-    since = scale.starts[last] + scale.unit
+    # Nobody knows what a window contains that was not read.
+    unread = [each.window.end for each in series.windows if each.facts is None]
+    since = max([scale.starts[last] + _HOUR, *unread])
+    if since > recent.start:
+        return
     usual = counted(round(before.entries / days), "entry", "entries")
     yield Finding(Level.WARNING, "silent", f"No entries since {moment(since)}; before, {usual} a day", since)
 
@@ -600,7 +696,7 @@ def _urgency(health: ConnectorHealth) -> tuple[float | str, ...]:
     """Sorts by how much attention a connector needs."""
     nothing_comes = any(finding.kind in ("stopped", "silent") for finding in health.findings)
     score = (health.recent.rate or 0.0) + (1 - health.coverage.share) + nothing_comes
-    return (-health.level, -score, health.connector_identifier, health.path)
+    return (-health.level, -score, health.connector_identifier, health.path, health.team_id or 0)
 
 
 def _days(series: _Series, coverage: ConnectorCoverage) -> Iterator[Day]:
@@ -609,6 +705,9 @@ def _days(series: _Series, coverage: ConnectorCoverage) -> Iterator[Day]:
     )
     for numbers, folders in zip(reversed(series.days), reversed(series.folders), strict=True):
         start = floor(numbers.start, _DAY)
+        # Before its first window a connector has nothing to show.
+        if start + _DAY <= coverage.expected.start:
+            break
         yield Day(
             date=start.date(),
             numbers=numbers,

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from airflow_provider_supermetrics import __version__
+from airflow_provider_supermetrics._api.statistics import ERROR_STATUS
 from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._health import plots, words
 from airflow_provider_supermetrics._health.model import ConnectorCoverage, ConnectorHealth, Level, Report
@@ -94,6 +95,12 @@ def _strip(coverage: ConnectorCoverage, window: Window, narrowest: float) -> dic
     return {name: plots.stretches(found, window, narrowest) for name, found in spans.items()}
 
 
+def _is_error(status: str) -> bool:
+    """Whether it is the status of an error: what is no number is none."""
+    # A longer one is none of HTTP, and Python converts no number of thousands of digits.
+    return status.isdecimal() and len(status) < 10 and int(status) >= ERROR_STATUS
+
+
 @cache
 def _template(name: str) -> Template:
     environment = Environment(
@@ -105,12 +112,15 @@ def _template(name: str) -> Template:
     )
     environment.filters |= {
         "count": counted,
+        "is_error": _is_error,
         "length": words.length,
         "length_of": len,
         "milliseconds": words.milliseconds,
         "moment": words.moment,
+        "number": words.number,
         "percent": words.percent,
         "period": words.period,
+        "periods": words.periods,
         "span": lambda time: words.length(time) if time else "-",
     }
     environment.globals |= {

@@ -28,11 +28,12 @@ class Stretch:
     """A piece of a strip.
 
     :param x: where it begins, from 0 to :data:`WIDTH`.
+    :param windows: what it stands for; what is between them only looks like a part of it.
     """
 
     x: float
     width: float
-    window: Window
+    windows: tuple[Window, ...]
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,19 @@ def stretches(windows: Iterable[Window], of: Window, narrowest: float) -> list[S
 
     :param narrowest: how wide a piece is at least.
     """
-    found: list[Stretch] = []
+    found: list[tuple[float, float, list[Window]]] = []
     scale = WIDTH / ((of.end - of.start) / timedelta(seconds=1))
     for window in windows:
         x = (window.start - of.start).total_seconds() * scale
         width = max((window.end - window.start).total_seconds() * scale, narrowest)
         x = max(0.0, min(x, WIDTH - width))
-        if found and x < found[-1].x + found[-1].width:
-            last = found.pop()
-            window = Window(last.window.start, window.end)
-            x, width = last.x, max(last.width, x + width - last.x)
-        found.append(Stretch(round(x, 1), round(width, 1), window))
-    return found
+        if found and x < found[-1][0] + found[-1][1]:
+            begin, before, joined = found.pop()
+            joined.append(window)
+            found.append((begin, max(before, x + width - begin), joined))
+        else:
+            found.append((x, width, [window]))
+    return [Stretch(round(x, 1), round(width, 1), tuple(joined)) for x, width, joined in found]
 
 
 def ticks(of: Window) -> list[Tick]:

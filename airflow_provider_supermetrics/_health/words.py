@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._schedule import Window
 
+# Windows that are written out.
+_MOST_PERIODS = 4
 _DAY = timedelta(days=1)
 _UNITS = (
     ("day", _DAY),
@@ -27,24 +30,33 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.1f} %" if 0 < share < 1 else f"{100 * share:.0f} %"
 
 
-def milliseconds(number: float | None) -> str:
-    """A duration, such as ``248 ms`` or ``1.2 s``."""
-    if number is None:
+def number(value: float | None) -> str:
+    """A number, such as ``12,000`` or ``1.5``."""
+    if value is None:
         return "-"
-    if number < 1000:
-        return f"{number:.0f} ms"
-    if number < 600_000:
-        return f"{number / 1000:.1f} s"
-    return f"{number / 60_000:,.0f} min"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration, such as ``248 ms`` or ``1.2 s``."""
+    if value is None:
+        return "-"
+    if value < 1000:
+        return f"{value:.0f} ms"
+    if value < 600_000:
+        return f"{value / 1000:.1f} s"
+    return f"{value / 60_000:,.0f} min"
 
 
 def length(time: timedelta) -> str:
     """A length of time in its largest two units, such as ``2 days 5 hours``."""
     parts = []
     for unit, size in _UNITS:
-        number, time = divmod(time, size)
-        if number:
-            parts.append(counted(number, unit))
+        count, time = divmod(time, size)
+        if count:
+            parts.append(counted(count, unit))
         if len(parts) == 2 or (parts and not time):
             break
     return " ".join(parts) or "less than a second"
@@ -63,3 +75,10 @@ def period(window: Window) -> str:
     if window.start.date() == window.end.date():
         end = end.partition(" ")[2]
     return f"{moment(window.start)} to {end}"
+
+
+def periods(windows: Sequence[Window]) -> str:
+    """Some windows, the earliest first; if they are many, their number, and the time that they are in."""
+    if len(windows) <= _MOST_PERIODS:
+        return "; ".join(map(period, windows))
+    return f"{len(windows):,} times between {moment(windows[0].start)} and {moment(windows[-1].end)}"

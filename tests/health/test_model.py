@@ -22,7 +22,7 @@ from airflow_provider_supermetrics._health.model import (
 )
 from airflow_provider_supermetrics._schedule import Window
 from tests.conftest import HOUR, START
-from tests.health.windows import exported, hourly
+from tests.health.windows import exported, hourly, unread
 from tests.support.selection import examples
 
 DAY = timedelta(days=1)
@@ -57,11 +57,26 @@ def test_a_healthy_connector_has_no_findings() -> None:
 
 
 def test_errors_say_since_when() -> None:
-    """A quiet hour in between does not begin the time anew."""
+    """A quiet hour in between does not begin the time again."""
     windows = [*hourly(0, 50), *hourly(50, 60, errors=60), *hourly(60, 61), *hourly(61, 72, errors=60)]
     assert findings(windows) == [
         (Level.CRITICAL, "52.5 % of the last day's entries are errors, since 2026-01-03 02:00; before, 0 %")
     ]
+
+
+def test_an_outage_that_was_over_is_not_the_beginning() -> None:
+    """Days without errors between them: what they say of before is their rate."""
+    outage = [*hourly(0, 48), *hourly(48, 120, errors=100)]
+    after = [*outage, *hourly(120, 240), *hourly(240, 264, errors=20)]
+    text = "20.0 % of the last day's entries are errors, since 2026-01-11 00:00; before, 0 %"
+    assert findings(after, 11) == [(Level.CRITICAL, text)]
+    # Many errors are over after one day without any.
+    long = [*outage, *hourly(120, 145), *hourly(145, 264, errors=100)]
+    text = "100 % of the last day's entries are errors, since 2026-01-07 01:00; before, 0 %"
+    assert findings(long, 11) == [(Level.CRITICAL, text)]
+    # One entry a day.
+    daily = [exported(START + day * DAY, entries=1, errors=int(day in (3, 4, 5, 6, 10))) for day in range(11)]
+    assert health_of(daily, 11).findings[0].since == START + 10 * DAY
 
 
 def test_a_rate_that_has_risen_is_a_warning_before_it_is_high() -> None:
@@ -77,6 +92,17 @@ def test_errors_from_the_beginning_on() -> None:
     """Nobody knows when they began."""
     text = "30.0 % of the last day's entries are errors, since the first entries of this report"
     assert findings(hourly(0, 72, errors=30)) == [(Level.CRITICAL, text)]
+
+
+@pytest.mark.parametrize("days", [61, 63, 90, 400])
+def test_the_last_day_is_24_hours_however_long_the_report_is(days: int) -> None:
+    """Not the time since midnight."""
+    last = days * 24 + 1
+    assert findings([*hourly(0, last - 1), *hourly(last - 1, last, entries=0)], days + 1 / 24) == []
+    errors = [*hourly(0, last - 13), *hourly(last - 13, last - 1, errors=50), *hourly(last - 1, last)]
+    health = health_of(errors, days + 1 / 24)
+    assert [finding.since for finding in health.findings] == [START + (last - 13) * HOUR]
+    assert (health.recent.entries, health.recent.errors) == (2400, 600)
 
 
 def test_errors_that_are_over_need_no_attention() -> None:
@@ -113,6 +139,27 @@ def test_a_window_that_is_not_due_is_not_missing() -> None:
     assert findings(daily, 4.1) != []
 
 
+def test_the_shortest_of_the_last_windows_says_what_is_due() -> None:
+    """A month that was exported again as a whole does not excuse hours for two months."""
+    whole = exported(START, 3 * DAY, entries=0)
+    assert health_of([whole, *hourly(0, 72)], 3.2).findings[0].kind == "stopped"
+    assert health_of([whole], 3.2).findings == ()
+
+
+def test_what_is_missing_ends_with_the_last_window_that_is_due() -> None:
+    """The rest is not due yet."""
+    span = Window(START, START + 11 * HOUR + timedelta(minutes=20))
+    [health] = report([("/logs", hourly(0, 1))], span, span.end).connectors
+    assert [each.text for each in health.findings] == [
+        "No export since 2026-01-01 01:00, 10 hours 20 minutes ago"
+    ]
+    assert health.coverage.missing == (Window(START + HOUR, START + 11 * HOUR),)
+    assert health.coverage.awaited == Window(START + 11 * HOUR, span.end)
+    [health] = report([("/logs", hourly(0, 1))], span, span.end + HOUR).connectors
+    assert health.coverage.missing == (Window(START + HOUR, span.end),)
+    assert health.coverage.awaited is None
+
+
 def test_a_connector_that_is_new_lacks_nothing_before() -> None:
     """Its first window is where it begins, unless there is an earlier one before the report."""
     assert findings(hourly(30, 72)) == []
@@ -121,11 +168,33 @@ def test_a_connector_that_is_new_lacks_nothing_before() -> None:
     ]
 
 
+def test_the_days_begin_with_the_connector() -> None:
+    """A report of years is not larger for a connector of three days."""
+    health = health_of(hourly(0, 72), 400, start=START - 397 * DAY)
+    assert [f"{day.date:%m-%d}" for day in health.days] == ["01-03", "01-02", "01-01"]
+    assert health.findings == ()
+    assert len(health_of([*hourly(-9600, -9599), *hourly(0, 72)], 400, start=START - 397 * DAY).days) == 400
+
+
 def test_a_connector_that_has_ended_before_the_report_is_missing() -> None:
     """All of the time."""
     health = health_of(hourly(-10, -9))
     assert [finding.kind for finding in health.findings] == ["stopped"]
     assert (health.coverage.share, health.windows) == (0.0, 0)
+
+
+def test_a_connector_that_ended_long_before_the_report_is_a_note() -> None:
+    """Nobody waits for it any more, so it is no row, and nothing of it is missing."""
+    old = [*hourly(-80, -72, connector="B"), *hourly(-73, -72, connector="A")]
+    result = report_of([*hourly(0, 72), *old, *hourly(-80, -71, connector="C")])
+    assert [each.connector_identifier for each in result.connectors] == ["C", "T3S70"]
+    text = "2 connectors were last exported before 2025-12-29 00:00 and are not shown: A, B"
+    assert (result.notes, result.numbers["missing_hours"]) == ((text,), 72)
+    many = [each for name in "GFEDCBA" for each in hourly(-700, -699, connector=name)]
+    [note] = report_of(many).notes
+    assert note.endswith(" not shown: A, B, C, D, E, and 2 more")
+    [note] = report_of(many[:1]).notes
+    assert note == "1 connector was last exported before 2025-12-29 00:00 and is not shown: G"
 
 
 def test_a_connector_that_falls_silent_is_a_warning() -> None:
@@ -162,6 +231,43 @@ def test_a_manifest_that_was_not_read_still_covers_its_time() -> None:
     assert (health.unread, health.numbers.entries, health.coverage.share) == (1, 7200, 1.0)
 
 
+def test_what_was_not_read_is_not_silent() -> None:
+    """Nobody knows whether it has entries."""
+    health = health_of([*hourly(0, 48), *unread(48, 72)])
+    assert (health.findings, health.recent.is_read, health.numbers.is_read) == ((), False, True)
+    assert [day.numbers.is_read for day in health.days] == [False, True, True]
+    assert findings([*hourly(0, 48), *hourly(48, 71, entries=0), *unread(71, 72)]) == []
+
+
+def test_silence_begins_after_what_was_not_read() -> None:
+    """And what is usual is that of the hours that were read."""
+    windows = [*hourly(0, 30), *unread(30, 47), *hourly(47, 72, entries=0)]
+    assert findings(windows) == [
+        (Level.WARNING, "No entries since 2026-01-02 23:00; before, 2,323 entries a day")
+    ]
+
+
+def test_teams_with_the_same_identifier_are_different_connectors() -> None:
+    """What was not read belongs to the team of its folder, or of the nearest one above it."""
+    windows = [
+        *hourly(0, 71, team=1, folder="team=1/date=1"),
+        ExportedWindow("T3S70", Window(START + 71 * HOUR, START + 72 * HOUR), "team=1/date=2"),
+        *hourly(0, 70, team=2, folder="team=2", errors=100),
+        ExportedWindow("T3S70", Window(START + 70 * HOUR, START + 71 * HOUR), "team=2"),
+        ExportedWindow("T3S70", Window(START + 71 * HOUR, START + 72 * HOUR), "team=2/date=2"),
+    ]
+    for order in (windows, windows[::-1]):
+        second, first = report_of(order).connectors
+        assert (first.label, first.team_id) == ("T3S70 of team 1", 1)
+        assert (first.findings, first.unread, first.windows, first.numbers.errors) == ((), 1, 72, 0)
+        assert (second.label, second.unread, second.windows) == ("T3S70 of team 2", 2, 72)
+        assert (second.numbers.errors, [each.kind for each in second.findings]) == (7000, ["errors"])
+    assert report_of(windows).numbers["attention"] == ["T3S70 of team 2"]
+    assert health_of(windows[:72]).label == "T3S70"
+    [unread] = report_of([windows[71]]).connectors
+    assert (unread.label, unread.team_id) == ("T3S70", None)
+
+
 def test_what_needs_attention_most_comes_first() -> None:
     """By level, then by how bad it is; names decide between equals, not the order of the listing."""
     windows = [
@@ -177,6 +283,23 @@ def test_what_needs_attention_most_comes_first() -> None:
     order = [each.connector_identifier for each in report_of(windows).connectors]
     assert order == ["stopped", "broken", "failing", "silent", "gap", "also-fine", "fine"]
     assert report_of(windows[::-1]) == report_of(windows)
+
+
+def test_a_window_that_crosses_the_start_has_its_statuses() -> None:
+    """All of them, because the manifest does not divide them; the longest duration is on its first day."""
+    hours = [Hour(f"2026-01-01T{hour:02}:00:00Z", 100, 0) for hour in range(24)]
+    window = exported(START, DAY, entries=2400, hours=hours)
+    health = health_of([window], 2, start=START + 6 * HOUR)
+    assert (health.numbers.entries, health.statuses) == (1800, (("200", 2400), ("500", 0)))
+    assert [day.numbers.max for day in health.days] == [None, None, 900]
+    assert health_of([window], 2, start=START + DAY).statuses == ()
+
+
+def test_a_day_within_a_long_window_has_no_longest_duration() -> None:
+    """It is not 0 ms: nobody knows on which day it was."""
+    health = health_of([exported(START, 3 * DAY)])
+    assert [day.numbers.max for day in health.days] == [None, None, 900]
+    assert [day.numbers.p95 for day in health.days] == [pytest.approx(900)] * 3
 
 
 @pytest.mark.parametrize("days", [1, 3, 30, 61, 90, 365])
@@ -239,6 +362,26 @@ def test_as_a_slow_count_by_hour(found: list[tuple[int, int, int, float]]) -> No
 
 
 @settings(max_examples=examples(200))
+@given(spans, st.integers(0, 60 * 60))
+def test_all_of_the_time_is_exported_missing_or_not_due(
+    found: list[tuple[int, int, int, float]], minutes: int
+) -> None:
+    """Each part of it is one of these; what is not due is the end."""
+    windows = [exported(START + first * HOUR, length * HOUR) for first, length, *_ in found]
+    span = Window(START, START + HOURS * HOUR - timedelta(minutes=minutes % 60))
+    now = span.end + timedelta(minutes=minutes)
+    for each in report([("/logs", windows)], span, now).connectors:
+        coverage = each.coverage
+        awaited = [coverage.awaited] if coverage.awaited else []
+        parts = sorted((*coverage.complete, *coverage.missing, *awaited), key=lambda part: part.start)
+        bounds = [time for part in parts for time in (part.start, part.end)]
+        if bounds:
+            assert (bounds[0], bounds[-1]) == (coverage.expected.start, coverage.expected.end)
+        assert bounds[1:-1:2] == bounds[2::2]
+        assert awaited in ([], parts[-1:])
+
+
+@settings(max_examples=examples(200))
 @given(st.lists(st.tuples(st.integers(0, 71), st.integers(1, 40), st.integers(0, 40)), max_size=40))
 def test_hours_of_a_long_window_are_in_their_hour(found: list[tuple[int, int, int]]) -> None:
     """A manifest of three days that names its hours says as much as those of the hours."""
@@ -273,11 +416,11 @@ def test_floor(time: datetime, unit: timedelta) -> None:
     assert unit != 7 * DAY or found.weekday() == 0
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["add", "drop", "swap", "later"]), st.integers(0, 71)), max_size=8))
 def test_what_was_counted_before_changes_nothing(steps: list[tuple[str, int]]) -> None:
     """A report with the memo of the one before is the same as from scratch."""
-    windows, memo = hourly(10, 60), {}
+    windows, memo = [*hourly(10, 60), *hourly(20, 30, team=2, errors=9)], {}
     span = Window(START, START + 3 * DAY)
     for step, hour in steps:
         if step == "add":

@@ -13,7 +13,7 @@ from airflow_provider_supermetrics._health.model import ExportedWindow, Report, 
 from airflow_provider_supermetrics._health.page import render, render_body
 from airflow_provider_supermetrics._schedule import Window
 from tests.conftest import HOUR, START
-from tests.health.windows import exported, hourly
+from tests.health.windows import exported, hourly, unread
 from tests.support.html import Page, parsed
 from tests.support.responses import HOSTILE
 
@@ -68,6 +68,33 @@ def test_links_lead_to_the_folders_and_sections(page: Page) -> None:
     assert all(link.startswith("#") for link in other.links)
 
 
+def test_what_was_not_read_is_not_shown_as_zero() -> None:
+    """A dash instead, in the tables and beside the plots."""
+    windows = [*hourly(0, 48), *unread(48, 72)]
+    other = parsed(render(report([("/logs", windows)], Window(START, START + 3 * DAY), START + 3 * DAY)))
+    rows = [row.text for row in other.all("tr")]
+    assert any(row.startswith("T3S70 ✔ Healthy - - - none") for row in rows)
+    assert "2026-01-03 - - -" in rows
+    assert "2026-01-02 2,400 0 0 %" in rows
+
+
+def test_a_connector_of_which_nothing_was_read() -> None:
+    """Only its exported time is known."""
+    span = Window(START, START + 3 * DAY)
+    other = parsed(render(report([("/logs", unread(0, 72))], span, span.end)))
+    assert any(row.text.startswith("T3S70 ✔ Healthy - - - - 100 %") for row in other.all("tr"))
+    assert [element.text for element in other.all("ul", class_="statuses")] == ["not read"]
+
+
+def test_teams_with_the_same_identifier_are_told_apart() -> None:
+    """In the first table, and at the head of their sections."""
+    other = parsed(render(a_report(*hourly(0, 72, connector="K2M41", team=2, errors=50, folder="team=2"))))
+    names = ["K2M41 of team 2", "T3S70", "K2M41 of team 936506"]
+    assert [element.text for element in other.all("h2")] == names
+    rows = [element.text for element in other.all("th", scope="row") if not element.text.startswith("20")]
+    assert rows == names
+
+
 def test_the_page_needs_nothing_else(page: Page) -> None:
     """No script, no address, no file; and its policy forbids the browser to load any."""
     html = render(a_report())
@@ -105,6 +132,12 @@ def test_the_same_input_gives_the_same_page() -> None:
         (words.percent(0.0001), "< 0.1 %"),
         (words.percent(0.9999), "> 99.9 %"),
         (words.percent(1), "100 %"),
+        (words.number(None), "-"),
+        (words.number(0), "0"),
+        (words.number(1.5), "1.5"),
+        (words.number(999.9996), "1,000"),
+        (words.number(12000.0), "12,000"),
+        (words.number(1234567), "1,234,567"),
         (words.milliseconds(999.4), "999 ms"),
         (words.milliseconds(1500), "1.5 s"),
         (words.milliseconds(3_600_000), "60 min"),
@@ -123,12 +156,53 @@ def test_words(said: str, expected: str) -> None:
     assert said == expected
 
 
+def test_a_piece_of_several_gaps_names_them() -> None:
+    """In the small strip, gaps that are hours apart are one piece; what is between them is not missing."""
+    span = Window(START, START + 30 * DAY)
+    windows = [*hourly(0, 10), *hourly(11, 20), *hourly(21, 720)]
+    other = parsed(render(report([("/logs", windows)], span, span.end)))
+    assert [each.text for each in other.all("title") if each.text.startswith("Missing")] == [
+        "Missing: 2026-01-01 10:00 to 11:00; 2026-01-01 20:00 to 21:00",
+        "Missing: 2026-01-01 10:00 to 11:00",
+        "Missing: 2026-01-01 20:00 to 21:00",
+    ]
+
+
 def test_pieces_that_cannot_be_told_apart_are_one() -> None:
     """So that a strip never has more pieces than there is room for."""
     span = Window(START, START + 3000 * HOUR)
     every_other = [Window(START + hour * HOUR, START + (hour + 1) * HOUR) for hour in range(0, 3000, 2)]
     [piece] = plots.stretches(every_other, span, 4)
     assert (piece.x, piece.width) == (0, pytest.approx(1000, abs=5))
+    assert words.periods(piece.windows) == "1,500 times between 2026-01-01 00:00 and 2026-05-05 23:00"
+
+
+def test_statuses_of_errors_are_those_from_400_on() -> None:
+    """By their number; what is none is not."""
+    statuses = {
+        "45": 1,
+        "99": 1,
+        "399": 1,
+        "400": 1,
+        "1000": 1,
+        "none": 1,
+        "other": 1,
+        "9" * 5000: 1,
+        "\u00b2": 1,
+    }
+    span = Window(START, START + HOUR)
+    other = parsed(render(report([("/logs", [exported(START, statuses=statuses)])], span, span.end)))
+    assert [each.text for each in other.all("li", class_="failed")] == ["1000: 1", "400: 1"]
+    assert "Statuses, of whole windows" in [each.text for each in other.all("h3")]
+
+
+def test_many_missing_hours_are_written_out() -> None:
+    """Not as a power of ten."""
+    span = Window(START, START + 400 * HOUR)
+    names = [f"C{number}" for number in range(40)]
+    many = [each for name in names for hour in (0, 399) for each in hourly(hour, hour + 1, connector=name)]
+    other = parsed(render(report([("/logs", many)], span, span.end)))
+    assert "15,920hours missing" in [element.text for element in other.all("li")]
 
 
 def test_bars_are_as_high_as_their_numbers() -> None:

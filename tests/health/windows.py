@@ -35,10 +35,18 @@ def exported(
         Durations(entries, 200, p95, p95) if entries else Durations(),
         tuple(hours),
     )
-    facts = WindowFacts(936506, entries, statistics)
+    facts = WindowFacts(parts.pop("team", 936506), entries, statistics)
     return ExportedWindow(
         parts.pop("connector", "T3S70"), Window(start, start + length), facts=facts, **parts
     )
+
+
+def unread(first: int, end: int) -> list[ExportedWindow]:
+    """The windows of some hours whose manifests were not read."""
+    return [
+        ExportedWindow("T3S70", Window(START + hour * HOUR, START + (hour + 1) * HOUR))
+        for hour in range(first, end)
+    ]
 
 
 def hourly(first: int, end: int, **facts: Any) -> list[ExportedWindow]:
