@@ -15,8 +15,8 @@ from airflow_provider_supermetrics._export.catalog import Catalog, ManifestName,
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._schedule import Window
 
-# So that a result stays small, whatever is missing.
-_MOST_CONNECTORS = 50
+#: So that a result stays small, whatever is missing.
+MOST_CONNECTORS = 50
 _MOST_RANGES = 5
 _MOST_IN_A_MESSAGE = 3
 _LONGEST_FAULT = 2000
@@ -147,7 +147,7 @@ def summary(found: Sequence[Exports], span: Window, folder: str) -> dict[str, An
         "windows": sum(len(exports.windows) for exports in found),
         "entries": sum(exports.entries for exports in found),
         "errors": sum(exports.errors for exports in found),
-        **first_of("connectors", [exports.result() for exports in incomplete + complete], _MOST_CONNECTORS),
+        **first_of("connectors", [exports.result() for exports in incomplete + complete], MOST_CONNECTORS),
     }
 
 

@@ -195,12 +195,13 @@ class HealthReader:
         if len(texts) > _MOST_NOTES:
             notes.append(f"{counted(len(texts) - _MOST_NOTES, 'other manifest')} cannot be read, too")
         if left := len(unread) - read:
-            why, remedy = "yet", ". Load the page again to read more"
-            if in_a_row == MOST_FAILURES:
-                why, remedy = f"after {in_a_row} in a row that could not be read", ""
+            who = f"{counted(left, 'manifest')} under {catalog.destination}"
             notes.append(
-                f"{counted(left, 'manifest')} under {catalog.destination} not read {why}: their windows are "
-                f"shown as exported, without their entries{remedy}"
+                f"{who} not read, because {in_a_row} in a row could not be: their windows are shown as "
+                "exported, without their entries"
+                if in_a_row == MOST_FAILURES
+                else f"{who} not read yet: their windows are shown as exported, without their entries. "
+                "Load the page again to read more"
             )
         return [known.windows.get(key) or _exported(name, None) for key, name in names.items()]
 

@@ -301,7 +301,7 @@ def test_a_store_that_refuses_all_is_given_up(tmp_path: Path) -> None:
     assert len(report.notes) == 7
     assert report.notes[5] == f"{MOST_FAILURES - 5} other manifests cannot be read, too"
     assert report.notes[6].startswith("4 manifests under ")
-    assert f"not read after {MOST_FAILURES} in a row that could not be read" in report.notes[6]
+    assert f"not read, because {MOST_FAILURES} in a row could not be" in report.notes[6]
     with pytest.raises(OSError, match="cannot read"):
         read(HealthReader([str(tmp_path)]))
 
