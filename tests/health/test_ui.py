@@ -259,3 +259,24 @@ def test_the_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are separated by commas or line breaks; what is empty between them is no path."""
     monkeypatch.setenv("AIRFLOW__SUPERMETRICS__HEALTH_PATHS", " s3://c@b/x ,\n/y,,\n\n/z\n")
     assert health_paths() == ["s3://c@b/x", "/y", "/z"]
+
+
+@pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 there is no page")
+def test_the_application(tmp_path: Path) -> None:
+    """It asks for one right, has one page, whose headers forbid scripts and loading, and documents nothing."""
+    from fastapi.testclient import TestClient
+
+    from airflow_provider_supermetrics._ui.app import create_app
+
+    app = create_app([str(tmp_path)], 30)
+    client = TestClient(app, raise_server_exceptions=False)
+    assert client.get("/openapi.json").status_code == 404
+    [right] = app.router.dependencies
+    assert right.dependency is not None
+    app.dependency_overrides[right.dependency] = lambda: None
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert "Connector health" in response.text
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "script-src" not in response.headers["Content-Security-Policy"]
+    assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
