@@ -307,6 +307,18 @@ def test_a_store_that_refuses_all_is_given_up(tmp_path: Path) -> None:
 
 
 @needs_proc
+def test_manifests_that_are_refused_here_and_there(tmp_path: Path) -> None:
+    """Only failures in a row say that the store itself fails."""
+    for hour in range(24):
+        refuse(tmp_path, hour)
+        write_manifest(tmp_path, START + hour * HOUR, HOUR / 2, connector="K2M41", entries=1)
+    for is_tolerant in (True, False):
+        report = read(HealthReader([str(tmp_path)], tolerant=is_tolerant))
+        assert (entries(report), len(report.connectors)) == (24, 2)
+        assert report.notes[5] == "19 other manifests cannot be read, too"
+
+
+@needs_proc
 def test_what_was_refused_is_read_last(tmp_path: Path) -> None:
     """So it does not keep the next reports from the others, however many it is."""
     for hour in range(MOST_FAILURES):

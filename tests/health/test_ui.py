@@ -263,7 +263,7 @@ def test_the_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 there is no page")
 def test_the_application(tmp_path: Path) -> None:
-    """It asks for one right, has one page, whose headers forbid scripts and loading, and documents nothing."""
+    """It asks for one right, and has one page, whose headers forbid scripts and loading."""
     from fastapi.testclient import TestClient
 
     from airflow_provider_supermetrics._ui.app import create_app
