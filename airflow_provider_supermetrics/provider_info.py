@@ -19,6 +19,10 @@ _ASSET_URIS: list[dict[str, Any]] = [
     }
 ]
 
+#: How many days the page about the connectors' health shows: by default, and at most.
+DEFAULT_HEALTH_DAYS = 30
+MOST_HEALTH_DAYS = 400
+
 #: Fields of the Connection form besides Airflow's own. Nullable, or the form would require them. The team
 #: is a string: the form's number field turns what is no number into 1, and the mouse wheel changes it.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
@@ -96,11 +100,11 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "",
                     },
                     "health_days": {
-                        "description": "How many days the page shows, from 1 to 400.",
+                        "description": f"How many days the page shows, from 1 to {MOST_HEALTH_DAYS}.",
                         "version_added": __version__,
                         "type": "integer",
                         "example": None,
-                        "default": "30",
+                        "default": str(DEFAULT_HEALTH_DAYS),
                     },
                 },
             }

@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "operators": _COMMON
     | {"_client", "_export", "_health", "_lineage", "_schedule", "hooks", "links", "provider_info"}
     | {"triggers"},
-    "_ui": {"_compat", "_health", "_schedule", "_wait"},
+    "_ui": {"_compat", "_health", "_schedule", "_wait", "provider_info"},
 }
 #: Imports against this order, within a function, for a reason that stands there.
 LAZY = {("_wait", "retry_policies")}

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 #: The most characters of one API value that a message quotes.
 LONGEST_QUOTE = 300
+
+# A user's name alone is left: in the path of an export, it is the name of an Airflow connection.
+_PASSWORD = re.compile(r"//[^\s/?#@:]*:[^\s\"'@]*@")
+# It may contain a signature, or the name of an upload that others could continue.
+_QUERY = re.compile(r"\?[\w.~-]+=\S*")
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
@@ -22,6 +29,11 @@ def one_line(text: str, longest: int = LONGEST_QUOTE) -> str:
     if len(line) > longest:
         line = line[: longest - 1] + "…"
     return line if line.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in line)
+
+
+def without_credentials(text: str) -> str:
+    """Return ``text`` with its URLs, but without users with passwords, and without queries."""
+    return _QUERY.sub("?…", _PASSWORD.sub("//***@", text))
 
 
 def quoted(value: object, longest: int = 100) -> str:

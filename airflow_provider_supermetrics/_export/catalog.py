@@ -6,14 +6,15 @@ The name of a manifest has its connector and its window, so a listing says which
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 import msgspec
 
-from airflow_provider_supermetrics._api.text import one_line
+from airflow_provider_supermetrics._api.text import counted, one_line
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination, Listed
@@ -22,9 +23,12 @@ from airflow_provider_supermetrics.exceptions import invalid
 
 #: The most folders that one listing reads.
 MOST_FOLDERS = 10_000
+#: The most bytes of a manifest: more than one of 50,000 objects has.
+MOST_BYTES = 32 << 20
 # A store takes most of the time to respond. Results of one batch are in memory at once.
 _THREADS = 16
 _BATCH = 256
+_LONGEST_URL = 1000
 # The identifier may contain hyphens, too, so the window is what the name ends with.
 _NAME = re.compile(r"_manifest-([A-Za-z0-9_-]{1,100})-([0-9TZ.]{16,23}-[0-9TZ.]{16,23})\.json")
 
@@ -34,12 +38,14 @@ class ManifestName(msgspec.Struct, frozen=True, gc=False):
 
     :param path: its path within the catalog's folder.
     :param version: changes when the manifest is replaced.
+    :param size: its bytes.
     """
 
     path: str
     connector_identifier: str
     window: Window
     version: str
+    size: int
 
     def beside(self, name: str) -> str:
         """The path of another object in the manifest's folder."""
@@ -54,6 +60,10 @@ class Unreadable:
     """
 
     reason: str
+
+
+#: It need not be so any more: an export that runs again removes its manifest, then writes another one.
+REMOVED: Final = Unreadable("was removed meanwhile")
 
 
 @dataclass(frozen=True)
@@ -115,15 +125,40 @@ class Catalog:
 
         :raises OSError: where the store refuses or fails.
         """
+        for name, found in self.attempt(names):
+            if isinstance(found, OSError):
+                raise found
+            yield name, found
+
+    def attempt(
+        self, names: Iterable[ManifestName]
+    ) -> Generator[tuple[ManifestName, Manifest | Unreadable | OSError], None, None]:
+        """As :meth:`read`, for a reader who wants the others, too, where the store refuses or fails."""
         remaining = iter(names)
-        with ThreadPoolExecutor(_THREADS) as pool:
+        pool = ThreadPoolExecutor(_THREADS)
+        try:
             while batch := list(islice(remaining, _BATCH)):
-                yield from zip(batch, pool.map(self._read, batch), strict=True)
+                yield from zip(batch, pool.map(self._read_or_error, batch), strict=True)
+        finally:
+            # The reader may have seen enough of a store that does not respond.
+            pool.shutdown(cancel_futures=True)
+
+    def url(self, name: ManifestName) -> str:
+        """A manifest, for messages: the name of its folder may contain a line break."""
+        return one_line(self.destination.url(name.path), _LONGEST_URL)
+
+    def _read_or_error(self, name: ManifestName) -> Manifest | Unreadable | OSError:
+        try:
+            return self._read(name)
+        except OSError as error:
+            return error
 
     def _read(self, name: ManifestName) -> Manifest | Unreadable:
+        if name.size > MOST_BYTES:
+            return Unreadable(f"is not read, because it has {counted(name.size, 'byte')}")
         data = self.destination.read(name.path)
         if data is None:
-            return Unreadable("was removed meanwhile")
+            return REMOVED
         try:
             manifest = msgspec.json.decode(data, type=Manifest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -141,7 +176,7 @@ def _manifests(folder: str, found: Iterable[Listed]) -> Iterator[ManifestName]:
     for item in found:
         match = None if item.is_folder else _NAME.fullmatch(item.name)
         if match and (window := Window.of_slug(match[2])):
-            yield ManifestName(_join(folder, item.name), match[1], window, item.version)
+            yield ManifestName(_join(folder, item.name), match[1], window, item.version, item.size)
 
 
 def _join(folder: str, name: str) -> str:

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from airflow_provider_supermetrics._api.text import one_line
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._coverage import Coverage
 from airflow_provider_supermetrics._export.catalog import Catalog, ManifestName, Unreadable
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._schedule import Window
 
-# So that a result stays small, whatever is missing.
-_MOST_CONNECTORS = 50
+#: So that a result stays small, whatever is missing.
+MOST_CONNECTORS = 50
 _MOST_RANGES = 5
 _MOST_IN_A_MESSAGE = 3
+_LONGEST_FAULT = 2000
 
 _T = TypeVar("_T")
 
@@ -68,9 +70,9 @@ class Exports:
             "windows": len(self.windows),
             "entries": self.entries,
             "errors": self.errors,
-            **_first("missing", [_as_json(each) for each in coverage.missing], _MOST_RANGES),
-            **_first("overlapping", [_as_json(each) for each in coverage.overlapping], _MOST_RANGES),
-            **_first("faults", self.faults, _MOST_RANGES),
+            **first_of("missing", [_as_json(each) for each in coverage.missing], _MOST_RANGES),
+            **first_of("overlapping", [_as_json(each) for each in coverage.overlapping], _MOST_RANGES),
+            **first_of("faults", self.faults, _MOST_RANGES),
         }
 
 
@@ -108,7 +110,9 @@ def find_exports(
             if reason is None and isinstance(manifest, Manifest):
                 read[name.connector_identifier].append((name.window, manifest))
             else:
-                faults[name.connector_identifier].append(f"{catalog.destination.url(name.path)} {reason}")
+                faults[name.connector_identifier].append(
+                    one_line(f"{catalog.url(name)} {reason}", _LONGEST_FAULT)
+                )
 
     found = []
     has_history = any(start < span.start for start in first.values())
@@ -143,7 +147,7 @@ def summary(found: Sequence[Exports], span: Window, folder: str) -> dict[str, An
         "windows": sum(len(exports.windows) for exports in found),
         "entries": sum(exports.entries for exports in found),
         "errors": sum(exports.errors for exports in found),
-        **_first("connectors", [exports.result() for exports in incomplete + complete], _MOST_CONNECTORS),
+        **first_of("connectors", [exports.result() for exports in incomplete + complete], MOST_CONNECTORS),
     }
 
 
@@ -176,7 +180,7 @@ def _fault(
     return None
 
 
-def _first(name: str, items: Sequence[_T], most: int) -> dict[str, Any]:
+def first_of(name: str, items: Sequence[_T], most: int) -> dict[str, Any]:
     """The first items under this name, and how many more there are."""
     return {name: list(items[:most]), f"more_{name}": max(0, len(items) - most)}
 

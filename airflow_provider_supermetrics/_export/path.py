@@ -14,7 +14,8 @@ _DOTS = re.compile(r"(^|/)\.\.?(/|$)")
 # The stores' libraries write to such a folder, but list another one.
 _AMBIGUOUS = re.compile(r"//|\\")
 _EXAMPLES = "write a URL such as s3://aws_default@my-bucket/logs or file:///logs, or an absolute path"
-_CREDENTIAL = re.compile(r"^[^/@]*:[^/]*@|\?[\w.~-]+=")
+# A key may contain slashes.
+_CREDENTIAL = re.compile(r"^[^/@]*:[^@]*@|\?[\w.~-]+=")
 
 
 def path_text(path: object) -> str:
@@ -32,11 +33,11 @@ def valid_path(path: object) -> str:
     """A path as a string, checked without a connection to the store: it must lead where it seems to lead."""
     text = path_text(path)
     is_local = text.startswith(("/", "file://"))
-    scheme, _, rest = text.partition("://")
-    if not is_local and _CREDENTIAL.search(rest):
+    scheme, has_scheme, rest = text.partition("://")
+    if not is_local and _CREDENTIAL.search(rest if has_scheme else text):
         raise invalid(
             "path must not contain a credential (a key before '@', a signature after '?'), but "
-            f"{scheme}://… does",
+            f"{f'{scheme}://…' if has_scheme else 'this one'} does",
             "store it in an Airflow connection, as in s3://aws_default@my-bucket/logs",
         )
     folders = text.removeprefix("file://") if is_local else rest.rstrip("/")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from stat import S_ISREG
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
+from airflow_provider_supermetrics._api.text import one_line, without_credentials
 from airflow_provider_supermetrics._compat import AirflowNotFoundException, BaseHook, ObjectStoragePath
 from airflow_provider_supermetrics._export.path import valid_path
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError, invalid, make_error
@@ -26,8 +26,8 @@ _PIECE = 2**23
 _NO_VERSION = "gone"
 # Characters of a URI's path, besides letters, digits and "_.-~".
 _SAFE = "/:@!$&'()*+,;="
-# The query of a URL: it may contain a signature, or the name of an upload that others could continue.
-_QUERY = re.compile(r"\?[\w.~-]+=\S*")
+# Of a URL in a message.
+_LONGEST_URL = 1000
 
 
 class Listed(NamedTuple):
@@ -84,7 +84,7 @@ class Destination(ABC):
                 remedy = None
                 if scheme in _EXTRAS:
                     remedy = f"pip install 'airflow-provider-supermetrics[{_EXTRAS[scheme]}]'"
-            failure = f"cannot write to {url}: {_QUERY.sub('?…', str(error)).rstrip('.')}"
+            failure = f"cannot write to {url}: {without_credentials(str(error)).rstrip('.')}"
             raise make_error(SupermetricsValidationError, failure, remedy) from None
 
     @property
@@ -199,10 +199,13 @@ class Destination(ABC):
         try:
             yield
         except self._errors as error:
-            explained = self._explained(error, f"cannot {action} {self.url(name)}")
+            # The name of a folder may contain a line break.
+            url = one_line(self.url(name), _LONGEST_URL)
+            explained = self._explained(error, f"cannot {action} {url}")
             # A task's log shows the messages of causes unchanged.
-            has_query = any(_QUERY.search(str(cause)) for cause in _causes(error))
-            raise explained from (None if has_query else error)
+            texts = map(str, _causes(error))
+            has_credential = any(without_credentials(text) != text for text in texts)
+            raise explained from (None if has_credential else error)
 
 
 class LocalDestination(Destination):
@@ -381,7 +384,7 @@ class ObjectStoreDestination(Destination):
             error = error.__context__
         # The further lines are Azure's XML and the like.
         reason = " ".join(str(error.__cause__ or error).splitlines()[:2]) or type(error).__name__
-        reason = _QUERY.sub("?…", reason)
+        reason = without_credentials(reason)
         failure = f"{action}: {reason}"
         status = _status(error)
         if isinstance(error, FileNotFoundError) or status == 404:

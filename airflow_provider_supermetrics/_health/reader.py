@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+import textwrap
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from heapq import nlargest
 from sys import intern
 from time import monotonic
+from traceback import format_exception
+from typing import Final, TypeVar
 
-from airflow_provider_supermetrics._api.text import counted, one_line
-from airflow_provider_supermetrics._export.catalog import Catalog, ManifestName
+from airflow_provider_supermetrics._api.entry import MAX_DURATION, Number
+from airflow_provider_supermetrics._api.text import counted, one_line, without_credentials
+from airflow_provider_supermetrics._api.times import parse_log_time
+from airflow_provider_supermetrics._export.catalog import REMOVED, Catalog, ManifestName, Unreadable
 from airflow_provider_supermetrics._export.manifest import Manifest
+from airflow_provider_supermetrics._export.path import valid_path
 from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics._health.model import (
     Durations,
@@ -30,11 +38,39 @@ from airflow_provider_supermetrics._schedule import Window
 log = logging.getLogger(__name__)
 
 #: A hundred connectors' hours of six weeks.
-MOST_MANIFESTS = 100_000
-# What is read before the clock is looked at.
-_BATCH = 256
+MOST_MANIFESTS: Final = 100_000
+#: After so many failures in a row, the store is given up.
+MOST_FAILURES: Final = 20
 # What else is wrong has the same cause, mostly.
-_MOST_NOTES = 5
+_MOST_NOTES: Final = 5
+_LONGEST_NOTE: Final = 600
+# The largest number of things that is still one.
+_MOST_ENTRIES: Final = 2**63 - 1
+# "0" to "999", "none" and "other".
+_MOST_STATUSES: Final = 1002
+_LONGEST_STATUS: Final = 20
+_HOUR: Final = timedelta(hours=1)
+
+_Key = tuple[str, str]
+_T = TypeVar("_T")
+
+
+@dataclass
+class _Known:
+    """What is kept of the manifests under a path, by their own paths and versions.
+
+    :param windows: those that have been read.
+    :param faults: why some of these say nothing.
+    :param failures: why the store refused others, the one that was tried last at the end.
+    """
+
+    windows: dict[_Key, ExportedWindow] = field(default_factory=dict)
+    faults: dict[_Key, str] = field(default_factory=dict)
+    failures: dict[_Key, str] = field(default_factory=dict)
+
+    def of(self, keys: Collection[_Key]) -> _Known:
+        """The part of it that is about these manifests."""
+        return _Known(_of(self.windows, keys), _of(self.faults, keys), _of(self.failures, keys))
 
 
 class HealthReader:
@@ -42,8 +78,10 @@ class HealthReader:
 
     :param paths: URLs of folders, as the export operator's ``path``.
     :param most_manifests: the most manifests of a report, for each path; the newest count.
-    :param seconds: for how long a report may read manifests; the next one continues. By default, to the end.
+    :param seconds: for how long a report may read manifests, besides listing them; the next one continues.
+        By default, to the end.
     :param tolerant: whether a path that cannot be read is a note in the report instead of an error.
+    :param clock: returns seconds.
     """
 
     def __init__(
@@ -51,16 +89,16 @@ class HealthReader:
         paths: Sequence[object],
         *,
         most_manifests: int = MOST_MANIFESTS,
-        seconds: float | None = None,
+        seconds: float = float("inf"),
         tolerant: bool = False,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._paths = paths
         self._most_manifests = most_manifests
         self._seconds = seconds
         self._tolerant = tolerant
-        # By path, then by the manifest's own path and version.
-        self._known: list[dict[tuple[str, str], ExportedWindow]] = [{} for _ in paths]
-
+        self._clock = clock
+        self._known = [_Known() for _ in paths]
         self._memo: Memo = {}
 
     def report(self, window: Window, now: datetime) -> Report:
@@ -73,58 +111,103 @@ class HealthReader:
         """
         notes: list[str] = []
         exports = []
-        deadline = None if self._seconds is None else monotonic() + self._seconds
+        left = self._seconds
         for index, path in enumerate(self._paths):
+            # A path that is refused may contain a credential.
+            label = f"path {index + 1} of health_paths"
             try:
-                exports.append((str(path), self._windows(index, window, notes, deadline)))
+                label = valid_path(path)
+                catalog = Catalog(Destination.at(path))
+                names = self._names(catalog, label, window, notes)
+                begun = self._clock()
+                exports.append((label, self._windows(index, catalog, names, window, notes, left)))
+                left -= self._clock() - begun
             except Exception as error:
                 if not self._tolerant:
                     raise
-                log.warning("Cannot read the manifests under %s", path, exc_info=True)
-                notes.append(
-                    f"{path} could not be read, so its connectors are not shown: {one_line(str(error))}"
-                )
+                trace = without_credentials("".join(format_exception(error)))
+                log.warning("Cannot read the manifests under %s:\n%s", label, textwrap.indent(trace, "  "))
+                notes.append(f"{label} could not be read, so its connectors are not shown: {_text(error)}")
         return report(exports, window, now, notes, self._memo)
 
-    def _windows(
-        self, index: int, window: Window, notes: list[str], deadline: float | None
-    ) -> list[ExportedWindow]:
-        catalog = Catalog(Destination.at(self._paths[index]))
+    def _names(
+        self, catalog: Catalog, label: str, window: Window, notes: list[str]
+    ) -> dict[_Key, ManifestName]:
+        """List the manifests of the report, the newest first."""
         names = _of_report(catalog.names(), window)
         if len(names) > self._most_manifests:
             names = nlargest(self._most_manifests, names, key=lambda name: name.window.end)
             notes.append(
-                f"{self._paths[index]} has more than {counted(self._most_manifests, 'manifest')} of this "
-                f"time: the report has the newest, which end after {moment(names[-1].window.end)}"
+                f"{label} has more than {counted(self._most_manifests, 'manifest')} of this time: the report "
+                f"has the newest, which end after {moment(names[-1].window.end)}"
             )
-        known = self._known[index]
-        keys = [(name.path, name.version) for name in names]
-        found = {key: known[key] for key in keys if key in known}
+        names.sort(key=lambda name: name.window.end, reverse=True)
+        return {(name.path, name.version): name for name in names}
+
+    def _windows(
+        self,
+        index: int,
+        catalog: Catalog,
+        names: dict[_Key, ManifestName],
+        window: Window,
+        notes: list[str],
+        seconds: float,
+    ) -> list[ExportedWindow]:
+        """Read manifests for so long, and return the windows of all."""
         # What is not there any more need not be kept.
-        self._known[index] = found
+        known = self._known[index] = self._known[index].of(names)
         unread = [
-            name for name, key in zip(names, keys) if key not in found and is_within(name.window, window)
+            name
+            for key, name in names.items()
+            if key not in known.windows and key not in known.failures and is_within(name.window, window)
         ]
-        unread.sort(key=lambda name: name.window.end, reverse=True)
-        problems = []
-        read = 0
-        while read < len(unread) and (deadline is None or not read or monotonic() < deadline):
-            batch = unread[read : read + _BATCH]
-            read += len(batch)
-            for name, manifest in catalog.read(batch):
-                facts = _facts(manifest) if isinstance(manifest, Manifest) else None
-                found[name.path, name.version] = _exported(name, facts)
-                if not isinstance(manifest, Manifest):
-                    problems.append(f"{catalog.destination.url(name.path)} {manifest.reason}")
-        notes += problems[:_MOST_NOTES]
-        if len(problems) > _MOST_NOTES:
-            notes.append(f"So {counted(len(problems) - _MOST_NOTES, 'other manifest')}")
+        # Last, and the one that was tried last at the end: so the others are read at some time.
+        unread += [names[key] for key in known.failures]
+        problems: dict[_Key, str] = {}
+        read = in_a_row = 0
+        end = self._clock() + seconds
+        with closing(catalog.attempt(unread)) as attempts:
+            for name, found in attempts:
+                key = name.path, name.version
+                read += 1
+                known.failures.pop(key, None)
+                if isinstance(found, OSError):
+                    in_a_row += 1
+                    known.failures[key] = _text(found)
+                    is_nothing = in_a_row == len(unread) and not known.windows
+                    if not self._tolerant and (in_a_row == MOST_FAILURES or is_nothing):
+                        raise found
+                else:
+                    in_a_row = 0
+                    said = _said(name, found)
+                    if said == REMOVED:
+                        problems[key] = f"{catalog.url(name)} {REMOVED.reason}"
+                    elif isinstance(said, Unreadable):
+                        known.windows[key] = _exported(name, None)
+                        known.faults[key] = f"{catalog.url(name)} {said.reason}"
+                    else:
+                        known.windows[key] = _exported(name, said)
+                if in_a_row == MOST_FAILURES or self._clock() >= end:
+                    break
+        problems |= known.faults | known.failures
+        texts = [problems[key] for key in names if key in problems]
+        notes += texts[:_MOST_NOTES]
+        if len(texts) > _MOST_NOTES:
+            notes.append(f"{counted(len(texts) - _MOST_NOTES, 'other manifest')} cannot be read, too")
         if left := len(unread) - read:
+            who = f"{counted(left, 'manifest')} under {catalog.destination}"
             notes.append(
-                f"{counted(left, 'manifest')} under {self._paths[index]} not read yet: their windows are "
-                "shown as exported, without their entries. Load the page again to read more"
+                f"{who} not read, because {in_a_row} in a row could not be: their windows are shown as "
+                "exported, without their entries"
+                if in_a_row == MOST_FAILURES
+                else f"{who} not read yet: their windows are shown as exported, without their entries. "
+                "Load the page again to read more"
             )
-        return [found.get(key) or _exported(name, None) for name, key in zip(names, keys)]
+        return [known.windows.get(key) or _exported(name, None) for key, name in names.items()]
+
+
+def _of(values: Mapping[_Key, _T], keys: Collection[_Key]) -> dict[_Key, _T]:
+    return {key: value for key, value in values.items() if key in keys}
 
 
 def _of_report(names: Iterable[ManifestName], window: Window) -> list[ManifestName]:
@@ -144,6 +227,59 @@ def _of_report(names: Iterable[ManifestName], window: Window) -> list[ManifestNa
 def _exported(name: ManifestName, facts: WindowFacts | None) -> ExportedWindow:
     folder = intern(name.path.rpartition("/")[0])
     return ExportedWindow(intern(name.connector_identifier), name.window, folder, facts)
+
+
+def _text(error: Exception) -> str:
+    return one_line(without_credentials(str(error)), _LONGEST_NOTE)
+
+
+def _said(name: ManifestName, found: Manifest | Unreadable) -> WindowFacts | Unreadable:
+    """What the page needs of a manifest, unless its numbers cannot be true."""
+    if isinstance(found, Unreadable):
+        return found
+    fault = _fault(found, name.window)
+    return Unreadable(f"has {fault}") if fault else _facts(found)
+
+
+def _fault(manifest: Manifest, window: Window) -> str | None:
+    """What no export writes: plots and sums would fail, or be wrong."""
+    statistics = manifest.statistics
+    durations = statistics.duration_ms
+    faults = {
+        "a team that cannot be": not 0 <= manifest.team_id <= _MOST_ENTRIES,
+        "a number of entries or errors that cannot be": not (
+            0 <= statistics.errors <= manifest.entries <= _MOST_ENTRIES
+        ),
+        "a duration that cannot be": not (
+            0 <= durations.entries <= manifest.entries
+            and all(map(_is_duration, (durations.p50, durations.p95, durations.max)))
+        ),
+        "statuses that cannot be": not (
+            len(statistics.statuses) <= _MOST_STATUSES
+            and all(
+                len(status) <= _LONGEST_STATUS and 0 <= number <= manifest.entries
+                for status, number in statistics.statuses.items()
+            )
+        ),
+        "an hour that cannot be": not all(
+            0 <= hour.errors <= hour.entries <= manifest.entries and _is_hour_of(hour.start, window)
+            for hour in statistics.hours
+        ),
+    }
+    return next((fault for fault, is_there in faults.items() if is_there), None)
+
+
+def _is_duration(number: Number | None) -> bool:
+    return number is None or 0 <= number <= MAX_DURATION
+
+
+def _is_hour_of(text: str, window: Window) -> bool:
+    """Whether an hour begins at this time, and some of it is in the window."""
+    try:
+        start = parse_log_time(text).at
+    except (ValueError, OverflowError):
+        return False
+    return window.start - start < _HOUR and start < window.end
 
 
 def _facts(manifest: Manifest) -> WindowFacts:

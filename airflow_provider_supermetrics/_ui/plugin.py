@@ -5,6 +5,7 @@ Airflow loads it in each of its processes, so it imports nothing that only the p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -12,6 +13,10 @@ from urllib.parse import quote, urlsplit
 from airflow import __version__ as airflow_version
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
+
+from airflow_provider_supermetrics.provider_info import DEFAULT_HEALTH_DAYS, MOST_HEALTH_DAYS
+
+log = logging.getLogger(__name__)
 
 _SECTION: Final = "supermetrics"
 _PREFIX: Final = "/supermetrics"
@@ -34,11 +39,14 @@ class SupermetricsPlugin(AirflowPlugin):
     def on_load(cls, *args: Any, **kwargs: Any) -> None:  # noqa: ARG003  # Airflow's call
         """Add the page, if it is configured; called by Airflow."""
         paths = health_paths()
-        if not paths or not _HAS_VIEWS:
+        if not paths:
             return
-        days = conf.getint(_SECTION, "health_days", fallback=30)
-        if not 1 <= days <= 400:
-            raise ValueError(f"[supermetrics] health_days must be from 1 to 400, not {days}")
+        if not _HAS_VIEWS:
+            log.warning("[supermetrics] health_paths is ignored: a page in the UI needs Airflow 3.1 or later")
+            return
+        days = conf.getint(_SECTION, "health_days", fallback=DEFAULT_HEALTH_DAYS)
+        if not 1 <= days <= MOST_HEALTH_DAYS:
+            raise ValueError(f"[supermetrics] health_days must be from 1 to {MOST_HEALTH_DAYS}, not {days}")
         cls.fastapi_apps = [{"name": "Supermetrics", "url_prefix": _PREFIX, "app": LazyApp(paths, days)}]
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         cls.external_views = [

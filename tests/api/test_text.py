@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_supermetrics._api.text import one_line, quoted
+from airflow_provider_supermetrics._api.text import one_line, quoted, without_credentials
 
 
 @given(st.text(st.characters(), max_size=50), st.integers(1, 60))
@@ -88,3 +88,19 @@ def test_a_quotation_has_no_part_of_a_long_value() -> None:
     """A long value is not quoted in part, because redaction finds only whole credentials."""
     quotations = [quoted("x" * length + "K#Y") for length in range(110)]
     assert {quotation.count("K") + quotation.count("#") for quotation in quotations} == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("cannot read s3://KEY:SECRET@bucket/a: no", "cannot read s3://***@bucket/a: no"),
+        ("cannot read s3://KEY:SEC/RET@bucket/a: no", "cannot read s3://***@bucket/a: no"),
+        ("GET https://:SECRET@host/a, again", "GET https://***@host/a, again"),
+        ("GET https://host:443/a?sv=1&sig=SECRET failed", "GET https://host:443/a?… failed"),
+        ("'http://host:80/a', s3://c@bucket", "'http://host:80/a', s3://c@bucket"),
+        ("s3://aws_default@bucket/a: why? no", "s3://aws_default@bucket/a: why? no"),
+    ],
+)
+def test_urls_without_credentials(text: str, rest: str) -> None:
+    """Users with passwords, and queries, are left out; the name of an Airflow connection stays."""
+    assert without_credentials(text) == rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -53,6 +54,7 @@ def test_the_page_is_beside_the_exports(folder: Path) -> None:
         "end": "2026-01-04T00:00:00Z",
         "connectors": 2,
         "attention": [CONNECTOR],
+        "more_attention": 0,
         "entries": 14_300,
         "errors": 600,
         "missing_hours": 1.0,
@@ -114,8 +116,12 @@ def test_a_damaged_manifest_is_a_note(folder: Path, logged: Callable[[], list[st
         ({"end": "2026-01-01T00:00:00"}, "has no time zone"),
         ({"start": 7}, "start must be a datetime or an ISO 8601 string"),
         ({"path": "logs"}, "path must be a URL"),
+        (
+            {"start": START, "end": START + 401 * DAY},
+            "the report must be of at most 400 days, not of 401; give a later start",
+        ),
     ],
-    ids=["words", "naive", "number", "path"],
+    ids=["words", "naive", "number", "path", "long"],
 )
 def test_bad_arguments_are_refused_when_the_dag_is_read(arguments: dict[str, Any], message: str) -> None:
     """Not at the first run."""
@@ -131,6 +137,55 @@ def test_templates_are_checked_by_the_run(folder: Path) -> None:
     with pytest.raises(SupermetricsValidationError, match="the report has no time") as error:
         report(folder, start=START + 3 * DAY)
     assert error.value.remedy
+
+
+def test_a_report_of_many_days(folder: Path) -> None:
+    """400 are the most, which only the run knows where the end is its own."""
+    longest = {"start": START - 400 * DAY, "end": START}
+    assert report(folder, **longest)["start"] == "2024-11-27T00:00:00Z"
+    with pytest.raises(SupermetricsValidationError, match="at most 400 days, not of 401") as error:
+        report(folder, start=START - 401 * DAY, end=None)
+    assert error.value.remedy == "give a later start, or an earlier end"
+
+
+def test_the_result_stays_small(tmp_path: Path) -> None:
+    """It names the first connectors that need attention, and counts the others."""
+    for number in range(53):
+        write_manifest(tmp_path, START, connector=f"C{number:02}", errors=90)
+    result = report(tmp_path, end=START + HOUR)
+    assert result["attention"] == [f"C{number:02}" for number in range(50)]
+    assert (result["more_attention"], result["connectors"]) == (3, 53)
+
+
+def test_a_page_that_cannot_be_written(folder: Path) -> None:
+    """The one before stays whole, and nothing is left beside it."""
+    report(folder)
+    page = folder / "_health.html"
+    before = page.read_bytes()
+    next(folder.rglob("_manifest-K2M41-*.json")).unlink()
+    files = set(folder.rglob("*"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(
+            OSError, match=r"^File too large: cannot write .*_health\.html\. Free space there"
+        ):
+            report(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert page.read_bytes() == before
+    assert set(folder.rglob("*")) == files
+    report(folder)
+    assert page.read_bytes() != before
+
+
+def test_a_line_break_in_the_name_of_a_folder(tmp_path: Path, logged: Callable[[], list[str]]) -> None:
+    """It forges no line of the task's log."""
+    write_manifest(tmp_path / "a\nFORGED", START).write_bytes(b"{")
+    report(tmp_path)
+    lines = logged()
+    assert any("a FORGED" in line for line in lines)
+    assert not any(line.startswith("FORGED") for line in lines)
 
 
 def test_templated_fields() -> None:

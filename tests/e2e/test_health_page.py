@@ -81,6 +81,15 @@ class Server:
         headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
         return requests.get(self.url + path, headers=headers, timeout=60)
 
+    def page(self) -> requests.Response:
+        """The page as ``viewer`` sees it, as soon as the manifests have been read."""
+
+        def find() -> requests.Response | None:
+            response = self.get("/supermetrics/health", "viewer")
+            return None if "The manifests are being read" in response.text else response
+
+        return Site(self.url, self._processes.check).wait("a picture", find)
+
     def _is_up(self) -> bool:
         try:
             return requests.get(f"{self.url}/api/v2/version", timeout=30).ok
@@ -112,6 +121,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, now: datetime) -> Iterator[
             Destination.at(f"s3://store@{bucket}/logs").write(data, name)
         paths = f"{folder / 'logs'}, s3://nowhere@bucket/logs, s3://store@{bucket}/logs"
         with Server(folder / "server", paths, **connection) as running:
+            running.page()
             yield running
 
 
@@ -174,7 +184,7 @@ def test_the_page_opens_from_the_navigation(server: Server, now: datetime) -> No
 
 
 def test_without_paths_nothing_is_shown(tmp_path: Path) -> None:
-    """Neither an entry in the navigation nor a page, and the application is not imported."""
+    """Neither an entry in the navigation nor a page; tests/health/test_ui.py has what is imported."""
     with Server(tmp_path, None) as server:
         plugins = server.get("/api/v2/plugins", "viewer").json()["plugins"]
         [ours] = [plugin for plugin in plugins if plugin["name"] == "supermetrics"]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_supermetrics._export import catalog, storage
-from airflow_provider_supermetrics._export.catalog import Catalog, Unreadable
+from airflow_provider_supermetrics._export.catalog import REMOVED, Catalog, Unreadable
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
 from airflow_provider_supermetrics._schedule import Window
@@ -139,7 +139,37 @@ def test_a_manifest_that_is_gone(simulate: Callable[..., Simulator], tmp_path: P
     found = Catalog(Destination.at(tmp_path))
     names = list(found.names())
     (tmp_path / MANIFEST).unlink()
-    assert list(found.read(names)) == [(names[0], Unreadable("was removed meanwhile"))]
+    assert list(found.read(names)) == [(names[0], REMOVED)]
+
+
+def test_one_manifest_that_the_store_refuses(
+    simulate: Callable[..., Simulator], new_bucket: Callable[[str], Bucket]
+) -> None:
+    """A check of the exports fails; a reader who wants the others gets them, and the error in its place."""
+    simulate()
+    bucket = new_bucket("s3")
+    for minutes in (10, 20, 30):
+        export(f"{bucket.url}/logs", start=START, end=START + timedelta(minutes=minutes))
+    found = Catalog(Destination.at(f"{bucket.url}/logs"))
+    names = sorted(found.names(), key=lambda name: name.window.end)
+    bucket.respond(403, times=99, when=lambda request: "T002000Z.json" in request.path)
+    assert [type(each) for _, each in found.attempt(names)] == [Manifest, PermissionError, Manifest]
+    with pytest.raises(PermissionError, match=r"Access denied: cannot read .*T002000Z\.json"):
+        list(found.read(names))
+
+
+def test_a_manifest_that_is_too_large(
+    simulate: Callable[..., Simulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing says its size, so it is not read."""
+    simulate()
+    export(f"file://{tmp_path}")
+    size = (tmp_path / MANIFEST).stat().st_size
+    monkeypatch.setattr(catalog, "MOST_BYTES", size - 1)
+    found = Catalog(Destination.at(tmp_path))
+    [(name, manifest)] = found.read(found.names())
+    assert name.size == size
+    assert manifest == Unreadable(f"is not read, because it has {size:,} bytes")
 
 
 def test_other_objects_are_no_manifests(tmp_path: Path) -> None:

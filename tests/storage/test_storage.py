@@ -123,6 +123,9 @@ def test_a_path_without_a_connection(
     [
         "https://account.blob.core.windows.net/container/x?sv=2024&sig=SECRET",
         "s3://KEY:SECRET@bucket/logs",
+        "s3://KEY:SEC/SECRET@bucket/logs",
+        "s3:/KEY:SECRET@bucket/logs",
+        "KEY:SECRET@bucket/logs",
         "abfs://c@container/x?sig=SECRET",
         "s3://c@bucket/a?versionId=SECRET",
     ],
