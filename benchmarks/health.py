@@ -18,6 +18,8 @@ _CONNECTORS = 100
 _DAYS = 30
 _END = datetime(2026, 2, 1, tzinfo=timezone.utc)
 _HOUR = timedelta(hours=1)
+# The least time counts, because what else the machine does only adds to it.
+_WARM_VIEWS = 7
 
 
 def main() -> int:
@@ -76,11 +78,14 @@ def _views(folder: Path) -> None:
     reader = HealthReader([str(folder)])
     window = Window(_END - timedelta(days=_DAYS), _END)
     print(f"before: {_memory():.0f} MB")
-    for cache in ("cold", "warm", "warm"):
-        begun = process_time()
-        html = render(reader.report(window, _END))
+    for cache, views in (("cold", 1), ("warm", _WARM_VIEWS)):
+        seconds = []
+        for _ in range(views):
+            begun = process_time()
+            html = render(reader.report(window, _END))
+            seconds.append(process_time() - begun)
         print(
-            f"{cache} cache: {process_time() - begun:.2f} s of CPU, {_memory():.0f} MB at most, "
+            f"{cache} cache: {min(seconds):.2f} s of CPU, the least of {views}; {_memory():.0f} MB at most, "
             f"{len(html) / 1e6:.1f} MB of HTML"
         )
 

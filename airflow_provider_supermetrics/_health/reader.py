@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,7 +68,7 @@ class _Known:
     faults: dict[_Key, str] = field(default_factory=dict)
     failures: dict[_Key, str] = field(default_factory=dict)
 
-    def of(self, keys: Collection[_Key]) -> _Known:
+    def of(self, keys: Set[_Key]) -> _Known:
         """The part of it that is about these manifests."""
         return _Known(_of(self.windows, keys), _of(self.faults, keys), _of(self.failures, keys))
 
@@ -155,7 +155,7 @@ class HealthReader:
     ) -> list[ExportedWindow]:
         """Read manifests for so long, and return the windows of all."""
         # What is not there any more need not be kept.
-        known = self._known[index] = self._known[index].of(names)
+        known = self._known[index] = self._known[index].of(names.keys())
         unread = [
             name
             for key, name in names.items()
@@ -206,7 +206,9 @@ class HealthReader:
         return [known.windows.get(key) or _exported(name, None) for key, name in names.items()]
 
 
-def _of(values: Mapping[_Key, _T], keys: Collection[_Key]) -> dict[_Key, _T]:
+def _of(values: dict[_Key, _T], keys: Set[_Key]) -> dict[_Key, _T]:
+    if values.keys() <= keys:  # mostly, and at a tenth of the cost
+        return values
     return {key: value for key, value in values.items() if key in keys}
 
 

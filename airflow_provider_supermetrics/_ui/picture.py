@@ -1,4 +1,4 @@
-"""The page as it was read last, and who reads it anew."""
+"""The page as it was read last, and who reads it again."""
 
 from __future__ import annotations
 

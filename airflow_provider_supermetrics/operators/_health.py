@@ -81,7 +81,7 @@ class SupermetricsHealthReportOperator(StorageOperator):
                 self.log.warning("path must be the folder of the exports, or one above it")
         for connector in report.connectors:
             for finding in connector.findings:
-                self.log.info("%s: %s", connector.connector_identifier, finding.text)
+                self.log.info("%s: %s", connector.label, finding.text)
         url = destination.url(_NAME)
         numbers = report.numbers
         attention = cast("list[str]", numbers.pop("attention"))

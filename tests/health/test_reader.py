@@ -52,7 +52,7 @@ needs_proc = pytest.mark.skipif(not UNREADABLE.exists(), reason="only Linux has 
 
 
 def test_a_manifest_is_read_once(tmp_path: Path) -> None:
-    """By its name and version: one that is replaced counts anew, one that is removed not any more."""
+    """By its name and version: one that is replaced counts again, one that is removed not any more."""
     first = write_manifest(tmp_path, START, entries=100)
     second = write_manifest(tmp_path, START + HOUR, entries=10)
     reader = HealthReader([str(tmp_path)])

@@ -37,7 +37,7 @@ def appending(sim: Simulator, polls: dict[int, int], prefix: str = "e") -> Calla
 
 
 def test_three_errors_and_three_more(virtual: Simulate, waits: list[float]) -> None:
-    """Six within an hour are told once, in whichever polls they were found; again when they are six anew."""
+    """Six within an hour are told once, in whichever polls they were found; six later ones once more."""
     sim = virtual([error("before", 4000)])
     polls = {2: 3, 6: 3, 9: 1, 20: 2, 90: 3, 95: 3, 97: 9}
     payloads = Triggerer(waits, min_matches=6, within=HOUR).run(100, appending(sim, polls))
