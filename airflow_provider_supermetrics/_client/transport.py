@@ -31,6 +31,9 @@ from airflow_provider_supermetrics._client.connection import ConnectionSettings
 from airflow_provider_supermetrics._client.reasons import LOST
 
 _PIECE = 1 << 16
+# multidict's time for headers of one name grows with the square of their number: minutes for 1 MB.
+_MOST_BEFORE_THE_BODY = 1 << 17
+# aiohttp keeps a part of a body as long as the reader is slower.
 _MOST_BESIDE_THE_BODY = 1 << 20
 
 
@@ -276,7 +279,8 @@ class _Protocol(ResponseHandler):
         # Small chunks have much framing: only what comes before the body, or after it, counts.
         self._beside = self._beside + len(data) if size == self._body_size else 0
         self._body_size = size
-        if self._beside > _MOST_BESIDE_THE_BODY and self.transport is not None:
+        most = _MOST_BEFORE_THE_BODY if self._body is None else _MOST_BESIDE_THE_BODY
+        if self._beside > most and self.transport is not None:
             self.set_exception(aiohttp.ClientPayloadError("too many headers"))
             self.transport.abort()
 
