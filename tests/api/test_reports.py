@@ -165,6 +165,13 @@ def test_runs_that_are_cleared() -> None:
         assert runs.results == once
 
 
+def test_errors_beside_those_of_other_runs() -> None:
+    """A run knows whether others have reported errors of the same time."""
+    tail = TailState(ORIGIN, OVERLAP)
+    for reports, is_rest in ((None, False), ((), False), ((Report(((ORIGIN, at(9)),)),), True)):
+        assert ErrorCounter(CounterState(tail, reports=reports), ErrorFilter(), 10).is_rest == is_rest
+
+
 def test_nothing_was_read() -> None:
     """An empty log leaves no report; nor does a poll that is dropped, nor a counter that counts all."""
     runs = Runs([], 1000 * SECOND)

@@ -117,11 +117,15 @@ def test_each_run_reports_what_is_new(simulate: Simulate, waits: list[float], ru
     def wait() -> Wait:
         return Wait(mode, waits, since_last_run=True, timeout=600, soft_fail=True)
 
-    assert ids(runs.run(wait(), "first")) == [errors[1]["id"], errors[2]["id"]]
+    first = runs.run(wait(), "first")
+    assert ids(first) == [errors[1]["id"], errors[2]["id"]]
+    assert first["message"].startswith("T3S70: 2 errors from ")
     same_second = {**errors[2], "id": "same second"}
     late = {**errors[2], "id": "late", "log_time": errors[2]["log_time"] - timedelta(seconds=40)}
     sim.append(CONNECTOR, [same_second, late])
-    assert ids(runs.run(wait(), "second", date=START + HOUR)) == ["late", "same second"]
+    second = runs.run(wait(), "second", date=START + HOUR)
+    assert ids(second) == ["late", "same second"]
+    assert second["message"].startswith("T3S70: 2 new errors from ")
     before = len(sim.requests)
     assert runs.run(wait(), "third", date=START + 2 * HOUR) is None
     assert len(sim.requests) - before == 11, "one request for each poll"
