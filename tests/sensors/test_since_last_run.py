@@ -131,6 +131,26 @@ def test_each_run_reports_what_is_new(simulate: Simulate, waits: list[float], ru
     assert len(sim.requests) - before == 11, "one request for each poll"
 
 
+def test_the_trigger_calls_errors_new_as_the_sensor_does(
+    simulate: Simulate, waits: list[float], runs: Runs
+) -> None:
+    """It finds them where the poll before the deferral has failed."""
+    failures = [0]
+
+    def fails(_: object) -> Fault | None:
+        failures[0] -= 1
+        return Fault(status=503) if failures[0] >= 0 else None
+
+    sim = simulate([*quiet(), at(DUE - 5, n=1)], faults=fails)
+    runs.run(Wait("deferrable", waits, since_last_run=True), "first")
+    sim.append(CONNECTOR, [at(DUE - 4, n=2)])
+    failures[0] = 5
+    wait = Wait("deferrable", waits, since_last_run=True)
+    found = runs.run(wait, "second", date=START + HOUR)
+    assert len(wait.serialized) == 1
+    assert found["message"].startswith("T3S70: 1 new error from ")
+
+
 @pytest.mark.parametrize(
     "dates", [(START, START + HOUR), (None, None), (START, None), (None, START)], ids=str
 )
