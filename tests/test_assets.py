@@ -79,8 +79,7 @@ def test_what_is_no_log_is_refused(uri: str) -> None:
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 removes it itself")
-# Airflow 3 warns of it, and leaves it out of the message.
-@pytest.mark.filterwarnings("ignore:An Asset URI should not contain auth info")
+@pytest.mark.filterwarnings("ignore:An Asset URI should not contain auth info")  # Airflow 3's
 def test_a_name_before_the_host_is_not_kept() -> None:
     """It may be a key: a Connection's URI looks similar. Airflow 3.0 leaves it out itself."""
     try:

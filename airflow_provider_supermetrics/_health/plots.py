@@ -60,7 +60,7 @@ class Plot:
 
 
 def stretches(windows: Iterable[Window], of: Window, narrowest: float) -> list[Stretch]:
-    """Windows as pieces of a strip; neighbours that cannot be told apart are one.
+    """Windows as pieces of a strip; neighbours that cannot be distinguished are one.
 
     :param narrowest: how wide a piece is at least.
     """

@@ -86,7 +86,7 @@ def test_a_connector_of_which_nothing_was_read() -> None:
     assert [element.text for element in other.all("ul", class_="statuses")] == ["not read"]
 
 
-def test_teams_with_the_same_identifier_are_told_apart() -> None:
+def test_teams_with_the_same_identifier_are_distinguished() -> None:
     """In the first table, and at the head of their sections."""
     other = parsed(render(a_report(*hourly(0, 72, connector="K2M41", team=2, errors=50, folder="team=2"))))
     names = ["K2M41 of team 2", "T3S70", "K2M41 of team 936506"]
@@ -168,7 +168,7 @@ def test_a_piece_of_several_gaps_names_them() -> None:
     ]
 
 
-def test_pieces_that_cannot_be_told_apart_are_one() -> None:
+def test_pieces_that_cannot_be_distinguished_are_one() -> None:
     """So that a strip never has more pieces than there is room for."""
     span = Window(START, START + 3000 * HOUR)
     every_other = [Window(START + hour * HOUR, START + (hour + 1) * HOUR) for hour in range(0, 3000, 2)]

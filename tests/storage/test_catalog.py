@@ -53,7 +53,7 @@ def test_a_folder_that_does_not_exist(url: str) -> None:
 
 
 def test_manifests_of_a_folder_and_those_below(simulate: Callable[..., Simulator], url: str) -> None:
-    """With what their names say, a version that a rewrite changes, and the sizes of what lies beside them."""
+    """With what their names say, a version that a rewrite changes, and the sizes of what is beside them."""
     simulate()
     export(url)
     export(f"{url}/date=2026-01-01/T3S70", end=START + HOUR / 2)

@@ -19,8 +19,7 @@ from tests.support.stores import Bucket, run_export, writes
 
 pytestmark = pytest.mark.airflow_2
 
-# gcsfs and Azure's library do.
-sends_large_bodies = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+sends_large_bodies = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # gcsfs does
 
 DATA = bytes(range(256)) * 40
 

@@ -37,7 +37,7 @@ def appending(sim: Simulator, polls: dict[int, int], prefix: str = "e") -> Calla
 
 
 def test_three_errors_and_three_more(virtual: Simulate, waits: list[float]) -> None:
-    """Six within an hour are told once, in whichever polls they were found; six later ones once more."""
+    """Six within an hour are reported once, in whichever polls they were found; so are six later ones."""
     sim = virtual([error("before", 4000)])
     polls = {2: 3, 6: 3, 9: 1, 20: 2, 90: 3, 95: 3, 97: 9}
     payloads = Triggerer(waits, min_matches=6, within=HOUR).run(100, appending(sim, polls))
@@ -61,7 +61,7 @@ def test_no_span_holds_enough(virtual: Simulate, waits: list[float]) -> None:
 def test_a_restart_neither_repeats_nor_misses(
     virtual: Simulate, waits: list[float], arguments: dict[str, Any]
 ) -> None:
-    """The errors so far are in the asset's store, and whether they have been told."""
+    """The errors so far are in the asset's store, and whether they have been reported."""
     sim = virtual([error("before", 4000)])
     store = Store()
     arguments = {"min_matches": 6, **arguments}
