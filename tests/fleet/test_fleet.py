@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,21 @@ POOL = 4
 #: Connectors that are exported at once, one for each slot of both workers.
 FEW = [f"FEW{number}" for number in range(2 * SLOTS)]
 MANY = [f"MANY{number:02d}" for number in range(20)]
+#: The connector whose errors start DAG runs.
+WATCHED = "WATCHED"
 
 DAGS = f"""
 from datetime import datetime, timedelta, timezone
 
 from airflow import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import Asset, AssetWatcher
 
 from airflow_provider_supermetrics.operators.supermetrics import (
     SupermetricsExportLogsOperator,
     SupermetricsListConnectorsOperator,
 )
+from airflow_provider_supermetrics.triggers.supermetrics import SupermetricsErrorLogEventTrigger
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 EXPORT = {{
@@ -79,6 +85,14 @@ for name in ("killed", "database", "api"):
 for name in ("cleared", "twice"):
     with dag(name, retries=3):
         SupermetricsExportLogsOperator(connector_identifier="{FEW[0]}", **EXPORT)
+
+# It looks back less far than the database is away: what it finds then, it finds by its watermark.
+trigger = SupermetricsErrorLogEventTrigger(
+    connector_identifier="{WATCHED}", poll_interval=3, lookback=5, supermetrics_conn_id="database"
+)
+errors = Asset("errors", watchers=[AssetWatcher(name="errors", trigger=trigger)])
+with DAG("errors", schedule=[errors], start_date=START):
+    EmptyOperator(task_id="react")
 """
 NAMES = ("team", "deferred", "killed", "deploy", "database", "api", "cleared", "twice")
 
@@ -256,12 +270,26 @@ def test_triggerers_are_restarted(fleet: Fleet, sites: Mapping[str, Site]) -> No
 
 
 def test_the_database_is_away(fleet: Fleet, sites: Mapping[str, Site]) -> None:
-    """PostgreSQL ends all connections and is away for ten seconds, while exports run and end."""
+    """PostgreSQL ends all connections and is away for ten seconds, while exports run and errors appear."""
     site = sites["database"]
-    with site.serve(*logs(FEW, 4000), max_page=PAGE, latency=0.3) as sim:
+
+    def log_error(identifier: str) -> None:
+        sim.append(WATCHED, [{"id": identifier, "log_time": datetime.now(timezone.utc), "status": 500}])
+
+    def reported() -> list[str]:
+        payloads = [extra["payload"] for _, extra in fleet.asset_events()]
+        return [entry["id"] for payload in payloads for entry in payload["entries"]]
+
+    watched = Connector(WATCHED, [], team_id=TEAM)
+    with site.serve(*logs(FEW, 4000), watched, max_page=PAGE, latency=0.3) as sim:
+        fleet.unpause("errors")
+        fleet.wait("the first poll", lambda: requests_for(sim, WATCHED))
+        log_error("before")
+        fleet.wait("the first event", reported)
         run = fleet.trigger("database")
         wait_for_middle(fleet, sim)
         fleet.stop_database()
+        log_error("away")
         time.sleep(10)
         fleet.start_database()
         # These end when they lose it; systemd or Kubernetes would restart them.
@@ -270,15 +298,20 @@ def test_the_database_is_away(fleet: Fleet, sites: Mapping[str, Site]) -> None:
         site.exported.require_complete(truth(sim, FEW))
         for name, attempt in zip(FEW, tries(fleet, "database", run, len(FEW))):
             assert repeated(sim, name) <= (attempt - 1) * MOST_LOST
+        fleet.wait("the error that appeared meanwhile", lambda: "away" in reported())
+        log_error("after")
+        fleet.wait("the last event", lambda: "after" in reported())
+        assert reported() == ["before", "away", "after"]
+        fleet.wait("a run for each", lambda: [*fleet.runs("errors").values()] == 3 * ["success"])
 
 
 def test_the_api_is_away(fleet: Fleet, sites: Mapping[str, Site]) -> None:
-    """For longer than requests are repeated: the tasks fail, and their retries resume at the page."""
+    """For a minute, longer than requests are repeated: the tasks fail, and retries resume at the page."""
     site = sites["api"]
     with site.serve(*logs(FEW, 6000), max_page=PAGE, latency=0.3) as sim:
         run = fleet.trigger("api")
         wait_for_middle(fleet, sim)
-    time.sleep(30)
+    time.sleep(60)
     with sim:
         succeed(fleet, "api", run)
     site.exported.require_complete(truth(sim, FEW))

@@ -138,8 +138,7 @@ def succeed(services: Services, dag_id: str, *runs: str) -> None:
 
 def log_error(sim: Simulator, identifier: str) -> None:
     """Let the connector log an error now."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    sim.append(LATER, [{"id": identifier, "log_time": now, "status": 500}])
+    sim.append(LATER, [{"id": identifier, "log_time": datetime.now(timezone.utc), "status": 500}])
 
 
 def by_id(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
