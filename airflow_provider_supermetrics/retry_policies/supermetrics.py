@@ -29,8 +29,8 @@ class SupermetricsRetryPolicy(RetryPolicy):
     """
     Delay the next retry until ``Retry-After`` has passed, and do not retry where a retry cannot help.
 
-    The operators and the sensor of this package use it by default, without ``backoff_initial``. The task's
-    ``retries`` still sets the number of retries.
+    The sensor of this package, and its operators that send requests, use it by default, without
+    ``backoff_initial``. The task's ``retries`` still sets the number of retries.
 
     :param max_delay: the longest delay. If ``Retry-After`` is longer, the task fails.
     :param backoff_initial: the delay after the first transient failure without ``Retry-After``; it doubles
