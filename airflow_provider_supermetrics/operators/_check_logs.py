@@ -226,12 +226,12 @@ class _Store:
     def __init__(self, context: Context, log: Log) -> None:
         self._store: Any = context.get("task_state_store")
         self._log = log
-        self._is_used = False
+        self._is_empty = False
 
     def get(self) -> Any:
-        """What an earlier attempt has stored, or None."""
-        found = self._try("read", "get")
-        self._is_used = found is not None
+        """What an earlier attempt has stored, or None; an empty mapping if it cannot be read."""
+        found = self._try("read", "get", failed={})
+        self._is_empty = found is None
         return found
 
     def set(self, progress: Any) -> None:
@@ -239,19 +239,22 @@ class _Store:
         self._try("written", "set", progress)
 
     def delete(self) -> None:
-        """Delete it."""
-        if self._is_used:
+        """Delete it, unless :meth:`get` has found nothing: that saves a request."""
+        if not self._is_empty:
             self._try("deleted", "delete")
 
-    def _try(self, done: str, method: str, *args: Any) -> Any:
-        """Use the store; only log a failure, because what is stored only saves requests."""
+    def _try(self, done: str, method: str, *args: Any, failed: Any = None) -> Any:
+        """Use the store; only log a failure, because what is stored only saves requests.
+
+        :param failed: what to return then.
+        """
         if self._store is None:
             return None
         try:
             return getattr(self._store, method)(_STORE_KEY, *args)
         except Exception as error:
             self._log.warning("The progress of this check could not be %s: %s", done, reason(error))
-            return None
+            return failed
 
 
 def _progress(stored: Any, of: dict[str, Any]) -> CheckProgress | None:

@@ -315,7 +315,7 @@ def test_mapped_tasks_are_named_by_their_connector(simulate: Simulate) -> None:
 # Waiting
 
 
-@pytest.mark.parametrize(("drops_kwargs", "has_store"), [(False, False), (True, True)])
+@pytest.mark.parametrize(("drops_kwargs", "has_store"), [(False, False), (False, True), (True, True)])
 def test_a_deferral_reads_no_page_again(
     virtual: Simulate, waits: list[float], drops_kwargs: bool, has_store: bool
 ) -> None:
@@ -335,6 +335,20 @@ def test_a_deferral_reads_no_page_again(
     assert len(requested) == len(set(requested))
     assert store == {}
     assert all(3500 < seconds < 3700 for seconds in waits)
+
+
+def test_a_check_that_is_cleared_reads_from_scratch(virtual: Simulate, waits: list[float]) -> None:
+    """On Airflow 3.3, too, where its progress was stored before a deferral: entries can appear late."""
+    entries = log_of(3500)
+    sim = virtual(entries, faults=[None, Fault(429, headers={"Retry-After": "3600"})])
+    check = Check(waits, deferrable=True, max_errors=5000)
+    check.context["task_state_store"] = store = Store()
+    assert check.step() is None
+    assert store
+    before = check.step("execute_complete", event=None, **stored(check.deferrals[-1].kwargs))
+    assert before is not None
+    sim.append(CONNECTOR, [{**max(entries, key=lambda entry: entry["log_time"]), "id": "late"}])
+    assert check.run()["entries"] == before["entries"] + 1
 
 
 def test_a_resume_that_has_lost_what_was_read(virtual: Simulate, waits: list[float]) -> None:
@@ -400,6 +414,17 @@ def test_a_retry(virtual: Simulate, waits: list[float], days: int) -> None:
     assert check.context["task_state_store"] == {}
 
 
+def test_a_response_that_cannot_be_continued_after_a_deferral(virtual: Simulate, waits: list[float]) -> None:
+    """What was stored before the deferral is deleted, too."""
+    virtual(log_of(3500), faults=[None, Fault(429, headers={"Retry-After": "3600"}), Fault(kind="no_logs")])
+    check = Check(waits, deferrable=True, max_errors=5000)
+    check.context["task_state_store"] = store = Store()
+    with pytest.raises(SupermetricsResponseError):
+        check.run()
+    assert len(check.deferrals) == 1
+    assert store == {}
+
+
 def test_a_response_that_cannot_be_continued_starts_over(virtual: Simulate, waits: list[float]) -> None:
     """The next attempt does not meet it again."""
     sim = virtual(log_of(3500), faults=[None, Fault(500), Fault(kind="no_logs")])
@@ -423,6 +448,28 @@ class BrokenStore:
             raise RuntimeError(f"no {name} today")
 
         return use
+
+
+def test_progress_that_could_not_be_read_is_deleted(simulate: Simulate) -> None:
+    """Nobody knows that there is none."""
+    simulate(log_of(10))
+    check = Check(max_errors=None, min_entries=1)
+    broken, used = BrokenStore(), []
+    broken.delete = used.append
+    check.context["task_state_store"] = broken
+    check.run()
+    assert used == ["supermetrics_check_logs"]
+
+
+def test_a_check_that_keeps_nothing_deletes_nothing(simulate: Simulate) -> None:
+    """Each use of the store is a request to Airflow."""
+    simulate(log_of(10))
+    check = Check(max_errors=None, min_entries=1)
+    store, used = Store(), []
+    store.delete = used.append
+    check.context["task_state_store"] = store
+    check.run()
+    assert used == []
 
 
 def test_a_store_that_fails(simulate: Simulate, logged: Callable[[], list[str]]) -> None:
