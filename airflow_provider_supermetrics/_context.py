@@ -114,7 +114,7 @@ def resolve_last_window(
         wall = schedule.last_multiple(due, length)
         if wall is not None and _partition_window(context, schedule, length) is None:
             end = schedule.at(wall, not_after=due)
-            start, window = schedule.moved(end, -length, wall), None
+            start = schedule.moved(end, -length, wall)
     return resolve_window(start, end, window, context, align=False)
 
 

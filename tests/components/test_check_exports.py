@@ -365,6 +365,39 @@ def test_a_task_of_one_line(
     assert "This run is not of the schedule" not in "\n".join(logged())
 
 
+@pytest.mark.parametrize(
+    ("hours", "zone", "due", "warns"),
+    [
+        (6, "Europe/Helsinki", "2026-10-24T21:00", False),
+        (6, "Europe/Helsinki", "2026-10-25T04:00", True),
+        (6, "Europe/Helsinki", "2026-10-25T10:00", False),
+        (6, "Europe/Helsinki", "2026-03-29T03:00", True),
+        (1, "Europe/Helsinki", "2026-10-25T01:00", False),
+        (24, "Europe/Helsinki", "2026-10-25T22:00", False),
+        (6, "UTC", "2026-10-25T06:00", False),
+    ],
+)
+@pytest.mark.parametrize("run_type", ["scheduled", "manual"])
+@pytest.mark.parametrize("align", [True, False])
+def test_the_log_warns_where_the_clocks_change(
+    check: Check,
+    logged: Callable[[], list[str]],
+    hours: int,
+    zone: str,
+    due: str,
+    warns: bool,
+    run_type: str,
+    align: bool,
+) -> None:
+    """As an export's does: the windows of hours then leave out an hour, or overlap."""
+    run = manual_run(a_dag(f"0 */{hours} * * *" if hours < 24 else "@daily", zone), utc(due), run_type) | {
+        "ti": SimpleNamespace(xcom_push=lambda **_: None)
+    }
+    with pytest.raises(SupermetricsCheckError):
+        check(run, window=hours * HOUR, align=align, connector_identifiers=["ABSENT"])
+    assert (f"clocks of {zone} change" in "\n".join(logged())) == warns
+
+
 def test_a_window_that_ends_with_the_run(hours: Callable[..., None], check: Check) -> None:
     """`align=False`, as in an export; and `end` by a template."""
     hours(0, length=12)
