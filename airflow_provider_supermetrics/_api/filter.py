@@ -117,11 +117,13 @@ def newest_since(entries: Sequence[dict[str, Any]], since: datetime, most: int) 
 
 def brief(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The entry with long strings cut, and with values that any JSON, msgpack, database or log line takes."""
-    names = [name for name in entry if name in SCHEMA]
-    # Airflow's serialization refuses, or takes for its own, what begins with two underscores.
-    others = [name for name in entry if name not in SCHEMA and not name.startswith("__")]
-    names += others[:_MOST_OTHERS]
-    return {one_line(name): _small(entry[name]) for name in names}
+    documented = {name: name for name in entry if name in SCHEMA}
+    lines = {one_line(name): name for name in entry if name not in SCHEMA}
+    # None takes the place of a documented one, as "log_time " would. Airflow's serialization refuses, or
+    # takes for its own, what begins with two underscores.
+    others = [line for line in lines if line not in SCHEMA and not line.startswith("__")]
+    names = documented | {line: lines[line] for line in others[:_MOST_OTHERS]}
+    return {line: _small(entry[name]) for line, name in names.items()}
 
 
 def _newest(entry: Mapping[str, Any]) -> tuple[Any, str]:

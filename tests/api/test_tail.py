@@ -310,6 +310,21 @@ def test_the_summary_of_an_entry_is_small_and_plain() -> None:
     assert reported["x2"] == "\ufffd\ufffd"
 
 
+@pytest.mark.parametrize("odd", ["log_time ", "\tlog_time", "log_time\n"])
+def test_no_other_field_takes_the_place_of_a_documented_one(odd: str) -> None:
+    """Names become one line, and the newest are found by `log_time`."""
+    entry = {"id": "1", "log_time": "2026-01-01T00:00:00Z", "status": 500}
+    for mixed in ({**entry, odd: "x"}, {odd: "x", **entry}):
+        assert brief(mixed) == entry
+        assert Matches().plus([mixed], 20) == Matches(1, (entry,))
+    assert list(brief({odd: "x", "other ": 1, **entry})) == ["id", "log_time", "status", "other"]
+
+
+def test_no_name_in_a_summary_begins_with_two_underscores() -> None:
+    """Airflow's serialization refuses, or takes for its own, such names; also without the space before."""
+    assert brief({"__type": 1, " __type": 2, "\n__var": 3, "_type": 4}) == {"_type": 4}
+
+
 @pytest.mark.parametrize(
     ("number", "reported"),
     [(2**63 - 1, 2**63 - 1), (2**63, str(2**63)), (-(2**63), -(2**63)), (-(2**63) - 1, str(-(2**63) - 1))],
