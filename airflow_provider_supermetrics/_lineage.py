@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -9,21 +10,42 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
 from airflow_provider_supermetrics._api.entry import SCHEMA
+from airflow_provider_supermetrics._api.text import counted
 from airflow_provider_supermetrics._assets import dataset_of, log_uri
 from airflow_provider_supermetrics._export.formats.rows import COLUMNS
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
+from airflow_provider_supermetrics.exceptions import reason
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+log = logging.getLogger(__name__)
+
 
 def report_hook_lineage(hook: Any, destination: Destination, manifest: Manifest) -> None:
-    """Report the log to Airflow as the input of the hook, the parts as outputs; no manifest or checkpoint."""
-    collector = get_hook_lineage_collector()
-    collector.add_input_asset(context=hook, uri=_log_uri(hook.base_url, manifest))
-    for item in manifest.objects:
-        collector.add_output_asset(context=hook, uri=destination.uri(item.name))
+    """Report the log to Airflow as the input of the hook, the parts as outputs; no manifest or checkpoint.
+
+    Only logs what Airflow refuses, such as a very long URI, because the export is complete.
+    """
+    refused: list[tuple[str, str]] = []
+    for part in (None, *(item.name for item in manifest.objects)):
+        try:
+            collector = get_hook_lineage_collector()
+            if part is None:
+                collector.add_input_asset(context=hook, uri=_log_uri(hook.base_url, manifest))
+            else:
+                collector.add_output_asset(context=hook, uri=destination.uri(part))
+        except Exception as error:
+            refused.append((part or f"the log of {manifest.connector_identifier}", reason(error)))
+    if refused:
+        (first, why), *others = refused
+        log.warning(
+            "The lineage of this export lacks %s%s: %s. The export is complete",
+            first,
+            f" and {counted(len(others), 'other')}" if others else "",
+            why,
+        )
 
 
 def openlineage_facets(

@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "_export": {"_api", "_compat", "_coverage", "_schedule", "_wait", "exceptions"},
     "_context": {"_api", "_compat", "_schedule", "_wait", "exceptions"},
     "_assets": {"_api", "_compat", "exceptions"},
-    "_lineage": {"_api", "_assets", "_export"},
+    "_lineage": {"_api", "_assets", "_export", "exceptions"},
     "_reports": {"_api", "_compat"},
     "_health": {"_api", "_coverage", "_export", "_schedule"},
     "retry_policies": {"_compat", "_wait", "exceptions"},

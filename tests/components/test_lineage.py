@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -88,6 +89,47 @@ def test_a_folder_with_characters_that_uris_give_a_meaning(
     assert unquote(urlsplit(uri).path) == str(folder / part)
     [dataset] = operator.get_openlineage_facets_on_complete(None).outputs
     assert (dataset.namespace, dataset.name) == ("file", str(folder))
+
+
+def test_what_airflow_refuses_to_record_does_not_fail_an_export(
+    simulate: Simulate,
+    exported: Exported,
+    collected: Callable[..., list[str]],
+    logged: Callable[[], list[str]],
+) -> None:
+    """The URI of an object may be longer than Airflow accepts; the rest is reported."""
+    simulate(generate_entries(count=3000, start=START, end=START + HOUR, seed=5))
+    folder = exported.folder.joinpath(*["ж" * 100] * 6)
+    operator = SupermetricsExportLogsOperator(
+        task_id="e", connector_identifier=CONNECTOR, path=f"file://{folder}", entries_per_file=1000
+    )
+    assert operator.execute(context())["entries"] == 3000
+    assert collected() == []
+    assert len(collected("inputs")) == 1
+    warning = re.compile(r"The lineage of this export lacks (\S+) and 2 others: ValueError: ")
+    assert {*warning.findall("\n".join(logged()))} == {Exported(folder).parts[0]}
+    [dataset] = operator.get_openlineage_facets_on_complete(None).outputs
+    assert dataset.name == str(folder)
+
+
+def test_a_collector_of_lineage_that_fails(
+    simulate: Simulate, exported: Exported, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[str]]
+) -> None:
+    """It is Airflow's, or a plugin's; the export is complete."""
+    try:
+        from airflow.sdk import lineage
+    except ImportError:  # Airflow before 3.2
+        from airflow.lineage import hook as lineage
+
+    def fails() -> None:
+        raise RuntimeError("no lineage today")
+
+    monkeypatch.setattr(lineage, "get_hook_lineage_collector", fails)
+    simulate(generate_entries(count=30, start=START, end=START + HOUR, seed=5))
+    with SupermetricsHook() as hook:
+        export_logs(hook, CONNECTOR, exported.folder, start=START, end=START + HOUR)
+    lacks = f"lacks the log of {CONNECTOR} and 1 other: RuntimeError: no lineage today"
+    assert lacks in "\n".join(logged())
 
 
 @pytest.mark.parametrize(("format", "is_table"), [("jsonl", False), ("csv", True), ("parquet", True)])
