@@ -6,6 +6,7 @@ Airflow loads it in each of its processes, so it imports nothing that only the p
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -26,6 +27,9 @@ _ICON: Final = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='{}' stroke-width='2'"
     " stroke-linecap='round' stroke-linejoin='round'><path d='M2 12h5l3-8 4 16 3-8h5'/></svg>"
 )
+_PATH: Final = re.compile(r"/|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# A comma may be part of a key or a signature, and what follows it look like a path.
+_MAY_BE_DIVIDED: Final = re.compile(r"://([^/@,\n]*:|[^,\n]*\?)[^,\n]*,\s*/")
 
 _Message = MutableMapping[str, Any]
 
@@ -44,6 +48,12 @@ class SupermetricsPlugin(AirflowPlugin):
         if not _HAS_VIEWS:
             log.warning("[supermetrics] health_paths is ignored: a page in the UI needs Airflow 3.1 or later")
             return
+        if _MAY_BE_DIVIDED.search(_setting()) or not all(map(_PATH.match, paths)):
+            # Without a quotation: a part that is no path may be of a credential.
+            raise ValueError(
+                "[supermetrics] health_paths must contain URLs and absolute paths, and nothing else: write "
+                "each on a line of its own, without a comma, and store a credential in an Airflow connection"
+            )
         days = conf.getint(_SECTION, "health_days", fallback=DEFAULT_HEALTH_DAYS)
         if not 1 <= days <= MOST_HEALTH_DAYS:
             raise ValueError(f"[supermetrics] health_days must be from 1 to {MOST_HEALTH_DAYS}, not {days}")
@@ -89,8 +99,11 @@ class LazyApp:
 
 def health_paths() -> list[str]:
     """The configured paths; they are separated by commas or line breaks."""
-    text = conf.get(_SECTION, "health_paths", fallback="") or ""
-    return [path.strip() for path in text.replace("\n", ",").split(",") if path.strip()]
+    return [path.strip() for path in _setting().replace("\n", ",").split(",") if path.strip()]
+
+
+def _setting() -> str:
+    return conf.get(_SECTION, "health_paths", fallback="") or ""
 
 
 def _data_url(svg: str) -> str:

@@ -262,6 +262,54 @@ def test_the_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 there is no page")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://KEY:se,cret@bucket/x",
+        "s3://KEY:se,/cret@bucket/x",
+        "/logs\ns3://KEY:se, /cret@bucket/x",
+        "/logs, s3://KEY:se/c,ret@bucket/x",
+        "s3://bucket/x?sig=se,cret",
+        "s3://bucket/x?sig=se,/cret",
+        "/logs, cret@bucket/x",
+        "/logs\nlogs",
+    ],
+)
+def test_a_setting_that_a_credential_may_be_divided_in(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """The first part looks like a path, and the last one would be quoted: there is no page instead."""
+
+    class Plugin(SupermetricsPlugin):
+        """Takes what is loaded, in place of the one that Airflow knows."""
+
+    monkeypatch.setenv("AIRFLOW__SUPERMETRICS__HEALTH_PATHS", text)
+    with pytest.raises(ValueError, match="health_paths must contain URLs and absolute paths") as refused:
+        Plugin.on_load()
+    assert not any(part in str(refused.value) for part in ("KEY", "se,", "cret", "/logs"))
+    assert Plugin.fastapi_apps == []
+
+
+@pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 there is no page")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/a, file:///b,s3://c@b/d/e:f, /g",
+        "hdfs://host:8020/a, s3://c@b/d",
+        "hdfs://host:8020/a\n/b",
+        "S3://bucket/x",
+    ],
+)
+def test_settings_that_are_read(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Each path is checked for itself, and a note on the page names one that is not valid."""
+
+    class Plugin(SupermetricsPlugin):
+        """Takes what is loaded, in place of the one that Airflow knows."""
+
+    monkeypatch.setenv("AIRFLOW__SUPERMETRICS__HEALTH_PATHS", text)
+    Plugin.on_load()
+    assert len(Plugin.fastapi_apps) == 1
+
+
+@pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 there is no page")
 def test_the_application(tmp_path: Path) -> None:
     """It asks for one right, and has one page, whose headers forbid scripts and loading."""
     from fastapi.testclient import TestClient
