@@ -178,6 +178,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
             )
         set_default_retry_policy(self)
         self._store: Any = None
+        self._max_tries: int | None = None
         self._is_forgetful = False
 
     def execute(self, context: Context) -> Any:
@@ -271,8 +272,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if not counter.is_reached:
             self._save()
             return PokeReturnValue(is_done=False)
-        if self._store is not None:
-            self._stored("deleted", self._store.delete, _STORE_KEY)
+        self._forget()
         self.log.info("%s", result["message"])
         return PokeReturnValue(is_done=True, xcom_value=result)
 
@@ -318,6 +318,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if self.reschedule and not self.deferrable:
             self._store = context.get("task_state_store")  # Airflow 3.3 and later
             self._is_forgetful = self._store is None
+            self._max_tries = context["ti"].max_tries
         with public_errors():
             valid_connector_identifier(self.connector_identifier)
             since, reports = parse_time("since", self.since), None
@@ -342,7 +343,6 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         # Without stored state, failures cannot be counted, so the first failure fails the task.
         self._pace = Pace(self.poke_interval, 1 if self._is_forgetful else self.max_consecutive_failures)
         stored = None if self._store is None else self._stored("read", self._store.get, _STORE_KEY)
-        # The state may come from an earlier run of a cleared task.
         if stored and stored.get("fingerprint") == self._fingerprint(self._counter):
             with suppress(ContractViolation):
                 progress = from_json(stored, Progress)
@@ -455,6 +455,7 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if left <= 0:
             if not self._counter.matches.count:
                 self._add_report(context, self._counter.report(), 0)
+            self._forget()
             message = self._timeout_message(state.succeeded > 0, state.last_failure)
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         pause = self._pause
@@ -526,6 +527,8 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
     def _fingerprint(self, counter: ErrorCounter) -> dict[str, Any]:
         within, min_matches = counter.threshold.within, counter.threshold.min_matches
         return {
+            # A task that is cleared has more than before; one that is retried has not.
+            "max_tries": self._max_tries,
             "connector_identifier": self.connector_identifier,
             "team_id": str(self.team_id),
             "supermetrics_conn_id": self.supermetrics_conn_id,
@@ -542,6 +545,10 @@ class SupermetricsErrorLogSensor(BaseSensorOperator):
         if self._store is not None:
             state = {"fingerprint": self._fingerprint(self._counter), **self._progress()}
             self._stored("written", self._store.set, _STORE_KEY, state)
+
+    def _forget(self) -> None:
+        if self._store is not None:
+            self._stored("deleted", self._store.delete, _STORE_KEY)
 
     def _stored(self, done: str, use: Callable[..., Any], *args: Any) -> Any:
         """Use the task state store; only log a failure, because the state only saves requests."""

@@ -683,3 +683,47 @@ def test_a_cleared_task_begins_where_its_filters_are_the_same(virtual: Simulate,
         wait.store.set("supermetrics_error_log", state)
         assert wait.run()["matches"] == 2
         assert wait.store == {}, "what is done needs no memory"
+
+
+ONCE = {"max_consecutive_failures": 1, "wait_policy": {"max_attempts": 1}}
+ENDS: dict[str, tuple[list[Fault | None], dict[str, Any], type[Exception]]] = {
+    "timeout": ([], {}, AirflowSensorTimeout),
+    "skip at the timeout": ([], {"soft_fail": True}, AirflowSkipException),
+    "refused": ([None, Fault(403)], {}, SupermetricsRequestError),
+    "skip after an error": ([None, Fault(403)], {"never_fail": True}, AirflowSkipException),
+    "failed": ([None, Fault(503)], ONCE, SupermetricsServerError),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_cleared_task_reads_from_since(virtual: Simulate, waits: list[float], end: str) -> None:
+    """It finds an error that appeared too late before, however the task has ended."""
+    faults, arguments, error = ENDS[end]
+    sim = virtual([*quiet(), *good([at(10), at(600)])], faults=faults)
+    wait = Wait("reschedule with memory", waits, timeout=600, **arguments)
+    with pytest.raises(error):
+        wait.run()
+    sim.append(CONNECTOR, [at(5)])
+    wait.context["ti"].max_tries += 1
+    wait.begin_again()
+    assert wait.run()["matches"] == 1
+
+
+def test_a_sensor_that_has_timed_out_keeps_nothing(virtual: Simulate, waits: list[float]) -> None:
+    """What is done needs no memory."""
+    virtual(quiet())
+    wait = Wait("reschedule with memory", waits, timeout=600)
+    with pytest.raises(AirflowSensorTimeout):
+        wait.run()
+    assert wait.store == {}
+
+
+def test_a_retry_continues(virtual: Simulate, waits: list[float]) -> None:
+    """It does not read again what the attempt before has read, nor so finds what appeared there too late."""
+    sim = virtual([*quiet(), *good([at(10), at(600)])], faults=[None, Fault(503)])
+    wait = Wait("reschedule with memory", waits, timeout=600, **ONCE)
+    with pytest.raises(SupermetricsServerError):
+        wait.run()
+    sim.append(CONNECTOR, [at(5), at(601)])
+    wait.begin_again()
+    assert wait.run()["matches"] == 1

@@ -27,7 +27,7 @@ CHECKPOINT = f"_checkpoint-{BASE}.gz"
 def context(**parts: Any) -> dict[str, Any]:
     """The context of a run whose data interval is the first hour; a part that is None is absent."""
     known = {
-        "ti": SimpleNamespace(map_index=-1),
+        "ti": SimpleNamespace(map_index=-1, max_tries=0),
         "dag_run": SimpleNamespace(run_after=START + 2 * HOUR),
         "data_interval_start": START,
         "data_interval_end": START + HOUR,

@@ -97,6 +97,10 @@ class Wait:
             except TaskDeferred as deferred:
                 return self._resume(deferred)
 
+    def begin_again(self) -> None:
+        """Let the next run be another attempt."""
+        self.wakes, Wait.started = 0, virtual_now()
+
     def _resume(self, deferred: TaskDeferred) -> Any:
         assert deferred.method_name == "execute_complete"
         assert not deferred.kwargs
