@@ -31,6 +31,11 @@ class _StoredReport:
     matches: int
     report: Report
 
+    @property
+    def task(self) -> tuple[str, int]:
+        """Which task instance has stored it."""
+        return self.run_id, self.map_index
+
 
 class ReportStore:
     """The reports of one task that look for the same entries.
@@ -47,9 +52,11 @@ class ReportStore:
         self._looked_for = sha256(json.dumps(looked_for, sort_keys=True).encode()).hexdigest()[:16]
 
     def of_other_runs(self, earliest: datetime, now: datetime) -> tuple[Report, ...]:
-        """What runs have reported that read something since ``earliest``, as it stands now."""
-        own = self._own
-        found = [stored for stored in self._stored(earliest, now) if (stored.run_id, stored.map_index) != own]
+        """What runs that read something since ``earliest`` have reported, as it stands now; sorted by run."""
+        found = sorted(
+            {stored for stored in self._stored(earliest, now) if stored.task != self._own},
+            key=lambda stored: stored.task,
+        )
         run_ids = iter(sorted({stored.run_id for stored in found}))
         states: dict[tuple[str, int], str | None] = {}
         while some := list(islice(run_ids, _RUNS_AT_ONCE)):
@@ -58,7 +65,7 @@ class ReportStore:
             stored.report
             for stored in found
             # A run that is cleared will report again. That there was no error is true in any state.
-            if not stored.matches or states.get((stored.run_id, stored.map_index)) == "success"
+            if not stored.matches or states.get(stored.task) == "success"
         )
 
     def add(self, report: Report, matches: int, now: datetime) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
+from airflow_provider_supermetrics.exceptions import SupermetricsServerError, SupermetricsValidationError
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from dev.simulator import Fault
 from tests.conftest import CONNECTOR, HOUR, START
@@ -34,6 +34,7 @@ class Runs:
         self.xcoms: dict[tuple[str, int, str], Any] = {}
         self.states: dict[tuple[str, int], str | None] = {}
         self.dates: dict[str, Any] = {}
+        self.order = 1
 
     def send(self, msg: Any) -> Any:
         """Answer a task's question."""
@@ -52,7 +53,8 @@ class Runs:
                 if key == msg.key
                 and (run_id == msg.run_id or (msg.include_prior_dates and self.is_prior(run_id, msg.run_id)))
             ]
-            return XComSequenceSliceResult(root=values)
+            self.order = -self.order  # all runs' values are equal in Airflow's order
+            return XComSequenceSliceResult(root=values[:: self.order])
         raise AssertionError(f"unexpected {msg!r}")
 
     def is_prior(self, run_id: str, other: str) -> bool:
@@ -170,6 +172,20 @@ def test_a_cleared_run_reports_its_own_again(
         assert ids(runs.run(wait(), "1", date=dates[0])) == first
     assert ids(runs.run(wait(), "2", date=dates[1])) == second
     assert runs.run(wait(), "3", date=None) is None, "nothing is left"
+
+
+def test_reports_in_another_order(simulate: Simulate, waits: list[float], runs: Runs) -> None:
+    """What is stored between polls, such as the count of failed ones, stays valid."""
+    faults: list[Fault | None] = []
+    sim = simulate([*quiet(), at(DUE - 500)], faults=lambda _: faults.pop() if faults else None)
+    runs.run(Wait("poke", waits, since_last_run=True), "1")
+    sim.append(CONNECTOR, [at(DUE - 100)])
+    runs.run(Wait("poke", waits, since_last_run=True), "2", date=START + HOUR)
+    faults.extend([Fault(status=503)] * 99)
+    wait = Wait("reschedule with memory", waits, since_last_run=True, max_consecutive_failures=3)
+    with pytest.raises(SupermetricsServerError):
+        runs.run(wait, "3", date=START + 2 * HOUR)
+    assert wait.wakes == 3
 
 
 def test_what_a_failed_run_has_found_is_found_again(
