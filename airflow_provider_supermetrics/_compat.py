@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timezone
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
@@ -101,17 +102,20 @@ def first_start_of_sensor(context: Context, retries: int) -> datetime | None:
 
 
 def xcoms_of_task(context: Context, keys: Iterable[str]) -> list[Any]:
-    """Return what a task has stored under these keys in all its runs, for whichever of its map indexes."""
+    """Return what a task has stored under these keys in all its runs, for whichever of its map indexes.
+
+    In Airflow 3, a value may be there twice.
+    """
     ti: Any = context["ti"]
     if _AIRFLOW >= (3, 0):
         from airflow.sdk.execution_time.xcom import XCom
 
         task = {"dag_id": ti.dag_id, "task_id": ti.task_id}
-        asked = [(_newest_dated_run(context), True), *((run_id, False) for run_id in _later_runs(context))]
+        runs = list(_runs_with_all(context))
         return [
             value
             for key in keys
-            for run_id, and_prior in asked
+            for run_id, and_prior in runs
             for value in XCom.get_all(key=key, run_id=run_id, include_prior_dates=and_prior, **task) or []
         ]
     from airflow.models.xcom import XCom as Model
@@ -123,9 +127,49 @@ def xcoms_of_task(context: Context, keys: Iterable[str]) -> list[Any]:
         return [Model.deserialize_value(row) for row in rows]
 
 
-# Airflow 3 finds the XComs of one run, or of that and those before it by their logical dates.
-def _newest_dated_run(context: Context) -> str:
-    """Return the newest run with a logical date, if it is later than this run; else this run."""
+# Airflow 3 finds the XComs of one run, or of that and those before it: by their logical dates, or by the time
+# when one without it was due. It cannot say which is the newest without one, only name all that ever ran.
+
+# A run that was due less than this before another one started has hardly ended by then.
+_SOON = timedelta(minutes=1)
+# Each needs a request for each key.
+_MOST_OF_OTHER_NAMES = 20
+# As Airflow names a run: type, and time when due; it adds something if there is no logical date.
+_RUN_ID = re.compile(r"(.+?)__(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?[+-]\d\d:\d\d)(_?)")
+
+
+def _runs_with_all(context: Context) -> Iterator[tuple[str, bool]]:
+    """Yield runs that together have all XComs, and for each whether those before it belong to it."""
+    newest, date = _newest_dated_run(context)
+    yield newest, True
+    ti: Any = context["ti"]
+    is_cleared = (ti.max_tries or 0) > (ti.task.retries or 0)  # clearing a task adds to its tries
+    started = context["dag_run"].start_date or datetime.now(timezone.utc)
+    if not is_cleared and started - date < _SOON:
+        return
+    # Index 0 is there however many a mapped task has.
+    map_index = -1 if ti.map_index is None else min(ti.map_index, 0)
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], map_index=map_index)
+    last: dict[str, tuple[datetime, str]] = {}
+    others = []
+    for run_id in states:
+        match = _RUN_ID.match(run_id)
+        if run_id in (newest, ti.run_id) or (match and (due := datetime.fromisoformat(match[2])) <= date):
+            continue
+        if match and match[3]:
+            # By type, because a timetable may name the runs of its schedule in its own way.
+            last[match[1]] = max(last.get(match[1], (due, run_id)), (due, run_id))
+        else:
+            others.append(run_id)
+    for _, run_id in last.values():
+        yield run_id, True
+    # The newest are the last, as a rule.
+    for run_id in others[-_MOST_OF_OTHER_NAMES:]:
+        yield run_id, False
+
+
+def _newest_dated_run(context: Context) -> tuple[str, datetime]:
+    """Return the newest run with a logical date, or this run if that is later; and its date."""
     from airflow.sdk.execution_time import comms, task_runner
 
     ti: Any = context["ti"]
@@ -134,18 +178,9 @@ def _newest_dated_run(context: Context) -> str:
     request = comms.GetPreviousDagRun(dag_id=ti.dag_id, logical_date=after_all)
     response: Any = task_runner.SUPERVISOR_COMMS.send(request)
     newest, own = response.dag_run, context.get("logical_date") or context["dag_run"].run_after
-    run_id: str = newest.run_id if newest and newest.logical_date > own else ti.run_id
-    return run_id
-
-
-def _later_runs(context: Context) -> Iterable[str]:
-    """Return runs that may be later than this one, if it is cleared; 100 at most."""
-    ti: Any = context["ti"]
-    if (ti.max_tries or 0) <= (ti.task.retries or 0):  # it is not: clearing a task adds to its tries
-        return ()
-    # For those without a logical date; the newest are the last, as a rule.
-    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id])
-    return [run_id for run_id in states if run_id != ti.run_id][-100:]
+    if newest and newest.logical_date > own:
+        return newest.run_id, newest.logical_date
+    return ti.run_id, own
 
 
 def states_of_task(context: Context, run_ids: Collection[str]) -> Mapping[tuple[str, int], str | None]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from airflow_provider_supermetrics._api.reports import Report
+from airflow_provider_supermetrics._reports import ReportStore
 from airflow_provider_supermetrics.exceptions import SupermetricsServerError, SupermetricsValidationError
 from airflow_provider_supermetrics.sensors.supermetrics import SupermetricsErrorLogSensor
 from dev.simulator import Fault
@@ -16,6 +20,7 @@ from tests.conftest import CONNECTOR, HOUR, START
 from tests.support.airflow import stored
 from tests.support.compat import AirflowSensorTimeout, AirflowSkipException
 from tests.support.release import RELEASE
+from tests.support.selection import examples
 from tests.support.sensors import MODES, Simulate, Wait, at, quiet
 
 pytestmark = pytest.mark.skipif(
@@ -34,6 +39,9 @@ class Runs:
         self.xcoms: dict[tuple[str, int, str], Any] = {}
         self.states: dict[tuple[str, int], str | None] = {}
         self.dates: dict[str, Any] = {}
+        self.due: dict[str, Any] = {}
+        self.began = 0
+        self.listed = 0
         self.order = 1
 
     def send(self, msg: Any) -> Any:
@@ -58,34 +66,36 @@ class Runs:
         raise AssertionError(f"unexpected {msg!r}")
 
     def is_prior(self, run_id: str, other: str) -> bool:
-        """Whether a run is not later than another one; those without a date count by their order."""
-        date, last = self.dates[run_id], self.dates[other]
-        if date is None or last is None:
-            return list(self.dates).index(run_id) <= list(self.dates).index(other)
+        """Whether a run is not later than another one; those without a date count by the time when due."""
+        date, last = ((self.dates[each] or self.due[each]) for each in (run_id, other))
         return bool(date <= last)
 
-    def task_states(self, *, run_ids: list[str] | None = None, **_: Any) -> dict[str, dict[str, Any]]:
+    def task_states(
+        self, *, run_ids: list[str] | None = None, map_index: int | None = None, **_: Any
+    ) -> dict[str, dict[str, Any]]:
         """The states of the task in these runs."""
+        self.listed += run_ids is None
         found: dict[str, dict[str, Any]] = {}
-        for (run_id, map_index), state in self.states.items():
-            if run_ids is None or run_id in run_ids:
-                found.setdefault(run_id, {})["errors" if map_index < 0 else f"errors_{map_index}"] = state
+        for (run_id, index), state in self.states.items():
+            if (run_ids is None or run_id in run_ids) and map_index in (None, index):
+                found.setdefault(run_id, {})["errors" if index < 0 else f"errors_{index}"] = state
         return found
 
     def run(
-        self, wait: Wait, run_id: str, state: str = "success", map_index: int = -1, date: Any = START
+        self,
+        wait: Wait,
+        run_id: str,
+        state: str = "success",
+        map_index: int = -1,
+        date: Any = START,
+        due: Any = None,
     ) -> Any:
-        """Run the task as Airflow does: its XComs of an earlier try are gone."""
-        ti = wait.context["ti"]
-        ti.run_id, ti.map_index = run_id, map_index
-        ti.xcom_push = lambda key, value: self.xcoms.update({(run_id, map_index, key): stored(value)})
-        ti.get_task_states = self.task_states
-        ti.task = SimpleNamespace(retries=0)
-        ti.max_tries = int(run_id in self.dates)
-        wait.context["logical_date"] = date
-        self.dates.setdefault(run_id, date)
-        self.xcoms = {at: value for at, value in self.xcoms.items() if at[:2] != (run_id, map_index)}
-        self.states[run_id, map_index] = "running"
+        """Run the task as Airflow does: its XComs of an earlier try are gone.
+
+        :param due: by default at its date, or else when it starts, which each run does an hour after another.
+        """
+        self.began += 1
+        self.begin(wait.context, run_id, map_index, date, due, START + (1 + self.began) * HOUR)
         try:
             result = wait.run()
         except AirflowSkipException:
@@ -95,6 +105,23 @@ class Runs:
             raise
         self.states[run_id, map_index] = state
         return result
+
+    def begin(
+        self, context: dict[str, Any], run_id: str, map_index: int, date: Any, due: Any, started: Any
+    ) -> None:
+        """Give a run its context."""
+        ti = context["ti"]
+        ti.dag_id, ti.task_id, ti.run_id, ti.map_index = "d", "errors", run_id, map_index
+        ti.xcom_push = lambda key, value: self.xcoms.update({(run_id, map_index, key): stored(value)})
+        ti.get_task_states = self.task_states
+        ti.task = SimpleNamespace(retries=0)
+        ti.max_tries = int(run_id in self.dates)
+        context["logical_date"] = date
+        self.dates.setdefault(run_id, date)
+        self.due.setdefault(run_id, due or date or started)
+        context["dag_run"] = SimpleNamespace(run_after=self.due[run_id], start_date=started)
+        self.xcoms = {at: value for at, value in self.xcoms.items() if at[:2] != (run_id, map_index)}
+        self.states[run_id, map_index] = "running"
 
 
 @pytest.fixture
@@ -172,6 +199,71 @@ def test_a_cleared_run_reports_its_own_again(
         assert ids(runs.run(wait(), "1", date=dates[0])) == first
     assert ids(runs.run(wait(), "2", date=dates[1])) == second
     assert runs.run(wait(), "3", date=None) is None, "nothing is left"
+
+
+@pytest.mark.parametrize("undated", ["manual__2026-01-01T01:30:00+00:00_x7Qa", "by hand"])
+def test_a_run_without_a_date_within_the_interval_of_the_next(
+    simulate: Simulate, waits: list[float], runs: Runs, undated: str
+) -> None:
+    """A run counts by its logical date, the start of its interval, and one without a date by its due time."""
+    sim = simulate([*quiet(), at(DUE - 500)])
+
+    def wait() -> Wait:
+        return Wait("poke", waits, since_last_run=True, timeout=60, soft_fail=True)
+
+    first, second = "scheduled__2026-01-01T01:00:00+00:00", "scheduled__2026-01-01T02:00:00+00:00"
+    assert runs.run(wait(), first, date=START, due=START + HOUR)["matches"] == 1
+    sim.append(CONNECTOR, [at(DUE - 100)])
+    assert runs.run(wait(), undated, date=None, due=START + 1.5 * HOUR)["matches"] == 1
+    assert runs.run(wait(), second, date=START + HOUR, due=START + 2 * HOUR) is None
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[str, Any, datetime, datetime]]:
+    """Draw what runs there are, one after the other: names, logical dates, when they are due and started."""
+    found: list[tuple[str, Any, datetime, datetime]] = []
+    now = START
+    for number in range(draw(st.integers(1, 8))):
+        now += draw(st.sampled_from([timedelta(minutes=1), timedelta(minutes=31), 7 * HOUR]))
+        if found and draw(st.integers(0, 3)) == 0:
+            run_id, date, due, _ = draw(st.sampled_from(found))
+            found.append((run_id, date, due, now))  # it is cleared
+            continue
+        due = now - draw(st.sampled_from([timedelta(), timedelta(minutes=3), 5 * HOUR, 50 * HOUR]))
+        kind = draw(st.sampled_from(["scheduled", "manual", "asset_triggered"]))
+        before = draw(st.sampled_from([None, timedelta(), HOUR, 24 * HOUR]))
+        date = None if before is None else due - before
+        name = f"{kind}__{due.isoformat()}" if date else f"{kind}__{due.isoformat()}_{number}"
+        found.append((draw(st.sampled_from([name, name, f"by hand {number}"])), date, due, now))
+    return found
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(histories())
+def test_a_run_finds_the_reports_of_all_before_it(history: list[tuple[str, Any, datetime, datetime]]) -> None:
+    """Whatever their dates and names are, and whichever of them is cleared."""
+    runs = Runs()
+    reports: dict[str, Report] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", runs, raising=False)
+        for number, (run_id, date, due, now) in enumerate(history):
+            context: dict[str, Any] = {"ti": SimpleNamespace()}
+            runs.begin(context, run_id, -1, date, due, now)
+            reports.pop(run_id, None)
+            store = ReportStore(context, {})
+            found = store.of_other_runs(START - HOUR, now)
+            assert found == tuple(report for _, report in sorted(reports.items()))
+            reports[run_id] = Report(((now, now + timedelta(seconds=number)),))
+            store.add(reports[run_id], 0, now)
+
+
+def test_a_run_on_time_does_not_list_all_others(simulate: Simulate, waits: list[float], runs: Runs) -> None:
+    """A list of all runs is long, and there can be no later run; where the run is cleared, there can."""
+    simulate(quiet())
+    for number in (2, 3, 2):
+        wait = Wait("poke", waits, since_last_run=True, timeout=60, soft_fail=True)
+        runs.run(wait, str(number), date=START + number * HOUR)
+        assert runs.listed == (runs.began == 3)
 
 
 def test_reports_in_another_order(simulate: Simulate, waits: list[float], runs: Runs) -> None:
