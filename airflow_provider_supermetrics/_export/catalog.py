@@ -9,7 +9,8 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -169,6 +170,18 @@ class Catalog:
         if says != (name.connector_identifier, format_time(name.window.start), format_time(name.window.end)):
             return Unreadable(f"is of another window: {one_line(' '.join(says))}")
         return manifest
+
+
+def are_of_several_teams(windows: Iterable[Window]) -> bool:
+    """Whether exports of one connector in several folders have to be taken for those of several teams.
+
+    Only manifests say the team. Those of one team follow each other, such as in a folder for each day; to
+    read one in each such folder would be many requests.
+
+    :param windows: of each folder, from the first start until the last end.
+    """
+    ordered = sorted(windows, key=attrgetter("start"))
+    return any(later.start < earlier.end for earlier, later in pairwise(ordered))
 
 
 def _manifests(folder: str, found: Iterable[Listed]) -> Iterator[ManifestName]:

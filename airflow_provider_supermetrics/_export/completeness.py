@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeVar
 
 from airflow_provider_supermetrics._api.text import one_line
 from airflow_provider_supermetrics._api.times import format_time
 from airflow_provider_supermetrics._coverage import Coverage
-from airflow_provider_supermetrics._export.catalog import Catalog, ManifestName, Unreadable
+from airflow_provider_supermetrics._export.catalog import (
+    Catalog,
+    ManifestName,
+    Unreadable,
+    are_of_several_teams,
+)
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._schedule import Window
 
@@ -76,6 +80,20 @@ class Exports:
         }
 
 
+@dataclass(slots=True)
+class _Place:
+    """One connector's manifests in one folder.
+
+    :param window: from the first start until the last end.
+    :param other: the last one outside the span, from which to learn the team if none in the span says it.
+    :param teams: those that manifests say.
+    """
+
+    window: Window
+    other: ManifestName | None = None
+    teams: frozenset[int] = frozenset()
+
+
 def find_exports(
     catalog: Catalog, span: Window, connector_identifiers: Collection[str] | None, *, verify: bool
 ) -> list[Exports]:
@@ -88,7 +106,7 @@ def find_exports(
     :param verify: whether to compare the bytes of the objects with the manifests' digests.
     :raises OSError: where the store refuses or fails.
     """
-    first: dict[str, datetime] = {}
+    places: dict[str, list[_Place]] = defaultdict(list)
     read: dict[str, list[tuple[Window, Manifest]]] = defaultdict(list)
     faults: dict[str, list[str]] = defaultdict(list)
     for folder in catalog.folders():
@@ -97,31 +115,38 @@ def find_exports(
             for name in folder.manifests
             if connector_identifiers is None or name.connector_identifier in connector_identifiers
         ]
-        for name in names:
-            identifier, start = name.connector_identifier, name.window.start
-            first[identifier] = min(start, first.get(identifier, start))
-        near = [name for name in names if name.window.start < span.end and span.start < name.window.end]
+        near = [name for name in names if _is_near(name, span)]
+        here = _places(names, span)
+        for identifier, place in here.items():
+            places[identifier].append(place)
         for name, manifest in catalog.read(near):
-            reason = (
-                manifest.reason
-                if isinstance(manifest, Unreadable)
-                else _fault(catalog, name, manifest, folder.sizes, verify)
-            )
-            if reason is None and isinstance(manifest, Manifest):
-                read[name.connector_identifier].append((name.window, manifest))
+            identifier = name.connector_identifier
+            if isinstance(manifest, Unreadable):
+                reason: str | None = manifest.reason
             else:
-                faults[name.connector_identifier].append(
-                    one_line(f"{catalog.url(name)} {reason}", _LONGEST_FAULT)
-                )
+                here[identifier].teams |= {manifest.team_id}
+                reason = _fault(catalog, name, manifest, folder.sizes, verify)
+                if reason is None:
+                    read[identifier].append((name.window, manifest))
+            if reason is not None:
+                faults[identifier].append(one_line(f"{catalog.url(name)} {reason}", _LONGEST_FAULT))
+    _read_teams(catalog, places.values())
 
     found = []
-    has_history = any(start < span.start for start in first.values())
-    for identifier in sorted(first if connector_identifiers is None else connector_identifiers):
-        expected: Window | None = span
-        if connector_identifiers is None and has_history and first[identifier] > span.start:
-            expected = Window(first[identifier], span.end) if first[identifier] < span.end else None
-        teams: list[int | None] = [*sorted({manifest.team_id for _, manifest in read[identifier]})]
+    has_history = any(place.window.start < span.start for each in places.values() for place in each)
+    for identifier in sorted(places if connector_identifiers is None else connector_identifiers):
+        teams: list[int | None] = [*sorted(_teams(places[identifier]))]
         for team in teams or [None]:
+            expected: Window | None = span
+            if connector_identifiers is None and has_history:
+                # A folder of which nothing says the team may be of any.
+                first = min(
+                    place.window.start
+                    for place in places[identifier]
+                    if team in place.teams or not place.teams
+                )
+                start = max(first, span.start)
+                expected = Window(start, span.end) if start < span.end else None
             label = f"{identifier} of team {team}" if len(teams) > 1 else identifier
             exports = Exports(identifier, team, label, expected, faults=faults[identifier])
             for window, manifest in read[identifier]:
@@ -129,6 +154,44 @@ def find_exports(
                     exports.add(window, manifest)
             found.append(exports)
     return found
+
+
+def _is_near(name: ManifestName, span: Window) -> bool:
+    return name.window.start < span.end and span.start < name.window.end
+
+
+def _places(names: Iterable[ManifestName], span: Window) -> dict[str, _Place]:
+    """The connectors of one folder."""
+    found: dict[str, _Place] = {}
+    for name in names:
+        window = name.window
+        place = found.get(name.connector_identifier)
+        if place is None:
+            place = found[name.connector_identifier] = _Place(window)
+        elif window.start < place.window.start or place.window.end < window.end:
+            start, end = min(place.window.start, window.start), max(place.window.end, window.end)
+            place.window = Window(start, end)
+        if not _is_near(name, span) and (place.other is None or window.end > place.other.window.end):
+            place.other = name
+    return found
+
+
+def _read_teams(catalog: Catalog, places: Iterable[list[_Place]]) -> None:
+    """Learn the teams of folders with no manifest in the span, where several may have the connector."""
+    unknown = [
+        (place, place.other)
+        for each in places
+        if len(_teams(each)) > 1 or are_of_several_teams(place.window for place in each)
+        for place in each
+        if place.other and not place.teams
+    ]
+    for (place, _), (_, manifest) in zip(unknown, catalog.read(name for _, name in unknown), strict=True):
+        if isinstance(manifest, Manifest):
+            place.teams = frozenset({manifest.team_id})
+
+
+def _teams(places: Iterable[_Place]) -> set[int]:
+    return {team for place in places for team in place.teams}
 
 
 def summary(found: Sequence[Exports], span: Window, folder: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tests.conftest import CONNECTOR, HOUR, START, TEAM
 from tests.support.airflow import stored
 from tests.support.compat import AirflowFailException
 from tests.support.export import Exported, a_dag, context, manual_run, utc
+from tests.support.manifests import write_manifest
 
 pytestmark = pytest.mark.airflow_2
 
@@ -290,6 +291,57 @@ def test_folders_below(hours: Callable[..., None], check: Check, exported: Expor
         SupermetricsCheckError,
         match=rf"^T3S70 of team 7 has no export .*T06:00:00Z\); T3S70 of team {TEAM} has no",
     ):
+        check()
+
+
+def test_a_team_whose_exports_are_all_missing(check: Check, exported: Exported) -> None:
+    """Its older manifests say that there is such a team, whether or not the connector is named."""
+    for hour in range(-12, 12):
+        write_manifest(exported.folder / "team=1", START + hour * HOUR, team=1)
+    for hour in range(-12, 0):
+        write_manifest(exported.folder / "team=2", START + hour * HOUR, team=2)
+    for names in (None, [CONNECTOR]):
+        with pytest.raises(SupermetricsCheckError, match=r"^T3S70 of team 2 .*T00:.*T12:00:00Z\);") as failed:
+            check(connector_identifiers=names)
+        teams = failed.value.result["connectors"]
+        assert [(each["team_id"], each["windows"]) for each in teams] == [(2, 0), (1, 12)]
+
+
+def test_a_team_whose_exports_do_not_count(check: Check, exported: Exported) -> None:
+    """Damaged ones do not say the team, so an older one does; altered ones say it themselves."""
+    for hour in range(-1, 12):
+        write_manifest(exported.folder / "team=1", START + hour * HOUR, team=1)
+        path = write_manifest(exported.folder / "team=2", START + hour * HOUR, team=2)
+        if hour >= 0:
+            path.write_bytes(b"{")
+    with pytest.raises(SupermetricsCheckError, match=r"^T3S70 of team 2 has no .*T00:.*T12:00:00Z\);"):
+        check()
+
+
+def test_a_new_team_is_expected_from_its_first_manifest_on(check: Check, exported: Exported) -> None:
+    """As a connector is, whatever the other team has; the other team's time is not made shorter by that."""
+    for hour in range(-12, 12):
+        write_manifest(exported.folder / "team=1", START + hour * HOUR, team=1)
+    for hour in range(5, 12):
+        write_manifest(exported.folder / "team=2", START + hour * HOUR, team=2)
+    starts = [each["expected_from"] for each in check()["connectors"]]
+    assert starts == ["2026-01-01T00:00:00Z", "2026-01-01T05:00:00Z"]
+    manifest(exported.folder / "team=1", 0).unlink()
+    with pytest.raises(SupermetricsCheckError, match=r"^T3S70 of team 1 has no .*T00:.*T01:00:00Z\);"):
+        check()
+
+
+def test_folders_that_follow_each_other(check: Check, exported: Exported) -> None:
+    """Of those of other days nothing is read: this manifest cannot be."""
+    old = write_manifest(exported.folder / "date=2025-12-31", START - 24 * HOUR, 24 * HOUR)
+    old.unlink()
+    old.symlink_to("/proc/self/mem")
+    for hour in range(2, 12):
+        write_manifest(exported.folder / "date=2026-01-01", START + hour * HOUR)
+    with pytest.raises(SupermetricsCheckError, match=r"^T3S70 has no .*T00:.*T02:00:00Z\);"):
+        check()
+    write_manifest(exported.folder / "again", START - 12 * HOUR, 14 * HOUR)
+    with pytest.raises(OSError, match=r"cannot read .*date=2025-12-31/_manifest"):
         check()
 
 

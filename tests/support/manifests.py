@@ -20,6 +20,7 @@ def manifest_of(
     length: timedelta = HOUR,
     *,
     connector: str = CONNECTOR,
+    team: int = TEAM,
     entries: int = 100,
     errors: int = 0,
     p50: int | None = 200,
@@ -29,11 +30,11 @@ def manifest_of(
 ) -> tuple[str, bytes]:
     """The name of a window's manifest, and its bytes."""
     window = Window(start, start + length)
-    plan = ExportPlan(connector, TEAM, window, file_format("jsonl", "auto"), 1000)
+    plan = ExportPlan(connector, team, window, file_format("jsonl", "auto"), 1000)
     has_durations = bool(entries) and p50 is not None
     manifest = Manifest(
         connector_identifier=connector,
-        team_id=TEAM,
+        team_id=team,
         start=format_time(window.start),
         end=format_time(window.end),
         entries=entries,
