@@ -28,6 +28,8 @@ _NO_VERSION = "gone"
 _SAFE = "/:@!$&'()*+,;="
 # Of a URL in a message.
 _LONGEST_URL = 1000
+# Why a link has no file: it leads through a file, in a circle, or to where the worker may not look.
+_NO_FILE = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EACCES})
 
 
 class Listed(NamedTuple):
@@ -263,10 +265,8 @@ class LocalDestination(Destination):
     def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
         with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
-                # Another export may replace or remove it meanwhile.
-                with suppress(FileNotFoundError):
-                    if entry.name.startswith(prefix) and entry.is_file():
-                        yield entry.name, self._version(entry.name)
+                if entry.name.startswith(prefix) and (stat := _stat_of_file(entry)):
+                    yield entry.name, _version_of_file(stat)
 
     def _listing(self, folder: str) -> Iterator[Listed]:
         with suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
@@ -274,12 +274,7 @@ class LocalDestination(Destination):
                 # A link to a folder above would never end.
                 if entry.is_dir(follow_symlinks=False):
                     yield Listed(entry.name, is_folder=True)
-                    continue
-                try:
-                    stat = entry.stat()
-                except FileNotFoundError:  # removed meanwhile, or a link to nothing
-                    continue
-                if S_ISREG(stat.st_mode):
+                elif stat := _stat_of_file(entry):
                     yield Listed(entry.name, False, stat.st_size, _version_of_file(stat))
 
     def _remove(self, name: str) -> None:
@@ -424,6 +419,19 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _stat_of_file(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """The state of a file; None for anything else, and for what was removed meanwhile."""
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if entry.is_symlink() and error.errno in _NO_FILE:
+            return None
+        raise
+    return stat if S_ISREG(stat.st_mode) else None
 
 
 def _version_of_file(stat: os.stat_result) -> str:

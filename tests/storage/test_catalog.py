@@ -202,6 +202,18 @@ def test_a_link_to_a_folder_above_does_not_keep_it_going(tmp_path: Path) -> None
     assert len(list(Catalog(Destination.at(tmp_path)).folders())) == 3
 
 
+@pytest.mark.parametrize("target", ["link", "nothing", "file/below"])
+def test_a_link_that_leads_nowhere(tmp_path: Path, target: str) -> None:
+    """It is left out, also where it is named as an object."""
+    (tmp_path / "file").touch()
+    (tmp_path / MANIFEST).touch()
+    (tmp_path / "link").symlink_to(target)
+    destination = Destination.at(tmp_path)
+    assert {item.name for item in destination.listing()} == {"file", MANIFEST}
+    assert list(destination.versions("li")) == []
+    assert [name.path for name in Catalog(destination).names()] == [MANIFEST]
+
+
 def test_too_many_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The listing is bounded, and says what to write."""
     monkeypatch.setattr(catalog, "MOST_FOLDERS", 2)
