@@ -6,9 +6,10 @@ The name of a manifest has its connector and its window, so a listing says which
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice, pairwise
 from operator import attrgetter
 from typing import Final
@@ -77,6 +78,44 @@ class Folder:
 
     manifests: list[ManifestName]
     sizes: dict[str, int]
+
+
+@dataclass(slots=True)
+class Place:
+    """One connector's manifests in one folder, as far as a reader counts them.
+
+    :param start: the first start of a window, and
+    :param end: the last end.
+    :param last: the last manifest of those from which the reader may have to learn the team.
+    :param teams: those that manifests say.
+    """
+
+    start: datetime
+    end: datetime
+    last: ManifestName | None = None
+    teams: frozenset[int] = frozenset()
+
+    def add(self, window: Window) -> None:
+        """Count a window."""
+        self.start = min(self.start, window.start)
+        self.end = max(self.end, window.end)
+
+    def keep_last(self, name: ManifestName) -> None:
+        """Replace the last manifest by a later one."""
+        if self.last is None or name.window.end > self.last.window.end:
+            self.last = name
+
+
+def are_of_several_teams(places: Collection[Place]) -> bool:
+    """Whether the manifests of a connector have to be taken for those of several teams.
+
+    Only their content says the team. Those of one team follow each other, such as in a folder for each day;
+    to read one in each such folder would be many requests.
+    """
+    if len({team for place in places for team in place.teams}) > 1:
+        return True
+    ordered = sorted(places, key=attrgetter("start"))
+    return any(later.start < earlier.end for earlier, later in pairwise(ordered))
 
 
 class Catalog:
@@ -170,18 +209,6 @@ class Catalog:
         if says != (name.connector_identifier, format_time(name.window.start), format_time(name.window.end)):
             return Unreadable(f"is of another window: {one_line(' '.join(says))}")
         return manifest
-
-
-def are_of_several_teams(windows: Iterable[Window]) -> bool:
-    """Whether exports of one connector in several folders have to be taken for those of several teams.
-
-    Only manifests say the team. Those of one team follow each other, such as in a folder for each day; to
-    read one in each such folder would be many requests.
-
-    :param windows: of each folder, from the first start until the last end.
-    """
-    ordered = sorted(windows, key=attrgetter("start"))
-    return any(later.start < earlier.end for earlier, later in pairwise(ordered))
 
 
 def _manifests(folder: str, found: Iterable[Listed]) -> Iterator[ManifestName]:

@@ -13,6 +13,7 @@ from airflow_provider_supermetrics._coverage import Coverage
 from airflow_provider_supermetrics._export.catalog import (
     Catalog,
     ManifestName,
+    Place,
     Unreadable,
     are_of_several_teams,
 )
@@ -80,20 +81,6 @@ class Exports:
         }
 
 
-@dataclass(slots=True)
-class _Place:
-    """One connector's manifests in one folder.
-
-    :param window: from the first start until the last end.
-    :param other: the last one outside the span, from which to learn the team if none in the span says it.
-    :param teams: those that manifests say.
-    """
-
-    window: Window
-    other: ManifestName | None = None
-    teams: frozenset[int] = frozenset()
-
-
 def find_exports(
     catalog: Catalog, span: Window, connector_identifiers: Collection[str] | None, *, verify: bool
 ) -> list[Exports]:
@@ -106,7 +93,7 @@ def find_exports(
     :param verify: whether to compare the bytes of the objects with the manifests' digests.
     :raises OSError: where the store refuses or fails.
     """
-    places: dict[str, list[_Place]] = defaultdict(list)
+    places: dict[str, list[Place]] = defaultdict(list)
     read: dict[str, list[tuple[Window, Manifest]]] = defaultdict(list)
     faults: dict[str, list[str]] = defaultdict(list)
     for folder in catalog.folders():
@@ -133,17 +120,15 @@ def find_exports(
     _read_teams(catalog, places.values())
 
     found = []
-    has_history = any(place.window.start < span.start for each in places.values() for place in each)
+    has_history = any(place.start < span.start for each in places.values() for place in each)
     for identifier in sorted(places if connector_identifiers is None else connector_identifiers):
-        teams: list[int | None] = [*sorted(_teams(places[identifier]))]
+        teams: list[int | None] = [*sorted({team for place in places[identifier] for team in place.teams})]
         for team in teams or [None]:
             expected: Window | None = span
             if connector_identifiers is None and has_history:
                 # A folder of which nothing says the team may be of any.
                 first = min(
-                    place.window.start
-                    for place in places[identifier]
-                    if team in place.teams or not place.teams
+                    place.start for place in places[identifier] if team in place.teams or not place.teams
                 )
                 start = max(first, span.start)
                 expected = Window(start, span.end) if start < span.end else None
@@ -160,38 +145,32 @@ def _is_near(name: ManifestName, span: Window) -> bool:
     return name.window.start < span.end and span.start < name.window.end
 
 
-def _places(names: Iterable[ManifestName], span: Window) -> dict[str, _Place]:
-    """The connectors of one folder."""
-    found: dict[str, _Place] = {}
+def _places(names: Iterable[ManifestName], span: Window) -> dict[str, Place]:
+    """The connectors of one folder; the last manifest is of those outside the span."""
+    found: dict[str, Place] = {}
     for name in names:
         window = name.window
         place = found.get(name.connector_identifier)
         if place is None:
-            place = found[name.connector_identifier] = _Place(window)
-        elif window.start < place.window.start or place.window.end < window.end:
-            start, end = min(place.window.start, window.start), max(place.window.end, window.end)
-            place.window = Window(start, end)
-        if not _is_near(name, span) and (place.other is None or window.end > place.other.window.end):
-            place.other = name
+            place = found[name.connector_identifier] = Place(window.start, window.end)
+        place.add(window)
+        if not _is_near(name, span):
+            place.keep_last(name)
     return found
 
 
-def _read_teams(catalog: Catalog, places: Iterable[list[_Place]]) -> None:
+def _read_teams(catalog: Catalog, places: Iterable[Collection[Place]]) -> None:
     """Learn the teams of folders with no manifest in the span, where several may have the connector."""
     unknown = [
-        (place, place.other)
+        (place, place.last)
         for each in places
-        if len(_teams(each)) > 1 or are_of_several_teams(place.window for place in each)
+        if are_of_several_teams(each)
         for place in each
-        if place.other and not place.teams
+        if place.last and not place.teams
     ]
     for (place, _), (_, manifest) in zip(unknown, catalog.read(name for _, name in unknown), strict=True):
         if isinstance(manifest, Manifest):
             place.teams = frozenset({manifest.team_id})
-
-
-def _teams(places: Iterable[_Place]) -> set[int]:
-    return {team for place in places for team in place.teams}
 
 
 def summary(found: Sequence[Exports], span: Window, folder: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,7 +18,14 @@ from typing import Final, TypeVar
 from airflow_provider_supermetrics._api.entry import MAX_DURATION, Number
 from airflow_provider_supermetrics._api.text import counted, one_line, without_credentials
 from airflow_provider_supermetrics._api.times import parse_log_time
-from airflow_provider_supermetrics._export.catalog import REMOVED, Catalog, ManifestName, Unreadable
+from airflow_provider_supermetrics._export.catalog import (
+    REMOVED,
+    Catalog,
+    ManifestName,
+    Place,
+    Unreadable,
+    are_of_several_teams,
+)
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.path import valid_path
 from airflow_provider_supermetrics._export.storage import Destination
@@ -73,6 +81,19 @@ class _Known:
         return _Known(_of(self.windows, keys), _of(self.faults, keys), _of(self.failures, keys))
 
 
+@dataclass(frozen=True)
+class _Listing:
+    """The manifests of a report.
+
+    :param names: by their paths and versions, the newest first.
+    :param shared: the connectors that several teams may have. Of these, the manifests before the report are
+        read, too, because a team may have no other.
+    """
+
+    names: dict[_Key, ManifestName]
+    shared: set[str]
+
+
 class HealthReader:
     """Reads the manifests under paths for one report after another, and keeps what it has read.
 
@@ -118,9 +139,9 @@ class HealthReader:
             try:
                 label = valid_path(path)
                 catalog = Catalog(Destination.at(path))
-                names = self._names(catalog, label, window, notes)
+                listing = self._names(catalog, label, window, notes)
                 begun = self._clock()
-                exports.append((label, self._windows(index, catalog, names, window, notes, left)))
+                exports.append((label, self._windows(index, catalog, listing, window, notes, left)))
                 left -= self._clock() - begun
             except Exception as error:
                 if not self._tolerant:
@@ -130,11 +151,9 @@ class HealthReader:
                 notes.append(f"{label} could not be read, so its connectors are not shown: {_text(error)}")
         return report(exports, window, now, notes, self._memo)
 
-    def _names(
-        self, catalog: Catalog, label: str, window: Window, notes: list[str]
-    ) -> dict[_Key, ManifestName]:
+    def _names(self, catalog: Catalog, label: str, window: Window, notes: list[str]) -> _Listing:
         """List the manifests of the report, the newest first."""
-        names = _of_report(catalog.names(), window)
+        names, shared = _of_report(catalog.names(), window)
         if len(names) > self._most_manifests:
             names = nlargest(self._most_manifests, names, key=lambda name: name.window.end)
             notes.append(
@@ -142,24 +161,27 @@ class HealthReader:
                 f"has the newest, which end after {moment(names[-1].window.end)}"
             )
         names.sort(key=lambda name: name.window.end, reverse=True)
-        return {(name.path, name.version): name for name in names}
+        return _Listing({(name.path, name.version): name for name in names}, shared)
 
     def _windows(
         self,
         index: int,
         catalog: Catalog,
-        names: dict[_Key, ManifestName],
+        listing: _Listing,
         window: Window,
         notes: list[str],
         seconds: float,
     ) -> list[ExportedWindow]:
         """Read manifests for so long, and return the windows of all."""
+        names = listing.names
         # What is not there any more need not be kept.
         known = self._known[index] = self._known[index].of(names.keys())
         unread = [
             name
             for key, name in names.items()
-            if key not in known.windows and key not in known.failures and is_within(name.window, window)
+            if key not in known.windows
+            and key not in known.failures
+            and (is_within(name.window, window) or name.connector_identifier in listing.shared)
         ]
         # Last, and the one that was tried last at the end: so the others are read at some time.
         unread += [names[key] for key in known.failures]
@@ -212,18 +234,35 @@ def _of(values: dict[_Key, _T], keys: Set[_Key]) -> dict[_Key, _T]:
     return {key: value for key, value in values.items() if key in keys}
 
 
-def _of_report(names: Iterable[ManifestName], window: Window) -> list[ManifestName]:
-    """The manifests of a time, and each connector's last one before it: so it is known to be missing."""
+def _of_report(names: Iterable[ManifestName], window: Window) -> tuple[list[ManifestName], set[str]]:
+    """The manifests of a time, and each connector's last one before it: so it is known to be missing.
+
+    Where several teams may have a connector, it is the last one in each folder. Returns these connectors,
+    too.
+    """
     found = []
-    before: dict[str, ManifestName] = {}
+    before: dict[str, dict[str, Place]] = defaultdict(dict)
     for name in names:
         if is_within(name.window, window):
             found.append(name)
-        elif name.window.end <= window.start:
-            last = before.get(name.connector_identifier)
-            if last is None or name.window.end > last.window.end:
-                before[name.connector_identifier] = name
-    return found + list(before.values())
+        if name.window.start < window.start:
+            folders = before[name.connector_identifier]
+            folder = name.path.rpartition("/")[0]
+            place = folders.get(folder)
+            if place is None:
+                place = folders[folder] = Place(name.window.start, name.window.end)
+            place.add(name.window)
+            if name.window.end <= window.start:
+                place.keep_last(name)
+    shared = set()
+    for identifier, folders in before.items():
+        last = [place.last for place in folders.values() if place.last]
+        if are_of_several_teams(folders.values()):
+            shared.add(identifier)
+            found += last
+        elif last:
+            found.append(max(last, key=lambda name: name.window.end))
+    return found, shared
 
 
 def _exported(name: ManifestName, facts: WindowFacts | None) -> ExportedWindow:

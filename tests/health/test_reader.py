@@ -82,6 +82,43 @@ def test_only_manifests_of_the_time_are_read(tmp_path: Path) -> None:
     assert "No export since" in health.findings[0].text
 
 
+def test_a_team_whose_exports_have_stopped(tmp_path: Path) -> None:
+    """Another team's connector with the same identifier does not hide it, as long as it would be shown."""
+    for hour in range(-48, 24):
+        write_manifest(tmp_path / "team=1", START + hour * HOUR, team=1)
+    for hour in range(-48, -36):
+        write_manifest(tmp_path / "team=2", START + hour * HOUR, team=2)
+    reader = HealthReader([str(tmp_path)])
+    assert read(reader).notes == (
+        "1 connector was last exported before 2025-12-31 00:00 and is not shown: T3S70 of team 2",
+    )
+    last = write_manifest(tmp_path / "team=2", START - 6 * HOUR, team=2)
+    report = read(reader)
+    assert [each.label for each in report.connectors] == ["T3S70 of team 2", "T3S70 of team 1"]
+    assert report.connectors[0].findings[0].text == "No export since 2025-12-31 19:00, 1 day 5 hours ago"
+    assert (entries(report), report.notes) == (2400, ())
+
+    # It was read, and is not read again.
+    state = last.stat()
+    last.write_bytes(b"{" * state.st_size)
+    os.utime(last, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert [each.label for each in read(reader).connectors] == ["T3S70 of team 2", "T3S70 of team 1"]
+
+
+def test_folders_that_follow_each_other_are_of_one_team(tmp_path: Path) -> None:
+    """So nothing is read of those before the report."""
+    for day in range(-3, 0):
+        for hour in range(24):
+            start = START + (24 * day + hour) * HOUR
+            write_manifest(tmp_path / f"date={start:%Y-%m-%d}", start).write_bytes(b"{")
+    for hour in range(1, 24):
+        write_manifest(tmp_path / "date=2026-01-01", START + hour * HOUR)
+    report = read(HealthReader([str(tmp_path)]))
+    [health] = report.connectors
+    assert (health.label, entries(report), report.notes) == (CONNECTOR, 2300, ())
+    assert [finding.text for finding in health.findings] == ["1 hour missing: 2026-01-01 00:00 to 01:00"]
+
+
 def test_the_newest_count_where_there_are_too_many(tmp_path: Path) -> None:
     """The report says so, and from when on it is."""
     for hour in range(5):
