@@ -6,7 +6,7 @@ The name of a manifest has its connector and its window, so a listing says which
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,6 +118,10 @@ def are_of_several_teams(places: Collection[Place]) -> bool:
     return any(later.start < earlier.end for earlier, later in pairwise(ordered))
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 class Catalog:
     """The manifests in a folder and in all folders below it.
 
@@ -129,22 +133,24 @@ class Catalog:
 
     def folders(self) -> Iterator[Folder]:
         """List the manifests and all other objects; see :meth:`names`."""
-        for folder, found in self._listings():
+        for folder, found in self._listings(_raise):
             yield Folder(
                 list(_manifests(folder, found)),
                 {_join(folder, item.name): item.size for item in found if not item.is_folder},
             )
 
-    def names(self) -> Iterator[ManifestName]:
+    def names(self, failed: Callable[[OSError], None] = _raise) -> Iterator[ManifestName]:
         """List the manifests of one folder after another, so that only one listing is in memory.
 
+        :param failed: called where the store refuses or fails to list a folder below the catalog's. If it
+            returns, that folder is left out.
         :raises SupermetricsValidationError: where there are more than :data:`MOST_FOLDERS`.
         :raises OSError: where the store refuses or fails.
         """
-        for folder, found in self._listings():
+        for folder, found in self._listings(failed):
             yield from _manifests(folder, found)
 
-    def _listings(self) -> Iterator[tuple[str, list[Listed]]]:
+    def _listings(self, failed: Callable[[OSError], None]) -> Iterator[tuple[str, list[Listed]]]:
         """What is in each folder, by its path within the catalog's."""
         pending = [""]
         count = 0
@@ -156,7 +162,13 @@ class Catalog:
                     "give a folder nearer to the manifests",
                 )
             folder = pending.pop()
-            found = self.destination.listing(folder)
+            try:
+                found = self.destination.listing(folder)
+            except OSError as error:
+                if not folder:
+                    raise
+                failed(error)
+                continue
             pending += [_join(folder, item.name) for item in found if item.is_folder]
             yield folder, found
 

@@ -101,7 +101,8 @@ class HealthReader:
     :param most_manifests: the most manifests of a report, for each path; the newest count.
     :param seconds: for how long a report may read manifests, besides listing them; the next one continues.
         By default, to the end.
-    :param tolerant: whether a path that cannot be read is a note in the report instead of an error.
+    :param tolerant: whether a path that cannot be read, or a folder below it, is a note in the report instead
+        of an error. A folder below it that the store refuses to list always is.
     :param clock: returns seconds.
     """
 
@@ -153,7 +154,25 @@ class HealthReader:
 
     def _names(self, catalog: Catalog, label: str, window: Window, notes: list[str]) -> _Listing:
         """List the manifests of the report, the newest first."""
-        names, shared = _of_report(catalog.names(), window)
+        failed: list[OSError] = []
+
+        def leave_out(error: OSError) -> None:
+            failed.append(error)
+            # What a store refuses, it will refuse again. What fails now would be missing in the report.
+            if not isinstance(error, PermissionError):
+                failures = sum(not isinstance(each, PermissionError) for each in failed)
+                if not self._tolerant or failures == MOST_FAILURES:
+                    raise error
+
+        names, shared = _of_report(catalog.names(leave_out), window)
+        if failed and not names and not self._tolerant:
+            raise failed[0]
+        notes += [
+            f"A folder could not be listed, so its exports are not shown: {_text(error)}"
+            for error in failed[:_MOST_NOTES]
+        ]
+        if len(failed) > _MOST_NOTES:
+            notes.append(f"{counted(len(failed) - _MOST_NOTES, 'other folder')} could not be listed, either")
         if len(names) > self._most_manifests:
             names = nlargest(self._most_manifests, names, key=lambda name: name.window.end)
             notes.append(

@@ -207,6 +207,45 @@ def test_a_path_that_cannot_be_read(tmp_path: Path, logged: Callable[[], list[st
         read(HealthReader(["logs"]))
 
 
+def too_deep(folder: Path) -> None:
+    """Make folders in each other, until their path is too long for the disk to list them."""
+    folder.mkdir()
+    at = os.open(folder, os.O_RDONLY)
+    try:
+        for _ in range(os.pathconf(folder, "PC_PATH_MAX") // 200 + 1):
+            os.mkdir("d" * 200, dir_fd=at)
+            below = os.open("d" * 200, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = below
+    finally:
+        os.close(at)
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
+    """A tolerant reader shows all others; any other one fails, so that a retry may list it."""
+    write_manifest(tmp_path, START)
+    too_deep(tmp_path / "deep")
+    report = read(HealthReader([str(tmp_path)], tolerant=True))
+    assert entries(report) == 100
+    [note] = report.notes
+    assert note.startswith("A folder could not be listed, so its exports are not shown: File name too long")
+    assert f"cannot list {tmp_path}/deep/ddd" in note
+    with pytest.raises(OSError, match="File name too long: cannot list"):
+        read(HealthReader([str(tmp_path)]))
+
+
+@pytest.mark.parametrize(("number", "shown"), [(MOST_FAILURES - 1, 1), (MOST_FAILURES, 0)])
+def test_a_disk_that_lists_hardly_any_folder(tmp_path: Path, number: int, shown: int) -> None:
+    """Some are left out; then the path is given up, because each failure may take long."""
+    write_manifest(tmp_path, START)
+    for index in range(number):
+        too_deep(tmp_path / f"deep{index}")
+    report = read(HealthReader([str(tmp_path)], tolerant=True))
+    assert len(report.connectors) == shown
+    expected = "14 other folders could not be listed, either" if shown else "its connectors are not shown"
+    assert expected in report.notes[-1]
+
+
 def test_a_damaged_manifest_is_named_in_each_report(tmp_path: Path) -> None:
     """Until it is replaced; its window counts as exported."""
     path = write_manifest(tmp_path, START)

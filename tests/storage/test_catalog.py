@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -17,6 +18,7 @@ from airflow_provider_supermetrics._export import catalog, storage
 from airflow_provider_supermetrics._export.catalog import REMOVED, Catalog, Unreadable
 from airflow_provider_supermetrics._export.manifest import Manifest
 from airflow_provider_supermetrics._export.storage import Destination
+from airflow_provider_supermetrics._health.reader import HealthReader
 from airflow_provider_supermetrics._schedule import Window
 from airflow_provider_supermetrics.exceptions import SupermetricsValidationError
 from airflow_provider_supermetrics.operators.supermetrics import SupermetricsExportLogsOperator
@@ -156,6 +158,34 @@ def test_one_manifest_that_the_store_refuses(
     assert [type(each) for _, each in found.attempt(names)] == [Manifest, PermissionError, Manifest]
     with pytest.raises(PermissionError, match=r"Access denied: cannot read .*T002000Z\.json"):
         list(found.read(names))
+
+
+def test_one_folder_that_the_store_refuses(
+    simulate: Callable[..., Simulator], new_bucket: Callable[[str], Bucket]
+) -> None:
+    """A check of the exports fails, and names it; the page has a note of it, and all else."""
+    simulate()
+    bucket = new_bucket("s3")
+    for folder in ("a", "lost+found", "z"):
+        export(f"{bucket.url}/logs/{folder}")
+    found = Catalog(Destination.at(f"{bucket.url}/logs"))
+    bucket.respond(403, times=99, when=lambda request: "lost" in request.params.get("prefix", ""))
+    refused = r"Access denied: cannot list s3://.*/logs/lost\+found: "
+    with pytest.raises(PermissionError, match=refused):
+        list(found.folders())
+    with pytest.raises(PermissionError, match=refused):
+        list(found.names())
+    day = Window(START, START + 24 * HOUR)
+    for is_tolerant in (True, False):
+        report = HealthReader([f"{bucket.url}/logs"], tolerant=is_tolerant).report(day, day.end)
+        assert {folder for each in report.connectors[0].days for folder in each.folders} == {"a", "z"}
+        [note] = report.notes
+        assert re.match(f"A folder could not be listed, so its exports are not shown: {refused}", note)
+
+    bucket.respond(403, times=99, when=lambda request: request.params.get("prefix") in ("logs/a/", "logs/z/"))
+    assert len(HealthReader([f"{bucket.url}/logs"], tolerant=True).report(day, day.end).notes) == 3
+    with pytest.raises(PermissionError, match="cannot list"):
+        HealthReader([f"{bucket.url}/logs"]).report(day, day.end)
 
 
 def test_a_manifest_that_is_too_large(
