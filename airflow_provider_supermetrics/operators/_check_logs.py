@@ -236,6 +236,7 @@ class _Store:
 
     def set(self, progress: Any) -> None:
         """Store what was read."""
+        self._is_empty = False
         self._try("written", "set", progress)
 
     def delete(self) -> None:
