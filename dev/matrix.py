@@ -5,12 +5,13 @@
 
 Of each release: all quick tests, then the example DAGs, and exports, sensors, the health page and the
 Connection in real services. It prints a table; `--write` puts it into docs/installing.md, from the last
-results of all releases. `--turn` runs one release, another one each day.
+results of each release with the present package. `--turn` runs one release, another one each day.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -39,6 +40,7 @@ PYTHONS: Final = {
 _EXAMPLES: Final = "tests/e2e/test_example_dags.py"
 _SERVICES: Final = "tests/install/test_release.py"
 _ALERTS: Final = "tests/e2e/test_since_last_run.py"
+_PAGES: Final = "tests/test_docs.py"
 _HEALTH: Final = "tests/e2e/test_health_page.py"
 #: Column of the table -> the tests that must pass for a "yes".
 _COLUMNS: Final = {
@@ -53,6 +55,10 @@ _COLUMNS: Final = {
     "Connection form": f"{_SERVICES}::test_the_connection_form",
 }
 _QUICK: Final = "quick tests"
+#: Beside a release's results: the commit that was tested.
+_COMMIT: Final = "commit"
+#: What the results are of; they hold until it changes.
+_TESTED: Final = ("airflow_provider_supermetrics", "constraints/releases", "pyproject.toml")
 #: pytest's outcome of a test that has not passed -> the cell.
 _OUTCOMES: Final = {"failure": "no", "error": "no", "skipped": "not there"}
 
@@ -69,22 +75,36 @@ def python_of(release: str) -> str:
 
 def run(release: str) -> bool:
     """Install a release, run its tests, store their results, and return whether all have passed."""
-    environment = ROOT / ".venv" / f"release-{release}"
-    subprocess.run(["make", "--silent", f"{environment.relative_to(ROOT)}/installed"], cwd=ROOT, check=True)
+    environment, reports = ROOT / ".venv" / f"release-{release}", RESULTS / release
+    shutil.rmtree(reports, ignore_errors=True)
+    make = ["make", "--silent", f"{environment.relative_to(ROOT)}/installed"]
+    if subprocess.run(make, cwd=ROOT).returncode != 0:
+        return False
+    reports.mkdir(parents=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    (reports / _COMMIT).write_text(head.stdout.strip())
     quick = "not full and not install and not fleet"
     if release.startswith("2."):
         quick += " and airflow_2"
     sessions = {
-        "quick": ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", quick],
+        # The pages are the same in all releases, and one of them has the table.
+        "quick": [
+            "-n",
+            "2",
+            "--dist",
+            "loadfile",
+            "--no-loadscope-reorder",
+            f"--ignore={_PAGES}",
+            "-m",
+            quick,
+        ],
         "services": ["-m", "full or not full", _EXAMPLES, _SERVICES, _ALERTS, _HEALTH],
     }
     codes = []
     for name, arguments in sessions.items():
         print(f"Airflow {release} on Python {PYTHONS[release]}: {name}", flush=True)
-        report = RESULTS / release / f"{name}.xml"
-        report.unlink(missing_ok=True)
         python = str(environment / "bin" / "python")
-        command = [python, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments]
+        command = [python, "-m", "pytest", "-q", f"--junit-xml={reports / name}.xml", *arguments]
         codes.append(subprocess.run(command, cwd=ROOT).returncode)
     return not any(codes)
 
@@ -122,14 +142,23 @@ def table(releases: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def is_current(release: str) -> bool:
+    """Return whether the results are those of the package as it is now."""
+    file = RESULTS / release / _COMMIT
+    if not file.exists():
+        return False
+    command = ["git", "diff", "--quiet", file.read_text(), "--", *_TESTED]
+    return subprocess.run(command, cwd=ROOT).returncode == 0
+
+
 def write() -> None:
-    """Put the table of all releases into the page."""
+    """Put the table into the page; it lacks the releases whose results are old."""
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     assert end, f"{PAGE.name} has no place for the table"
-    known = [release for release in PYTHONS if (RESULTS / release).is_dir()]
-    PAGE.write_text(before + BEGIN + "\n" + table(known) + "\n" + END + after, encoding="utf-8")
+    current = [release for release in PYTHONS if is_current(release)]
+    PAGE.write_text(before + BEGIN + "\n" + table(current) + "\n" + END + after, encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
