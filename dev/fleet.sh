@@ -13,7 +13,7 @@ fail() {
 
 # In PATH, or the newest where Debian has PostgreSQL's.
 on_system() {
-    command -v "$1" || ls "/usr/lib/postgresql/"*"/bin/$1" 2>/dev/null | tail -n 1
+    command -v "$1" || ls "/usr/lib/postgresql/"*"/bin/$1" 2>/dev/null | sort -V | tail -n 1
 }
 
 # What apt-get would install: the package, and what it needs that the system lacks.

@@ -106,6 +106,7 @@ class Fleet(Services):
         """Stop PostgreSQL: it ends all connections, and refuses new ones."""
         self._postgres.send_signal(signal.SIGINT)
         self._postgres.wait()
+        self._update_guard(self._postgres.pid)
         self._processes.kill("postgres")
 
     def start_database(self) -> None:
@@ -130,8 +131,13 @@ class Fleet(Services):
         query = "SELECT state, count(*) FROM task_instance WHERE dag_id = ? AND run_id = ? GROUP BY state"
         return dict(self._rows(query, dag_id, run_id))
 
-    def triggerer_ids(self) -> set[int | None]:
-        """The triggerers that have triggers now."""
+    def triggerers(self) -> list[int]:
+        """The ids of the triggerers that run, in the order of their names."""
+        query = "SELECT id FROM job WHERE job_type = 'TriggererJob' AND state = 'running' ORDER BY id"
+        return [row["id"] for row in self._rows(query)]
+
+    def triggerers_with_triggers(self) -> set[int | None]:
+        """The ids of those that have triggers now; None if a trigger has none."""
         return {row["triggerer_id"] for row in self._rows("SELECT DISTINCT triggerer_id FROM trigger")}
 
     # Behind that
@@ -166,6 +172,8 @@ class Fleet(Services):
             *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
         )
         self.start_database()
+        # Before its folder is removed.
+        stack.callback(self.stop_database)
         redis = self._processes.start(
             "redis",
             _program("redis-server"),

@@ -24,6 +24,8 @@ def refusals(requests: Sequence[Received], limit: RateLimitWindow) -> list[int]:
             # The window had begun when the first of its requests came, and each refusal named its end.
             window = [request for request in granted if request.number <= last.number][-limit.requests :]
             assert following.time - window[0].time >= limit.seconds
+            # Who was refused comes again when there is a budget, and not before.
+            assert len({request.path for request in between}) == len(between)
             found.append(len(between))
     assert sum(found) == len(requests) - len(granted)
     return found
