@@ -53,6 +53,11 @@ def objects(exported: Exported) -> dict[str, bytes]:
     return {name: data for name, data in exported.bytes().items() if name in exported.parts}
 
 
+def lines(exported: Exported) -> dict[str, bytes]:
+    """Return the lines of the parts; isal does not always compress the same lines to the same bytes."""
+    return {name: gzip.decompress(data) for name, data in objects(exported).items()}
+
+
 def test_an_export_through_a_limit(
     virtual: Simulate, exported: Exported, tmp_path: Path, waits: list[float]
 ) -> None:
@@ -64,7 +69,7 @@ def test_an_export_through_a_limit(
     task = Task(exported.folder, waits, entries_per_file=4000, deferrable=True)
     result = task.run()
     assert len(task.away) >= 4
-    assert objects(exported) == objects(Exported(tmp_path / "free"))
+    assert lines(exported) == lines(Exported(tmp_path / "free"))
     assert len(exported.entries()) == len(sim.truth(CONNECTOR, START, START + HOUR)) == expected["entries"]
     assert len(sim.requests) == len(free.requests) + len(task.away) == result["requests"]
     assert CHECKPOINT not in exported.names
@@ -204,7 +209,7 @@ def test_a_retry_resumes_where_the_attempt_failed(
     waits.append(3700)
     result = task.run()
     assert len(sim.requests) == len(free.requests) + 1 == result["requests"]
-    assert objects(exported) == objects(Exported(tmp_path / "free"))
+    assert lines(exported) == lines(Exported(tmp_path / "free"))
     assert CHECKPOINT not in exported.names
 
 
@@ -261,7 +266,7 @@ def test_after_a_failed_part_the_export_resumes_from_the_last_one(
     assert parts == 2
     first = len(sim.requests)
     task.run()
-    assert objects(exported) == objects(Exported(tmp_path / "free"))
+    assert lines(exported) == lines(Exported(tmp_path / "free"))
     requested = [request.params.get("before") for request in sim.requests]
     again = set(requested[:first]) & set(requested[first:])
     assert 0 < len(again) <= 4000 / 1000
@@ -483,15 +488,15 @@ def test_a_manifest_that_vanishes_during_an_identical_rerun(
     virtual(entries)
     task = Task(exported.folder, waits, entries_per_file=2000)
     task.run()
-    before = exported.bytes()
+    before, names = lines(exported), exported.names
     virtual(entries, arrivals={2: remove()})
     with pytest.raises(SupermetricsConflictError, match=f"another export .* replaced _manifest-{BASE}.json"):
         task.run()
     assert exported.manifests == []
     task.run()
     assert len(exported.manifests) == 1
-    assert objects(exported) == {name: data for name, data in before.items() if name in exported.parts}
-    assert exported.names == sorted(before)
+    assert lines(exported) == before
+    assert exported.names == names
 
 
 def test_a_rerun_replaces_a_damaged_object(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
@@ -499,12 +504,12 @@ def test_a_rerun_replaces_a_damaged_object(virtual: Simulate, exported: Exported
     virtual(log_of(9000))
     task = Task(exported.folder, waits, entries_per_file=2000)
     task.run()
-    before = exported.bytes()
+    before, names = lines(exported), exported.names
     damaged = exported.folder / exported.parts[1]
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"X")
     task.run()
-    assert exported.bytes().keys() == before.keys()
-    assert objects(exported) == {name: before[name] for name in exported.parts}
+    assert exported.names == names
+    assert lines(exported) == before
 
 
 def test_a_rate_limited_rerun_resumes(virtual: Simulate, exported: Exported, waits: list[float]) -> None:
