@@ -141,12 +141,17 @@ def test_each_entry_is_returned_once(
     first_limit: int,
 ) -> None:
     """Each entry that arrives within the overlap is returned once, whatever interrupts the polls."""
+    overlap = 30 * SECOND
     source = server([entry(9999, ORIGIN - SECOND)], inclusive)
-    tail = new_tail(ORIGIN, 30 * SECOND, first_limit)
-    newest, count, returned, now = ORIGIN, 0, [], ORIGIN
+    tail = new_tail(ORIGIN, overlap, first_limit)
+    newest, count, returned, now, arrived = ORIGIN, 0, [], ORIGIN, ORIGIN
     for batch, cut in zip(batches, interrupted, strict=False):
+        # After a longer silence an entry is later than the overlap unless it is the newest.
+        is_silent = now - arrived >= overlap
+        arrived = now if batch else arrived
         for ahead, behind in batch:
-            at = max(ORIGIN, newest + ahead * SECOND - min(behind, 30) * SECOND)
+            late = newest + ahead * SECOND - min(behind, 30) * SECOND
+            at = newest + (1 + ahead) * SECOND if is_silent else max(ORIGIN, late)
             count += 1
             time, made = entry(count, at)
             if not with_ids:
