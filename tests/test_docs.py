@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from markdown_it.token import Token
 from packaging.version import Version
 
 import airflow_provider_supermetrics
+from dev import matrix
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(airflow_provider_supermetrics.__file__).parent
@@ -114,6 +115,55 @@ def test_installing_names_the_wheel_that_make_build_writes() -> None:
     text = (DOCS / "installing.md").read_text(encoding="utf-8")
     versions = re.findall(r"airflow_provider_supermetrics-([0-9][0-9a-z.]*)-py3", text)
     assert set(versions) == {airflow_provider_supermetrics.__version__}
+
+
+def rows_of_the_matrix() -> dict[str, dict[str, str]]:
+    """The table that `make test-matrix` has written: by release, the cells by their columns."""
+    text = (DOCS / "installing.md").read_text(encoding="utf-8")
+    table = text.split(matrix.BEGIN)[1].split(matrix.END)[0].strip()
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+
+
+def minor(version: str) -> Version:
+    """3.0 of 3.0.6."""
+    return Version(".".join(version.split(".")[:2]))
+
+
+def span(versions: Iterable[Version]) -> str:
+    """Versions of one major version without a gap, as a sentence names them."""
+    first, *others = sorted(versions)
+    minors = [first.minor, *(version.minor for version in others)]
+    assert minors == [*range(minors[0], minors[-1] + 1)]
+    return f"{first} to {others[-1]}" if others else str(first)
+
+
+def test_every_release_passes_all_tests_of_the_matrix() -> None:
+    """Each has a row, with the Python that it is tested with; what is "not there" is not in its Airflow."""
+    rows = rows_of_the_matrix()
+    assert {release: row["Python"] for release, row in rows.items()} == matrix.PYTHONS
+    lacks = {"asset watcher": "3.0", "health page": "3.1", "Connection form": "3.1"}
+    for release, row in rows.items():
+        cells = {name: cell for name, cell in row.items() if name not in ("Airflow", "Python", "quick tests")}
+        assert re.fullmatch(r"[0-9],[0-9]{3} passed", row["quick tests"]), release
+        for column, cell in cells.items():
+            is_there = Version(release) >= Version(lacks.get(column, "0"))
+            # Airflow 2 has a form of its own.
+            is_there |= column == "Connection form" and Version(release).major == 2
+            assert cell == ("yes" if is_there else "not there"), (release, column)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "installing.md", INDEX], ids=name)
+def test_pages_name_the_versions_that_are_tested(page: Path) -> None:
+    """From the first to the last of each major version of Airflow, and of Python."""
+    rows = rows_of_the_matrix()
+    majors: dict[int, set[Version]] = {}
+    for release in rows:
+        majors.setdefault(minor(release).major, set()).add(minor(release))
+    airflow = "Airflow " + " and ".join(span(majors[major]) for major in sorted(majors))
+    python = "Python " + span({Version(row["Python"]) for row in rows.values()})
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    assert (airflow if page == INDEX else f"{airflow}, on {python}") in text
 
 
 def test_the_listed_vulnerabilities_are_not_in_what_the_tests_install() -> None:
