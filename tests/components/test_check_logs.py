@@ -450,26 +450,21 @@ class BrokenStore:
         return use
 
 
-def test_progress_that_could_not_be_read_is_deleted(simulate: Simulate) -> None:
-    """Nobody knows that there is none."""
-    simulate(log_of(10))
-    check = Check(max_errors=None, min_entries=1)
-    broken, used = BrokenStore(), []
-    broken.delete = used.append
-    check.context["task_state_store"] = broken
-    check.run()
-    assert used == ["supermetrics_check_logs"]
-
-
-def test_a_check_that_keeps_nothing_deletes_nothing(simulate: Simulate) -> None:
+@pytest.mark.parametrize(
+    ("store", "deleted"),
+    [(BrokenStore(), ["supermetrics_check_logs"]), (Store(), [])],
+    ids=["a store that cannot be read", "an empty store"],
+)
+def test_progress_is_deleted_where_there_may_be_some(
+    simulate: Simulate, store: Any, deleted: list[str]
+) -> None:
     """Each use of the store is a request to Airflow."""
     simulate(log_of(10))
-    check = Check(max_errors=None, min_entries=1)
-    store, used = Store(), []
+    check, used = Check(max_errors=None, min_entries=1), []
     store.delete = used.append
     check.context["task_state_store"] = store
     check.run()
-    assert used == []
+    assert used == deleted
 
 
 def test_a_store_that_fails(simulate: Simulate, logged: Callable[[], list[str]]) -> None:

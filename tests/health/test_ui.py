@@ -263,6 +263,12 @@ def test_the_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert health_paths() == ["s3://c@b/x", "/y", "/z"]
 
 
+def with_paths(monkeypatch: pytest.MonkeyPatch, text: str) -> type[SupermetricsPlugin]:
+    """A plugin with this setting, in place of the one that Airflow has loaded."""
+    monkeypatch.setenv("AIRFLOW__SUPERMETRICS__HEALTH_PATHS", text)
+    return type("Plugin", (SupermetricsPlugin,), {})
+
+
 @pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 there is no page")
 @pytest.mark.parametrize(
     "text",
@@ -279,15 +285,11 @@ def test_the_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_setting_that_a_credential_may_be_divided_in(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """The first part looks like a path, and the last one would be quoted: there is no page instead."""
-
-    class Plugin(SupermetricsPlugin):
-        """Takes what is loaded, in place of the one that Airflow knows."""
-
-    monkeypatch.setenv("AIRFLOW__SUPERMETRICS__HEALTH_PATHS", text)
+    plugin = with_paths(monkeypatch, text)
     with pytest.raises(ValueError, match="health_paths must contain URLs and absolute paths") as refused:
-        Plugin.on_load()
+        plugin.on_load()
     assert not any(part in str(refused.value) for part in ("KEY", "se,", "cret", "/logs"))
-    assert Plugin.fastapi_apps == []
+    assert plugin.fastapi_apps == []
 
 
 @pytest.mark.skipif(RELEASE < (3, 1), reason="before Airflow 3.1 there is no page")
@@ -302,13 +304,9 @@ def test_a_setting_that_a_credential_may_be_divided_in(monkeypatch: pytest.Monke
 )
 def test_settings_that_are_read(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Each path is checked for itself, and a note on the page names one that is not valid."""
-
-    class Plugin(SupermetricsPlugin):
-        """Takes what is loaded, in place of the one that Airflow knows."""
-
-    monkeypatch.setenv("AIRFLOW__SUPERMETRICS__HEALTH_PATHS", text)
-    Plugin.on_load()
-    assert len(Plugin.fastapi_apps) == 1
+    plugin = with_paths(monkeypatch, text)
+    plugin.on_load()
+    assert len(plugin.fastapi_apps) == 1
 
 
 def respond(app: Callable[..., Coroutine[Any, Any, None]], path: str) -> list[dict[str, Any]]:
